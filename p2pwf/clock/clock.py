@@ -1,0 +1,247 @@
+"""The clock: decides acceptance, keeps the DAG and the rosters, marks what cuts made void.
+
+Acceptance of an event depends on the event and its causal past alone, so all honest peers accept the same set
+whatever the order of arrival. Being void depends on all cuts known, so it may change; the set of accepted events does
+not. Knows nothing of runs, and of time only what events carry. Source: protocols/events.md, protocols/membership.md.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+import attrs
+
+from p2pwf.clock.dag import Dag, Frontier, Node
+from p2pwf.core.bodies import MEMBERSHIP_TYPES, ROLE_FOR
+from p2pwf.core.events import MAX_PARENTS, Event
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.core.sign import verify
+from p2pwf.roster import EMPTY, Cut, Membership, Roster, evaluate, extended
+from p2pwf.roster.roster import ALL_ROLES
+
+ROSTERS_KEPT = 1024
+"""Rosters cached by frontier. Events of the present share a few; a walk of old history meets them in order."""
+
+Verify: TypeAlias = Callable[[PeerId, bytes, bytes], bool]
+
+
+@attrs.frozen(slots=True)
+class Accepted:
+    """The event is in the DAG. `revoided`: nodes whose effect changed with it (a cut or a readmission came in)."""
+
+    node: Node
+    revoided: tuple[Node, ...] = ()
+
+
+@attrs.frozen(slots=True)
+class Missing:
+    """These links are not here; nothing was changed."""
+
+    links: tuple[Cid, ...]
+
+
+@attrs.frozen(slots=True)
+class Invalid:
+    """No honest peer wrote it: refused for good."""
+
+    reason: str
+
+
+class Clock:
+    """One network's clock, named by the CID of its genesis event."""
+
+    def __init__(self, network: Cid, verifier: Verify = verify) -> None:
+        self.network = network
+        self.dag = Dag()
+        self._verify = verifier
+        self._memberships: list[Membership] = []
+        self._frontiers: dict[int, Frontier] = {}
+        self._rosters: OrderedDict[int, Roster] = OrderedDict({0: EMPTY})
+        self._past_tips: dict[Cid, dict[PeerId, list[Node]]] = {}
+        self.roster: Roster = EMPTY
+        """The roster of all that is known."""
+
+    # -- acceptance ---------------------------------------------------------------------------------------------
+
+    def accept(self, event: Event, trusted: bool = False) -> Accepted | Missing | Invalid:
+        """Take an event in, or say why not. `trusted`: it comes from this node's own store, its signature checked
+        when it was stored. The caller has made sure that it is not in the DAG yet."""
+        known = self.dag.get
+        links = tuple(node for cid in event.links() if (node := known(cid)) is not None)
+        if len(links) < len(event.links()):
+            return Missing(tuple(cid for cid in event.links() if cid not in self.dag))
+        reason = self._wrong(event, links)
+        if reason is not None:
+            return Invalid(reason)
+        frontier = self.frontier_of(links)
+        role = ROLE_FOR.get(event.type)
+        if event.type == "member.remove" and event.body["peer"] == event.author:
+            role = None
+        reason = self._forbidden(event, links, frontier, role)
+        if reason is not None:
+            return Invalid(reason)
+        if not trusted and not self._verify(event.author, event.signed.block, event.signed.signature):
+            return Invalid("a signature that is not the author's")
+        node = Node(event, links, frontier, role, event.run)
+        if event.type in MEMBERSHIP_TYPES:
+            return self._accept_membership(event, node)
+        node.void = self._is_void(node)
+        self.dag.add(node)
+        return Accepted(node)
+
+    def _wrong(self, event: Event, links: tuple[Node, ...]) -> str | None:
+        if (event.cid if event.net is None else event.net) != self.network:
+            return "an event of another network"
+        if event.prev is not None:
+            before = self.dag[event.prev]
+            if before.author != event.author or before.seq != event.seq - 1:
+                return "prev is not the event before in the author's chain"
+        if event.lamport != 1 + max((link.lamport for link in links), default=0):
+            return "a lamport number that does not follow from the links"
+        if event.type == "member.fork":
+            first, second = (self.dag[cast(Cid, event.body[name])] for name in ("first", "second"))
+            if first.author != second.author or first.seq != second.seq or first.cid >= second.cid:
+                return "no proof of a fork"
+            admissions = sum(one.bit for one in self._memberships if one.admits and one.peer == first.author)
+            if first.below & admissions != second.below & admissions:
+                return "two events of one seq, apart by a readmission, are no fork"
+        return None
+
+    def _forbidden(self, event: Event, links: tuple[Node, ...], frontier: Frontier, role: str | None) -> str | None:
+        if event.type == "net.genesis":
+            return None
+        roster = self.roster_at(frontier)
+        if not roster.holds(event.author, role):
+            return f"its author was not a member{f' with the role {role}' if role else ''} where it stands"
+        for cut in roster.cuts.get(event.author, ()):
+            if cut.roles != ALL_ROLES:
+                continue
+            back = [add for add in cut.readmissions if frontier.mask & add.bit]
+            before = None if event.prev is None else self.dag[event.prev]
+            if before is not None and any(before.below & add.bit for add in back):
+                continue
+            if not any(add.tip == event.prev for add in back):
+                return "its author was readmitted, to go on from another event"
+        return None
+
+    def frontier_of(self, links: tuple[Node, ...]) -> Frontier:
+        """The membership events at or below these nodes."""
+        if not links:
+            return self._shared(0)
+        first = links[0]
+        if all(link.frontier is first.frontier and not link.bit for link in links):
+            return first.frontier
+        mask = 0
+        for link in links:
+            mask |= link.below
+        return self._shared(mask)
+
+    def _shared(self, mask: int) -> Frontier:
+        frontier = self._frontiers.get(mask)
+        if frontier is None:
+            frontier = self._frontiers[mask] = Frontier(mask)
+        return frontier
+
+    # -- membership ---------------------------------------------------------------------------------------------
+
+    def _accept_membership(self, event: Event, node: Node) -> Accepted:
+        membership = self._membership(event, len(self._memberships), node.frontier.mask)
+        self._memberships.append(membership)
+        node.bit = membership.bit
+        node.void = self._is_void(node)
+        self.dag.add(node)
+        before = self.roster
+        self.roster = extended(before, membership) or evaluate(self._memberships)
+        revoided = self._revoid(before.cuts) if before.cuts or self.roster.cuts else ()
+        return Accepted(node, revoided)
+
+    def _membership(self, event: Event, number: int, past: int) -> Membership:
+        body = event.body
+        peer, roles, about = event.author, ALL_ROLES, body
+        if event.type == "net.genesis":
+            about = cast("dict[str, object]", body["founder"])  # type: ignore[assignment]
+        elif event.type == "member.fork":
+            peer = self.dag[cast(Cid, body["first"])].author
+        elif event.type in ("member.add", "member.remove"):
+            peer, roles = cast(PeerId, body["peer"]), frozenset(cast("list[str]", body["roles"]))
+        else:
+            roles = frozenset()
+        return Membership(
+            number=number,
+            cid=event.cid,
+            author=event.author,
+            lamport=event.lamport,
+            past=past,
+            type=event.type,
+            peer=peer,
+            roles=roles,
+            name=str(about.get("name", "")),
+            labels=tuple(cast("list[str]", about.get("labels", ()))),
+            slots=cast(int, about.get("slots", 0)),
+            tip=cast("Cid | None", body.get("tip")),
+            keep_runs=bool(body.get("keep_runs", False)),
+        )
+
+    def roster_at(self, frontier: Frontier) -> Roster:
+        """The roster of the membership events below a node. Cached; Cost otherwise: see `roster.evaluate`."""
+        mask = frontier.mask
+        if mask == self.roster.mask:
+            return self.roster
+        roster = self._rosters.get(mask)
+        if roster is None:
+            top = self._memberships[mask.bit_length() - 1]
+            base = self._rosters.get(top.past) if top.past | top.bit == mask else None
+            roster = (base and extended(base, top)) or evaluate(
+                [event for event in self._memberships if event.bit & mask]
+            )
+            self._rosters[mask] = roster
+            if len(self._rosters) > ROSTERS_KEPT:
+                self._rosters.popitem(last=False)
+        else:
+            self._rosters.move_to_end(mask)
+        return roster
+
+    # -- cuts ---------------------------------------------------------------------------------------------------
+
+    def _is_void(self, node: Node) -> bool:
+        return any(self._voided_by(node, cut) for cut in self.roster.cuts.get(node.author, ()))
+
+    def _voided_by(self, node: Node, cut: Cut) -> bool:
+        if not cut.touches(node.role) or any(
+            node.frontier.mask & add.bit and (node.role is None or node.role in add.roles) for add in cut.readmissions
+        ):
+            return False
+        tips = self._past_tips.get(cut.event.cid)
+        if tips is None:
+            tips = self._past_tips[cut.event.cid] = self.dag.past_tips(cut.event.cid)
+        return not any(self.dag.is_in_chain(node, tip) for tip in tips.get(node.author, ()))
+
+    def _revoid(self, before: object) -> tuple[Node, ...]:
+        """Mark what the cuts now known leave without effect; returns the nodes whose mark changed."""
+        if before is self.roster.cuts:
+            return ()
+        changed = []
+        for author in {*self.roster.cuts, *cast("dict[PeerId, object]", before)}:
+            for node in self.dag.of(author):
+                void = self._is_void(node)
+                if void != node.void:
+                    node.void = void
+                    changed.append(node)
+        if changed:
+            self.dag.rebuild_heads()
+        return tuple(changed)
+
+    # -- authoring ----------------------------------------------------------------------------------------------
+
+    def parents(self, author: PeerId) -> tuple[tuple[Node, ...], Node | None]:
+        """What a new event of `author` stands on: at most MAX_PARENTS heads (its own newest among them, and the
+        newest of the others), and its chain's tip."""
+        tips = self.dag.tips(author)
+        tip = tips[-1] if tips else None
+        heads = self.dag.heads()
+        if len(heads) > MAX_PARENTS:
+            newest_first = sorted(heads, key=lambda node: (node is not tip, -node.lamport, node.cid))
+            heads = newest_first[:MAX_PARENTS]
+        return tuple(heads), tip

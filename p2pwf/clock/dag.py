@@ -1,0 +1,168 @@
+"""The index of the DAG: nodes, chains of authors, heads. Knows no rule about who may write what.
+
+A node is the little that must be in memory of an event (about 300 bytes); blocks stay on disk. Lamport numbers rise
+along every link, so (lamport, id) is a topological order, and nothing here recurses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+
+from p2pwf.core.events import Event
+from p2pwf.core.ids import Cid, PeerId
+
+
+class Frontier:
+    """A causally closed set of membership events, as a bit mask; one object per set, shared by many nodes."""
+
+    __slots__ = ("mask",)
+
+    def __init__(self, mask: int) -> None:
+        self.mask = mask
+
+
+class Node:
+    """One event in the DAG. `frontier`: the membership events below it. `void`: without effect since a cut."""
+
+    __slots__ = ("author", "bit", "cid", "frontier", "lamport", "links", "role", "run", "seq", "void")
+
+    def __init__(self, event: Event, links: tuple[Node, ...], frontier: Frontier, role: str | None, run: Cid | None):
+        self.cid = event.cid
+        self.author = event.author
+        self.seq = event.seq
+        self.lamport = event.lamport
+        self.links = links
+        self.frontier = frontier
+        self.role = role
+        self.run = run
+        self.bit = 0
+        self.void = False
+
+    @property
+    def order(self) -> tuple[int, Cid]:
+        return self.lamport, self.cid
+
+    @property
+    def below(self) -> int:
+        """The mask of the membership events at or below this node."""
+        return self.frontier.mask | self.bit
+
+
+class Dag:
+    """All accepted events. Iterating gives the nodes in order of acceptance, which is a topological order."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[Cid, Node] = {}
+        self._chains: dict[PeerId, list[list[Node]]] = {}
+        self._forked: set[PeerId] = set()
+        self._heads: dict[Cid, Node] = {}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, cid: object) -> bool:
+        return cid in self._nodes
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._nodes.values())
+
+    def get(self, cid: Cid) -> Node | None:
+        return self._nodes.get(cid)
+
+    def __getitem__(self, cid: Cid) -> Node:
+        return self._nodes[cid]
+
+    def add(self, node: Node) -> None:
+        """Put in a node whose links are all here."""
+        self._nodes[node.cid] = node
+        chain = self._chains.setdefault(node.author, [])
+        if node.seq == len(chain):
+            chain.append([node])
+        else:
+            chain[node.seq].append(node)
+            self._forked.add(node.author)
+        if not node.void:
+            for link in node.links:
+                self._heads.pop(link.cid, None)
+            self._heads[node.cid] = node
+
+    def authors(self) -> Iterable[PeerId]:
+        return self._chains.keys()
+
+    def is_forked(self, author: PeerId) -> bool:
+        return author in self._forked
+
+    def at(self, author: PeerId, seq: int) -> list[Node]:
+        """The events of an author at one seq: none, one, or more than one if it forked."""
+        chain = self._chains.get(author, [])
+        return chain[seq] if 0 <= seq < len(chain) else []
+
+    def length(self, author: PeerId) -> int:
+        """One more than the highest seq of an author; 0 for one never heard."""
+        return len(self._chains.get(author, ()))
+
+    def of(self, author: PeerId, since: int = 0) -> Iterator[Node]:
+        """An author's events from seq `since` on, by seq."""
+        for level in self._chains.get(author, [])[since:]:
+            yield from level
+
+    def tips(self, author: PeerId) -> list[Node]:
+        """The ends of an author's chain that are not void: one, or several if it forked; by (lamport, id)."""
+        chain = self._chains.get(author, [])
+        if author not in self._forked:
+            for level in reversed(chain):
+                if not level[0].void:
+                    return [level[0]]
+            return []
+        alive = [node for level in chain for node in level if not node.void]
+        followed = {link.cid for node in alive for link in node.links if link.author == author}
+        return sorted((node for node in alive if node.cid not in followed), key=lambda node: node.order)
+
+    def heads(self) -> list[Node]:
+        """The events that no event of effect stands on, sorted by id."""
+        return [self._heads[cid] for cid in sorted(self._heads)]
+
+    def digest(self) -> bytes:
+        """SHA-256 over the concatenated binary ids of the sorted heads: equal digests, equal sets of effect."""
+        return sha256(b"".join(sorted(self._heads))).digest()
+
+    def rebuild_heads(self) -> None:
+        """Find the heads anew, after a cut made events void. Cost: linear in the log; cuts are rare."""
+        covered = {link.cid for node in self._nodes.values() if not node.void for link in node.links}
+        self._heads = {cid: node for cid, node in self._nodes.items() if not node.void and cid not in covered}
+
+    def past_tips(self, cid: Cid) -> dict[PeerId, list[Node]]:
+        """Of each author, the last events at or below `cid` (several only for one that forked there).
+
+        Cost: linear in the past of `cid`. Asked once for each cut that took effect.
+        """
+        start = self._nodes[cid]
+        seen = {start.cid}
+        stack = [start]
+        latest: dict[PeerId, list[Node]] = {}
+        forked: dict[PeerId, list[Node]] = {}
+        while stack:
+            node = stack.pop()
+            if node.author in self._forked:
+                forked.setdefault(node.author, []).append(node)
+            elif node.author not in latest or latest[node.author][0].seq < node.seq:
+                latest[node.author] = [node]
+            for link in node.links:
+                if link.cid not in seen:
+                    seen.add(link.cid)
+                    stack.append(link)
+        for author, nodes in forked.items():
+            followed = {link.cid for node in nodes for link in node.links if link.author == author}
+            latest[author] = [node for node in nodes if node.cid not in followed]
+        return latest
+
+    def is_in_chain(self, node: Node, tip: Node) -> bool:
+        """Whether `node` is `tip` or one of the events of the same author that `tip` goes on from."""
+        if node.author != tip.author or node.seq > tip.seq:
+            return False
+        while tip.seq > node.seq:
+            if node.author not in self._forked:
+                return True
+            tip = next(link for link in tip.links if link.author == tip.author and link.seq == tip.seq - 1)
+        return tip is node

@@ -1,0 +1,57 @@
+"""Anti-entropy: what a peer says it has, and what it therefore lacks. Pure functions over the DAG.
+
+One line for each author is enough because accepted sets are causally closed: who has event n of a chain has all below
+it. A line is a hint: a wrong one costs a resend or a request by id, never a wrong set, since ids are hashes. Bytes grow
+with the number of authors and the difference, not with the log. Source: protocols/clock.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from p2pwf.clock.dag import Dag, Node
+from p2pwf.clock.messages import MAX_TIPS, TAG_LENGTH
+from p2pwf.core.ids import PeerId
+
+Frontier = Mapping[PeerId, tuple[tuple[int, bytes], ...]]
+
+FORK_REACH = 8
+"""How far below a tip that we do not know the resend starts: forks are short, and the rest is asked for by id."""
+
+
+def tag(node: Node) -> bytes:
+    """The first bytes of an event's digest, as a frontier names it."""
+    return bytes(node.cid[4 : 4 + TAG_LENGTH])
+
+
+def frontier(dag: Dag) -> dict[PeerId, tuple[tuple[int, bytes], ...]]:
+    """Of each author, (seq, tag) of the tips of its chain; at most MAX_TIPS of a forked one."""
+    lines = {}
+    for author in dag.authors():
+        tips = dag.tips(author)
+        if tips:
+            lines[author] = tuple((tip.seq, tag(tip)) for tip in tips[-MAX_TIPS:])
+    return lines
+
+
+def lacking(dag: Dag, theirs: Frontier) -> list[Node]:
+    """The events of effect that a peer with frontier `theirs` lacks, in topological order.
+
+    Cost: proportional to the authors and the difference.
+    """
+    nodes: list[Node] = []
+    for author in dag.authors():
+        tips = theirs.get(author, ())
+        known = [node for seq, mark in tips for node in dag.at(author, seq) if tag(node) == mark]
+        lowest = min((seq for seq, _ in tips), default=0)
+        if len(known) < len(tips) and not known and lowest >= dag.length(author):
+            continue  # they are ahead of us on this chain
+        branched = len(known) < len(tips) or dag.is_forked(author)
+        since = max(0, lowest - FORK_REACH) if branched else lowest
+        nodes.extend(
+            node
+            for node in dag.of(author, since)
+            if not node.void and not any(dag.is_in_chain(node, tip) for tip in known)
+        )
+    nodes.sort(key=lambda node: node.order)
+    return nodes

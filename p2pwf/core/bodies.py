@@ -1,0 +1,250 @@
+"""The form of each event type's body: fields, types, bounds. Knows nothing of other events.
+
+`FORMS` is the table; protocols/cddl/events.cddl says the same in CDDL, and a test holds the two together. A body has
+exactly the fields of its form. Bounds are here so that whatever is stored has been counted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+from p2pwf.core.dagcbor import Value, encode
+from p2pwf.core.ids import Cid, public_key_of
+from p2pwf.errors import UsageError
+
+MAX_PLAN: Final = 256 * 1024
+MAX_WORKFLOW: Final = 256 * 1024
+MAX_PAYLOAD: Final = 96 * 1024
+MAX_OUTPUTS: Final = 64 * 1024
+"""Bytes of the outputs of one job, keys and values in UTF-8."""
+MAX_NAME: Final = 256
+MAX_TEXT: Final = 4096
+MAX_LABELS: Final = 64
+MAX_SLOTS: Final = 4096
+MAX_LEGS: Final = 4096
+"""Job instances of one run; a matrix has at most 256."""
+MAX_PEERS: Final = 4096
+MAX_ATTEMPTS: Final = 8
+
+ROLES: Final = ("admin", "run", "submit")
+CONCLUSIONS: Final = ("success", "failure", "cancelled", "skipped")
+
+Check = Callable[[Value], bool]
+Form = Mapping[str, Check]
+
+
+def _text(limit: int, least: int = 0) -> Check:
+    return lambda v: type(v) is str and least <= len(v) <= limit
+
+
+def _integer(low: int, high: int) -> Check:
+    return lambda v: type(v) is int and low <= v <= high
+
+
+def _boolean(value: Value) -> bool:
+    return type(value) is bool
+
+
+def _link(value: Value) -> bool:
+    return type(value) is Cid
+
+
+def _float(value: Value) -> bool:
+    return type(value) is float
+
+
+def _optional(check: Check) -> Check:
+    return lambda v: v is None or check(v)
+
+
+def _one_of(*choices: str) -> Check:
+    return lambda v: v in choices
+
+
+def _list_of(check: Check, limit: int, least: int = 0) -> Check:
+    return lambda v: type(v) is list and least <= len(v) <= limit and all(map(check, v))
+
+
+def _set_of(check: Check, limit: int, least: int = 0) -> Check:
+    entries = _list_of(check, limit, least)
+
+    def strictly_rising(value: Value) -> bool:
+        items = cast("list[str]", value)
+        return entries(value) and all(a < b for a, b in zip(items, items[1:], strict=False))
+
+    return strictly_rising
+
+
+def _map_within(limit: int) -> Check:
+    return lambda v: type(v) is dict and len(encode(v)) <= limit
+
+
+def _peer(value: Value) -> bool:
+    if type(value) is not str:
+        return False
+    try:
+        public_key_of(value)
+    except UsageError:
+        return False
+    return True
+
+
+def outputs_size(outputs: Mapping[str, str]) -> int:
+    """Bytes that a job's outputs count against MAX_OUTPUTS: keys and values in UTF-8."""
+    return sum(len(key.encode()) + len(value.encode()) for key, value in outputs.items())
+
+
+def _outputs(value: Value) -> bool:
+    if type(value) is not dict or not all(type(item) is str for item in value.values()):
+        return False
+    return outputs_size(cast("dict[str, str]", value)) <= MAX_OUTPUTS
+
+
+def _of_form(form: Form) -> Check:
+    return lambda v: type(v) is dict and has_form(v, form)
+
+
+def has_form(body: Mapping[str, Value], form: Form) -> bool:
+    """Whether `body` has exactly the fields of `form`, each as it must be."""
+    return len(body) == len(form) and all(name in body and check(body[name]) for name, check in form.items())
+
+
+_name = _text(MAX_NAME, 1)
+_labels = _set_of(_text(MAX_NAME, 1), MAX_LABELS)
+_slots = _integer(0, MAX_SLOTS)
+_index = _integer(0, MAX_LEGS)
+_attempt = _integer(1, MAX_ATTEMPTS)
+_finishes = _list_of(_link, MAX_LEGS)
+_peers = _set_of(_peer, MAX_PEERS)
+
+LEG: Final[Form] = {
+    "name": _text(1024, 1),
+    "matrix": _optional(_map_within(MAX_TEXT * 4)),
+    "labels": _labels,
+    "continue_on_error": _boolean,
+}
+JOB: Final[Form] = {
+    "id": _name,
+    "needs": _list_of(_name, MAX_LEGS),
+    "legs": _optional(_list_of(_of_form(LEG), 256, 1)),
+    "fail_fast": _boolean,
+    "max_parallel": _integer(0, MAX_LEGS),
+}
+
+
+def _plan(value: Value) -> bool:
+    """A plan within its bounds: known needs, no cycle, not too many legs, at most MAX_PLAN bytes."""
+    if type(value) is not dict or set(value) != {"jobs"} or not _list_of(_of_form(JOB), MAX_LEGS, 1)(value["jobs"]):
+        return False
+    jobs = cast("list[dict[str, Value]]", value["jobs"])
+    needs = {cast(str, job["id"]): cast("list[str]", job["needs"]) for job in jobs}
+    legs = sum(len(cast("list[Value]", job["legs"] or [None])) for job in jobs)
+    return len(needs) == len(jobs) and legs <= MAX_LEGS and _acyclic(needs) and len(encode(value)) <= MAX_PLAN
+
+
+def _acyclic(needs: Mapping[str, list[str]]) -> bool:
+    """Whether every need is a job and none waits for itself (Kahn's algorithm)."""
+    missing = {name: len(wanted) for name, wanted in needs.items()}
+    dependents: dict[str, list[str]] = {}
+    for name, wanted in needs.items():
+        for need in wanted:
+            if need not in needs:
+                return False
+            dependents.setdefault(need, []).append(name)
+    ready = [name for name, number in missing.items() if number == 0]
+    done = 0
+    while ready:
+        done += 1
+        for name in dependents.get(ready.pop(), ()):
+            missing[name] -= 1
+            if missing[name] == 0:
+                ready.append(name)
+    return done == len(needs)
+
+
+_ATTEMPT_OF: Form = {"run": _link, "job": _name, "leg": _index, "attempt": _attempt}
+
+FORMS: Final[Mapping[str, Form]] = {
+    "net.genesis": {
+        "name": _name,
+        "nonce": lambda v: type(v) is bytes and len(v) == 16,
+        "private": _boolean,
+        "founder": _of_form({"name": _name, "labels": _labels, "slots": _slots}),
+    },
+    "member.add": {
+        "peer": _peer,
+        "roles": _set_of(_one_of(*ROLES), len(ROLES), 1),
+        "name": _name,
+        "labels": _labels,
+        "slots": _slots,
+        "tip": _optional(_link),
+    },
+    "member.update": {"name": _name, "labels": _labels, "slots": _slots},
+    "member.remove": {
+        "peer": _peer,
+        "roles": _set_of(_one_of(*ROLES), len(ROLES), 1),
+        "keep_runs": _boolean,
+    },
+    "member.fork": {"first": _link, "second": _link},
+    "run.submit": {
+        "name": _name,
+        "workflow": _text(MAX_WORKFLOW, 1),
+        "path": _text(MAX_TEXT),
+        "plan": _plan,
+        "event": _name,
+        "payload": _map_within(MAX_PAYLOAD),
+        "ref": _text(MAX_TEXT),
+        "sha": _text(MAX_NAME),
+        "repository": _text(MAX_TEXT),
+        "actor": _text(MAX_NAME),
+        "inputs": _map_within(MAX_PAYLOAD),
+        "vars": _map_within(MAX_PAYLOAD),
+        "tags": _set_of(_name, MAX_LABELS),
+        "priority": _float,
+        "source": _optional(_link),
+        "absent": _peers,
+        "key": _optional(_name),
+    },
+    "run.cancel": {"run": _link},
+    "run.priority": {"run": _link, "priority": _float},
+    "run.note": {"run": _link},
+    "run.end": {"run": _link, "conclusion": _one_of(*CONCLUSIONS), "finishes": _finishes},
+    "job.expand": {
+        "run": _link,
+        "job": _name,
+        "uses": _finishes,
+        "legs": _list_of(_of_form(LEG), 256),
+        "conclusion": _optional(_one_of("failure", "cancelled", "skipped")),
+        "error": _optional(_text(MAX_TEXT)),
+    },
+    "job.start": {**_ATTEMPT_OF, "uses": _finishes},
+    "job.finish": {
+        **_ATTEMPT_OF,
+        "uses": _finishes,
+        "conclusion": _one_of(*CONCLUSIONS),
+        "outcome": _one_of(*CONCLUSIONS),
+        "outputs": _outputs,
+        "log": _optional(_link),
+        "error": _optional(_text(MAX_TEXT)),
+    },
+    "job.refuse": {**_ATTEMPT_OF, "reason": _text(MAX_TEXT)},
+    "job.reassign": {**_ATTEMPT_OF, "owner": _peer, "absent": _peers, "reason": _text(MAX_NAME)},
+    "job.lost": {**_ATTEMPT_OF},
+}
+
+RUN_TYPES: Final = frozenset(name for name in FORMS if name.startswith(("run.", "job.")) and name != "run.submit")
+MEMBERSHIP_TYPES: Final = frozenset(("net.genesis", "member.add", "member.update", "member.remove", "member.fork"))
+ROLE_FOR: Final[Mapping[str, str]] = {
+    "member.add": "admin",
+    "member.remove": "admin",
+    "run.submit": "submit",
+    "job.expand": "run",
+    "job.start": "run",
+    "job.finish": "run",
+    "job.refuse": "run",
+    "job.reassign": "run",
+    "job.lost": "run",
+    "run.end": "run",
+}
+"""The role that an author must hold at its own frontier; a type that is not listed asks for membership alone."""

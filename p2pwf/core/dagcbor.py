@@ -1,0 +1,144 @@
+"""DAG-CBOR, strictly: one value has one encoding, and only that encoding is read.
+
+`cbor2` writes and reads; on its own it accepts much that is not canonical. So what is received counts only if its
+size and depth are in bounds, if it holds nothing but the IPLD data model, if map keys are text in canonical order
+(shorter first, then bytewise), and if encoding it again gives the same bytes: that settles minimal integers, definite
+lengths, 64-bit floats and trailing bytes. Links are tag 42 over a zero byte and the binary CID.
+Source: the IPLD DAG-CBOR specification.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias, Union, cast
+
+import cbor2
+
+from p2pwf.core.ids import Cid, is_cid
+
+Value: TypeAlias = Union[None, bool, int, float, str, bytes, Cid, list["Value"], dict[str, "Value"]]
+
+MAX_BLOCK = 1_000_000
+"""Bytes of one block: what one GossipSub message of py-libp2p carries at most."""
+MAX_DEPTH = 32
+"""Nesting of one block: a matrix value inside a leg inside a plan inside a body is 10 deep."""
+MAX_INT = 2**64 - 1
+MIN_INT = -(2**63)
+LINK_TAG = 42
+
+
+class DagCborError(ValueError):
+    """The bytes, or the value, are not strict DAG-CBOR: the remote's fault when the bytes came from one."""
+
+
+def _refuse_tag(content: object, immutable: bool) -> None:
+    raise DagCborError("a tag other than 42")
+
+
+_BUILT_IN_TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 43, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
+_DECODERS = {tag: _refuse_tag for tag in _BUILT_IN_TAGS}
+
+
+def decode(data: bytes, max_size: int = MAX_BLOCK) -> Value:
+    """The value of one strict DAG-CBOR block of at most `max_size` bytes; raises DagCborError otherwise."""
+    if len(data) > max_size:
+        raise DagCborError(f"{len(data)} bytes, the bound is {max_size}")
+    try:
+        value = cbor2.loads(
+            data,
+            semantic_decoders=_DECODERS,
+            max_depth=MAX_DEPTH,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
+        )
+        again = cbor2.dumps(value)
+    except DagCborError:
+        raise
+    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise DagCborError(f"not DAG-CBOR: {error}") from error
+    if again != data:
+        raise DagCborError("not the canonical encoding")
+    return _checked(value)
+
+
+def encode(value: object) -> bytes:
+    """The one DAG-CBOR encoding of `value`; tuples count as lists, any mapping with text keys as a map.
+
+    Raises DagCborError for what the IPLD data model does not hold: NaN and infinities, integers beyond 64 bits,
+    keys that are not text, other types, nesting beyond MAX_DEPTH.
+    """
+    return cbor2.dumps(_normal(value, 0))
+
+
+def _key_order(key: str) -> tuple[int, bytes]:
+    raw = key.encode()
+    return len(raw), raw
+
+
+_SCALARS = frozenset((str, bytes, bool, type(None)))
+
+
+def _checked(value: object) -> Value:
+    """`value` as cbor2 decoded it with its tags made links, in place; raises DagCborError unless it is of the data
+    model with its map keys in order."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return cast(Value, value)
+    if isinstance(value, int):
+        if not MIN_INT <= value <= MAX_INT:
+            raise DagCborError("an integer beyond 64 bits")
+        return value
+    if isinstance(value, dict):
+        last_length, last = -1, b""
+        for key, item in value.items():
+            if type(key) is not str:
+                raise DagCborError("a map key that is not text")
+            raw = key.encode()
+            length = len(raw)
+            if length < last_length or (length == last_length and raw <= last):
+                raise DagCborError("map keys out of order")
+            last_length, last = length, raw
+            if type(item) not in _SCALARS:
+                value[key] = _checked(item)
+        return value
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            if type(item) not in _SCALARS:
+                value[index] = _checked(item)
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise DagCborError("NaN or an infinity")
+        return value
+    if isinstance(value, cbor2.CBORTag):
+        content = value.value
+        if value.tag == LINK_TAG and type(content) is bytes and content[:1] == b"\0" and is_cid(content[1:]):
+            return Cid(content[1:])
+        raise DagCborError("a tag that is not a link to a CIDv1 of sha2-256")
+    raise DagCborError(f"not in the IPLD data model: {kind.__name__}")
+
+
+def _normal(value: object, depth: int) -> object:
+    if depth > MAX_DEPTH:
+        raise DagCborError(f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, Cid):
+        return cbor2.CBORTag(LINK_TAG, b"\0" + bytes(value))
+    if value is None or isinstance(value, (bool, str, bytes)):
+        return value
+    if isinstance(value, int):
+        if not MIN_INT <= value <= MAX_INT:
+            raise DagCborError("an integer beyond 64 bits")
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise DagCborError("NaN or an infinity")
+        return value
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise DagCborError("a map key that is not text")
+        return {key: _normal(value[key], depth + 1) for key in sorted(value, key=_key_order)}
+    if isinstance(value, (list, tuple)):
+        return [_normal(item, depth + 1) for item in value]
+    raise DagCborError(f"not in the IPLD data model: {type(value).__name__}")

@@ -1,0 +1,408 @@
+"""What this node does about runs: as owner, as candidate, as the one to write an end. See protocols/runs.md.
+
+Everything follows from the folded state, never from an event's arrival: `conduct` may be called at any time, any
+number of times, and asks only for what the state calls for and has not been asked for yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+from p2pwf.clock.messages import Attempt
+from p2pwf.core.bodies import MAX_ATTEMPTS, MAX_OUTPUTS, MAX_TEXT, outputs_size
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.engine.config import STAGGER
+from p2pwf.engine.desk import Desk, finish_ids, needs_context
+from p2pwf.engine.inputs import JobEnded
+from p2pwf.engine.liveness import Liveness
+from p2pwf.engine.outputs import CancelJob, RunsChanged, StartJob
+from p2pwf.errors import P2pwfError
+from p2pwf.queue import ReadyQueue
+from p2pwf.runs import LegState, PlannedJob, Run
+from p2pwf.runs.placement import next_owner
+from p2pwf.runs.run import Key, end_list
+from p2pwf.runs.tally import conclusion
+
+MAX_READY = 100_000
+"""Attempts queued here at a time; a run has at most 4096 legs, and a node that holds more should be given fewer."""
+
+
+class Conductor:
+    """`local`: what runs here, by run and leg. `ready`: what may start here as soon as a slot is free."""
+
+    def __init__(self, desk: Desk, liveness: Liveness) -> None:
+        self._desk = desk
+        self._liveness = liveness
+        self.local: dict[tuple[Cid, Key], Attempt] = {}
+        self._stopping: set[Attempt] = set()
+        self._ended: dict[Attempt, JobEnded] = {}
+        self.ready: ReadyQueue[Attempt, None] = ReadyQueue(MAX_READY)
+        self._since: dict[tuple[Cid, str], float] = {}
+        self.stopped = False
+
+    # -- the step -----------------------------------------------------------------------------------------------
+
+    def step(self, dirty: list[Cid]) -> None:
+        """Do what the state of the dirty runs calls for, until it calls for nothing more."""
+        changed = dict.fromkeys(dirty)
+        for cid in dirty:
+            self.conduct(self._desk.runs[cid])
+        self._start_ready()
+        while self._desk.dirty:
+            more = list(self._desk.dirty)
+            self._desk.dirty.clear()
+            changed.update(dict.fromkeys(more))
+            for cid in more:
+                self.conduct(self._desk.runs[cid])
+            self._start_ready()
+        if changed:
+            self._desk.emit(RunsChanged(tuple(changed)))
+
+    def tick(self) -> None:
+        """Look at what only time changes: silent owners, ends and expansions that others did not write."""
+        for run in list(self._desk.active.values()):
+            self.conduct(run)
+        self._start_ready()
+
+    def conduct(self, run: Run) -> None:
+        """Do for one run what this node is to do."""
+        if run.tally.end is not None:
+            self._leave(run)
+            return
+        if self.stopped or self._desk.frozen is not None:
+            return
+        if not self._desk.roster.holds(self._desk.me, "run"):
+            for key in [key for cid, key in self.local if cid == run.id]:
+                self._stop_local(run, key, "this node may not run jobs any more")
+            return
+        cancelled = self._desk.is_cancelled(run)
+        for job in run.plan.jobs.values():
+            legs = run.tally.job_legs(job.id)
+            if legs is None:
+                self._expand(run, job, cancelled)
+                continue
+            finishes = [run.tally.finish((job.id, index)) for index in range(len(legs))]
+            failed = job.fail_fast and any(one is not None and conclusion(one) == "failure" for one in finishes)
+            for index, finish in enumerate(finishes):
+                key = (job.id, index)
+                if finish is not None:
+                    self._stop_local(run, key, "it was finished elsewhere")
+                else:
+                    self._open_leg(run, job, key, cancelled, failed, sum(one is not None for one in finishes))
+        self._end(run)
+
+    def _leave(self, run: Run) -> None:
+        """A run has ended: nothing of it starts or goes on here."""
+        if self._desk.active.pop(run.id, None) is None:
+            return
+        for key in [key for cid, key in self.local if cid == run.id]:
+            self._stop_local(run, key, "the run has ended")
+        self._liveness.forget(run)
+        for entry in [entry for entry in self._since if entry[0] == run.id]:
+            del self._since[entry]
+
+    # -- legs ---------------------------------------------------------------------------------------------------
+
+    def _open_leg(self, run: Run, job: PlannedJob, key: Key, cancelled: bool, failed: bool, finished: int) -> None:
+        state = run.tally.leg(key)
+        attempt = Attempt(run.id, *key, state.attempt)
+        owner = run.owner(key)
+        local = self.local.get((run.id, key))
+        if local is not None and (owner != self._desk.me or local != attempt):
+            self._stop_local(run, key, "it was given to another peer")
+        if owner != self._desk.me:
+            self._watch(run, key, attempt, owner, state)
+        elif attempt in self._ended:
+            self._finish_ended(run, attempt)
+        elif local == attempt:
+            if cancelled or failed:
+                self._stop_local(run, key, "the run was cancelled" if cancelled else "another leg failed")
+        elif self._liveness.suspended:
+            return
+        elif state.attempt in state.starts:
+            self._close_interrupted(run, key, state)
+        elif (reason := self._refusal(run, key)) is not None:
+            if self._desk.me not in state.refused():
+                self._desk.write("job.refuse", {**_about(attempt), "reason": reason[:MAX_TEXT]}, run)
+            self._reassign(run, key, reason="refused")
+        elif failed:
+            self._finish(run, attempt, "cancelled", uses=[])
+        else:
+            self._prepare(run, job, attempt, cancelled, finished)
+
+    def _refusal(self, run: Run, key: Key) -> str | None:
+        leg = run.leg(key)
+        if self._desk.config.slots == 0:
+            return "this peer runs no jobs (slots 0)"
+        return self._desk.config.policy(run.submission, leg.labels if leg else ())
+
+    def _prepare(self, run: Run, job: PlannedJob, attempt: Attempt, cancelled: bool, finished: int) -> None:
+        """An attempt of ours that has not started: wait, skip, or queue."""
+        if any(run.tally.result(need) is None for need in job.needs):
+            return
+        if job.max_parallel and finished < attempt.leg - job.max_parallel + 1:
+            return
+        try:
+            wanted = self._should_run(run, job, cancelled)
+        except P2pwfError as error:
+            self._finish(run, attempt, "failure", uses=finish_ids(run, job.needs), error=error.message)
+            return
+        if not wanted:
+            self.ready.remove(attempt)
+            outcome = "cancelled" if cancelled else "skipped"
+            self._finish(run, attempt, outcome, uses=finish_ids(run, job.needs))
+        elif attempt not in self.ready:
+            self.ready.add(attempt, self.priority(run), None)
+        else:
+            self.ready.update_priority(attempt, self.priority(run))
+
+    def _should_run(self, run: Run, job: PlannedJob, cancelled: bool) -> bool:
+        ancestors = [cast(str, run.tally.result(name)) for name in job.ancestors]
+        return self._desk.config.planner.should_run(
+            run.submission, job.id, needs_context(run, job.needs), ancestors, cancelled
+        )
+
+    def priority(self, run: Run) -> float:
+        """A run's priority as it is now; lower runs first."""
+        event = run.tally.priority
+        return cast(float, run.submission.body["priority"] if event is None else event.body["priority"])
+
+    def _start_ready(self) -> None:
+        """Fill this node's slots with what is ready, most urgent first."""
+        if self._liveness.suspended or self.stopped or self._desk.frozen is not None:
+            return
+        while len(self.local) < self._desk.config.slots and (entry := self.ready.pop()) is not None:
+            attempt = entry.id
+            run = self._desk.active.get(attempt.run)
+            key = (attempt.job, attempt.leg)
+            if run is None or not self._may_start(run, key, attempt):
+                continue
+            job = run.plan.jobs[attempt.job]
+            leg = run.leg(key)
+            assert leg is not None  # it has an attempt
+            self._desk.write("job.start", {**_about(attempt), "uses": finish_ids(run, job.needs)}, run)
+            self.local[run.id, key] = attempt
+            self._desk.emit(
+                StartJob(attempt, run.submission, leg.matrix, leg.name, needs_context(run, job.needs))
+            )
+        self._liveness.load = len(self.local)
+
+    def _may_start(self, run: Run, key: Key, attempt: Attempt) -> bool:
+        """Whether what was queued is still to be started, as the state is now."""
+        state = run.tally.leg(key)
+        return (
+            run.owner(key) == self._desk.me
+            and state.attempt == attempt.number
+            and not state.finishes
+            and attempt.number not in state.starts
+        )
+
+    def _stop_local(self, run: Run, key: Key, reason: str) -> None:
+        attempt = self.local.get((run.id, key))
+        if attempt is not None and attempt not in self._stopping:
+            self._stopping.add(attempt)
+            self._desk.emit(CancelJob(attempt, reason))
+
+    # -- finishing ----------------------------------------------------------------------------------------------
+
+    def ended(self, ended: JobEnded) -> None:
+        """The runner is through with an attempt. What moved on, or was decided, meanwhile, is dropped."""
+        attempt = ended.attempt
+        key = (attempt.job, attempt.leg)
+        if self.local.get((attempt.run, key)) == attempt:
+            del self.local[attempt.run, key]
+            self._liveness.load = len(self.local)
+        self._stopping.discard(attempt)
+        run = self._desk.active.get(attempt.run)
+        if run is None or self.stopped:
+            self._start_ready()
+            return
+        self._desk.dirty[run.id] = None
+        if run.owner(key) == self._desk.me and run.tally.leg(key).attempt == attempt.number:
+            self._ended[attempt] = ended
+
+    def _finish_ended(self, run: Run, attempt: Attempt) -> None:
+        if self._liveness.suspended:
+            return
+        ended = self._ended.pop(attempt)
+        outputs, error, outcome = dict(ended.outputs), ended.error, ended.conclusion
+        if outputs_size(outputs) > MAX_OUTPUTS:
+            error = f"the job's outputs are over {MAX_OUTPUTS // 1024} KiB: put what is large into an artifact"
+            outputs, outcome = {}, "failure"
+        self._finish(run, attempt, outcome, [], ended.outcome, outputs, ended.log, error)
+
+    def _finish(
+        self,
+        run: Run,
+        attempt: Attempt,
+        concluded: str,
+        uses: list[Cid],
+        outcome: str | None = None,
+        outputs: dict[str, str] | None = None,
+        log: Cid | None = None,
+        error: str | None = None,
+    ) -> None:
+        body = {
+            **_about(attempt),
+            "uses": uses,
+            "conclusion": concluded,
+            "outcome": outcome or concluded,
+            "outputs": outputs or {},
+            "log": log,
+            "error": error[:MAX_TEXT] if error else None,
+        }
+        self.ready.remove(attempt)
+        self._desk.write("job.finish", body, run)
+
+    # -- taking over --------------------------------------------------------------------------------------------
+
+    def _close_interrupted(self, run: Run, key: Key, state: LegState) -> None:
+        """An attempt that this node had started before it was stopped: go on with the next one, here."""
+        if state.attempt >= MAX_ATTEMPTS:
+            self._desk.write("job.lost", _about(Attempt(run.id, *key, state.attempt)), run)
+            return
+        body = {
+            **_about(Attempt(run.id, *key, state.attempt + 1)),
+            "owner": self._desk.me,
+            "absent": [],
+            "reason": "interrupted",
+        }
+        self._desk.write("job.reassign", body, run)
+
+    def _watch(self, run: Run, key: Key, attempt: Attempt, owner: PeerId | None, state: LegState) -> None:
+        """Take over an attempt of another peer if it is silent past its lease, and it is our turn."""
+        desk, liveness = self._desk, self._liveness
+        liveness.note(attempt)
+        if liveness.suspended or desk.me in state.refused():
+            return
+        order = run.order(key, desk.standing())
+        live = [
+            peer for peer in order if peer != owner and peer not in state.refused() and liveness.is_alive(peer)
+        ]
+        if desk.me not in live:
+            return
+        rank = live.index(desk.me)
+        gone = owner is None or owner in state.refused() or not desk.roster.holds(owner, "run")
+        deadline = rank * STAGGER + (0.0 if gone else desk.config.lease * 2.0 ** (attempt.number - 1))
+        if owner is not None and not gone:
+            if not liveness.expects_beats(attempt, owner, rank):
+                return
+            liveness.ask(owner, attempt, deadline)
+        if liveness.silence(attempt) < deadline:
+            return
+        self._reassign(run, key, "unplaced" if owner is None else "refused" if gone else "silent")
+
+    def _reassign(self, run: Run, key: Key, reason: str) -> None:
+        """Name the next owner: among the candidates not absent and not having refused, the one with the fewest
+        attempts, then the first in order."""
+        desk = self._desk
+        state = run.tally.leg(key)
+        owner = run.owner(key)
+        number = 1 if owner is None else state.attempt + 1
+        if number > MAX_ATTEMPTS:
+            desk.write("job.lost", _about(Attempt(run.id, *key, state.attempt)), run)
+            return
+        order = run.order(key, desk.standing())
+        absent = {peer for peer in order if not self._liveness.is_alive(peer)}
+        if reason in ("silent", "leaving") and owner is not None:
+            absent.add(owner)
+        chosen = next_owner(order, state.tried(run.placed(key)), state.refused() | absent)
+        if chosen is None or desk.me not in order:
+            return
+        body = {
+            **_about(Attempt(run.id, *key, number)),
+            "owner": chosen,
+            "absent": sorted(absent),
+            "reason": reason,
+        }
+        desk.write("job.reassign", body, run)
+
+    def hand_on(self) -> None:
+        """This node is about to stop: give what it owns to others, stop what runs."""
+        for run, attempt in list(self.held()):
+            key = (attempt.job, attempt.leg)
+            self._stop_local(run, key, "this node is stopping")
+            if not self._liveness.suspended and len(self._desk.roster.members) > 1:
+                self._reassign(run, key, "leaving")
+        self.stopped = True
+
+    def held(self) -> Iterator[tuple[Run, Attempt]]:
+        """The attempts that this node owns and that have not finished."""
+        for run in self._desk.active.values():
+            for job in run.plan.jobs:
+                for index in range(len(run.tally.job_legs(job) or ())):
+                    key = (job, index)
+                    if run.owner(key) == self._desk.me and run.tally.finish(key) is None:
+                        yield run, Attempt(run.id, *key, run.tally.leg(key).attempt)
+
+    def holds(self, attempt: Attempt) -> bool:
+        """Whether this node owns that attempt, and it has not finished."""
+        run = self._desk.active.get(attempt.run)
+        key = (attempt.job, attempt.leg)
+        if run is None or run.leg(key) is None or self.stopped:
+            return False
+        return (
+            run.owner(key) == self._desk.me
+            and run.tally.leg(key).attempt == attempt.number
+            and run.tally.finish(key) is None
+        )
+
+    # -- expanding and ending -----------------------------------------------------------------------------------
+
+    def _turn(self, run: Run, what: str, order: list[PeerId], wait: float) -> bool:
+        """Whether it is this node's turn to write what any candidate may write: the first live one at once, the k-th
+        after k waits."""
+        live = [peer for peer in order if self._liveness.is_alive(peer)]
+        if self._liveness.suspended or self._desk.me not in live:
+            return False
+        since = self._since.setdefault((run.id, what), self._desk.now.mono)
+        return self._desk.now.mono - since >= live.index(self._desk.me) * wait
+
+    def _expand(self, run: Run, job: PlannedJob, cancelled: bool) -> None:
+        """Work out the legs of a job that depend on other jobs, if those have concluded and it is our turn."""
+        if any(run.tally.result(need) is None for need in job.needs):
+            return
+        order = [one.member.peer for one in run.placement.ranked(job.id, 0, (), self._desk.standing())]
+        if not self._turn(run, job.id, order, self._desk.config.lease):
+            return
+        legs: list[dict[str, object]] = []
+        concluded, error = None, None
+        try:
+            if self._should_run(run, job, cancelled):
+                needs = needs_context(run, job.needs)
+                legs = list(self._desk.config.planner.expand(run.submission, job.id, needs))  # type: ignore[arg-type]
+            else:
+                concluded = "cancelled" if cancelled else "skipped"
+        except P2pwfError as failure:
+            concluded, error = "failure", failure.message[:MAX_TEXT]
+        body = {
+            "run": run.id,
+            "job": job.id,
+            "uses": finish_ids(run, job.needs),
+            "legs": legs,
+            "conclusion": concluded,
+            "error": error,
+        }
+        self._desk.write("job.expand", body, run)
+
+    def _end(self, run: Run) -> None:
+        """Write the run's end with the last outcome; if its author does not, the next in order does after a lease."""
+        concluded = run.tally.conclusion()
+        if concluded is None or run.tally.end is not None:
+            return
+        finishes = end_list(run.tally)
+        last = max((run.events[cid] for cid in finishes), key=lambda event: event.order)
+        if last.author != self._desk.me:
+            order = [one.member.peer for one in run.placement.ranked("", 0, (), self._desk.standing())]
+            since = self._since.setdefault((run.id, "\0end"), self._desk.now.mono)
+            waited = self._desk.now.mono - since
+            if waited < self._desk.config.lease or not self._turn(run, "\0end turn", order, STAGGER):
+                return
+        elif self._liveness.suspended:
+            return
+        self._desk.write("run.end", {"run": run.id, "conclusion": concluded, "finishes": finishes}, run)
+
+
+def _about(attempt: Attempt) -> dict[str, object]:
+    return {"run": attempt.run, "job": attempt.job, "leg": attempt.leg, "attempt": attempt.number}

@@ -1,0 +1,81 @@
+"""What a node's engine is told at its birth, and the times it lives by. Values and one protocol only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import attrs
+
+from p2pwf.core.dagcbor import Value
+from p2pwf.core.events import Event
+
+BEAT: Final = 2.0
+"""Seconds between an owner's beats."""
+LEASE: Final = 6.0
+"""Seconds of silence after which attempt 1 is taken over: two beats may be lost. Doubles with each attempt."""
+STAGGER: Final = 2.0
+"""Seconds that each next candidate waits longer: time for the first one's event to arrive."""
+PROBE_LEAD: Final = 2.0
+"""Seconds before a takeover that the owner is asked once more, so a mere difference of views takes nothing over."""
+WATCHERS: Final = 3
+"""Candidates that an owner beats to, beside the submitter."""
+DIGEST_EVERY: Final = 5.0
+"""Seconds between the digests sent to each connected peer: what gossip lost is healed within about that."""
+PRESENCE_EVERY: Final = 10.0
+"""Seconds between presences; in larger networks a twentieth of a second for each member, so gossip carries them."""
+PRESENCE_LASTS: Final = 3.0
+"""Presence intervals after which a member that is not connected is not held alive."""
+RECEIPT_WAIT: Final = 0.25
+"""Seconds that a submission waits for one other peer's receipt before it is acknowledged with one copy."""
+WAKE_GAP: Final = 3.0
+"""Seconds between two ticks after which this node slept or was stopped: it trusts nothing it believed before."""
+TICK: Final = 0.5
+"""Seconds between ticks: the grain of everything above."""
+WANT_AGAIN: Final = 2.0
+"""Seconds after which missing events are asked for once more."""
+MAX_WANT: Final = 512
+"""Events asked for at a time."""
+MAX_TICKETS: Final = 1024
+MAX_REQUESTS: Final = 64
+"""Join requests waiting for an admin; the oldest make room."""
+
+
+class Planner(Protocol):
+    """The workflow language as the engine needs it: pure, and never part of the fold.
+
+    `needs` maps each directly needed job to {"result": str, "outputs": {str: str}}.
+    """
+
+    def should_run(
+        self,
+        submission: Event,
+        job: str,
+        needs: Mapping[str, Mapping[str, Any]],
+        ancestors: Sequence[str],
+        cancelled: bool,
+    ) -> bool:
+        """Whether the job's `if` holds; raises P2pwfError if it cannot be evaluated."""
+
+    def expand(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Value]]:
+        """The legs of a job whose matrix or labels depend on needs; raises P2pwfError if there are none."""
+
+
+def accept_all(submission: Event, labels: Iterable[str]) -> str | None:
+    """The policy that refuses nothing."""
+    return None
+
+
+@attrs.frozen(slots=True)
+class EngineConfig:
+    """`boot`: 8 random bytes, new at each start. `policy` gives the reason to refuse a submission's job, or None.
+
+    `external`: nothing is run here by itself. `slots`: jobs run at a time.
+    """
+
+    boot: bytes
+    version: str
+    slots: int
+    planner: Planner
+    policy: Callable[[Event, Iterable[str]], str | None] = accept_all
+    lease: float = LEASE

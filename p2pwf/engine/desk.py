@@ -1,0 +1,188 @@
+"""What all parts of the engine share: the clock, the runs, the time, and the one way to write an event.
+
+Whatever a part tells the world is collected here and leaves after the store of everything written in the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from p2pwf.clock import Accepted, Clock, Node
+from p2pwf.clock.clock import Verify
+from p2pwf.clock.messages import Events
+from p2pwf.core.bodies import MEMBERSHIP_TYPES
+from p2pwf.core.events import MAX_AFTER, Event, SignedBlock, author_event
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.core.sign import Signer
+from p2pwf.engine.config import EngineConfig
+from p2pwf.engine.inputs import Now
+from p2pwf.engine.outputs import Alarm, MembersChanged, Output, Publish, Store
+from p2pwf.errors import Refused
+from p2pwf.roster import Roster
+from p2pwf.runs import Run
+
+GOSSIP_BYTES = 512 * 1024
+"""Bytes of events in one gossip message: half of what one carries, so that framing never matters."""
+
+
+class Desk:
+    """One node's knowledge and its way to act. `now` is the time of the input being handled."""
+
+    def __init__(self, signer: Signer, network: Cid, config: EngineConfig, now: Now, verifier: Verify) -> None:
+        self.signer = signer
+        self.me: PeerId = signer.peer_id
+        self.network = network
+        self.config = config
+        self.clock = Clock(network, verifier)
+        self.runs: dict[Cid, Run] = {}
+        self.active: dict[Cid, Run] = {}
+        """Runs without an end."""
+        self.dirty: dict[Cid, None] = {}
+        self.meta: dict[str, bytes] = {}
+        self.now = now
+        self.frozen: str | None = None
+        """Why this node authors nothing more, if so."""
+        self._stored: list[Event] = []
+        self._meta_changes: dict[str, bytes | None] = {}
+        self._fresh: list[Event] = []
+        self._out: list[Output] = []
+
+    # -- outputs ------------------------------------------------------------------------------------------------
+
+    def emit(self, output: Output) -> None:
+        """Ask the shell for something, after the store."""
+        self._out.append(output)
+
+    def set_meta(self, name: str, value: bytes | None) -> None:
+        """Change a small durable value of this node."""
+        if value is None:
+            self.meta.pop(name, None)
+        else:
+            self.meta[name] = value
+        self._meta_changes[name] = value
+
+    def drain(self) -> list[Output]:
+        """All outputs of this step, the store first, then what this node wrote itself, for everyone."""
+        outputs: list[Output] = []
+        if self._stored or self._meta_changes:
+            outputs.append(Store(tuple(self._stored), dict(self._meta_changes)))
+        outputs.extend(Publish(Events(chunk)) for chunk in chunks([event.signed for event in self._fresh]))
+        outputs.extend(self._out)
+        self._stored, self._meta_changes, self._fresh, self._out = [], {}, [], []
+        return outputs
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def take(self, event: Event, accepted: Accepted, store: bool = True) -> None:
+        """Fold in an event that the clock has accepted."""
+        if store:
+            self._stored.append(event)
+        node = accepted.node
+        if event.type in MEMBERSHIP_TYPES:
+            self.emit(MembersChanged())
+            self.dirty.update(dict.fromkeys(self.active))
+        if event.type == "run.submit":
+            run = Run(event, self.clock.roster_at(node.frontier))
+            self.runs[event.cid] = self.active[event.cid] = run
+            self.dirty[event.cid] = None
+        elif event.run is not None and (known := self.runs.get(event.run)) is not None:
+            known.add(event, self.clock.roster_at(node.frontier), node.void)
+            self._settle(known)
+        touched = {node.run for node in accepted.revoided if node.run is not None}
+        for cid in touched & self.runs.keys():
+            self.runs[cid].revoid(lambda cid: self.clock.dag[cid].void)
+            self._settle(self.runs[cid])
+
+    def _settle(self, run: Run) -> None:
+        self.dirty[run.id] = None
+        if run.tally.end is None:
+            self.active[run.id] = run
+
+    def write(self, type: str, body: Mapping[str, object], run: Run | None = None) -> Event:
+        """Author, sign, accept and fold an event of this node; about `run`, it stands on that run's heads.
+
+        Raises Refused if this node must not author; the rules of membership are the caller's to have checked.
+        """
+        if self.frozen is not None:
+            raise Refused(self.frozen, "see `p2pwf status`")
+        after: tuple[Cid, ...] = ()
+        if run is not None:
+            while len(run.heads) > MAX_AFTER:
+                oldest = sorted(run.heads.values(), key=lambda head: head.order)[:MAX_AFTER]
+                self._write("run.note", {"run": run.id}, tuple(head.cid for head in oldest))
+            after = tuple(run.heads)
+        return self._write(type, body, after)
+
+    def _write(self, type: str, body: Mapping[str, object], after: tuple[Cid, ...]) -> Event:
+        parents, tip = self.clock.parents(self.me)
+        links = [*parents, *(self.clock.dag[cid] for cid in after), *([tip] if tip else [])]
+        event = author_event(
+            self.signer,
+            net=self.network,
+            seq=tip.seq + 1 if tip else 0,
+            prev=tip.cid if tip else None,
+            parents=(node.cid for node in parents),
+            after=after,
+            lamport=1 + max(node.lamport for node in links),
+            time=max(0, self.now.wall),
+            type=type,
+            body=body,
+        )
+        accepted = self.clock.accept(event, trusted=True)
+        if not isinstance(accepted, Accepted):
+            raise Refused(f"this node may not write {type} now: {accepted}", "ask an admin of the network")
+        self.take(event, accepted)
+        self._fresh.append(event)
+        return event
+
+    def standing(self) -> Roster:
+        """The roster at the frontier that this node's next event will have."""
+        parents, tip = self.clock.parents(self.me)
+        return self.clock.roster_at(self.clock.frontier_of((*parents, *([tip] if tip else []))))
+
+    def freeze(self, why: str, hint: str) -> None:
+        """Author nothing more, and say so."""
+        if self.frozen is None:
+            self.frozen = why
+            self.emit(Alarm(why, hint))
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    @property
+    def roster(self) -> Roster:
+        return self.clock.roster
+
+    def node(self, cid: Cid) -> Node | None:
+        return self.clock.dag.get(cid)
+
+    def is_cancelled(self, run: Run) -> bool:
+        """Whether the run was cancelled, or its submitter removed without keeping its runs."""
+        if run.tally.cancels or self.clock.dag[run.id].void:
+            return True
+        cuts = self.roster.cuts.get(run.submitter, ())
+        return not self.roster.holds(run.submitter, None) and not any(cut.event.keep_runs for cut in cuts)
+
+
+def chunks(blocks: list[SignedBlock], limit: int = GOSSIP_BYTES) -> list[tuple[SignedBlock, ...]]:
+    """Blocks in order, cut into lists of at most `limit` bytes (a larger one stands alone) and 256 entries."""
+    out: list[list[SignedBlock]] = []
+    size = 0
+    for signed in blocks:
+        length = len(signed.block) + len(signed.signature) + 16
+        if not out or size + length > limit or len(out[-1]) >= 256:
+            out.append([])
+            size = 0
+        out[-1].append(signed)
+        size += length
+    return [tuple(chunk) for chunk in out]
+
+
+def finish_ids(run: Run, jobs: tuple[str, ...]) -> list[Cid]:
+    """The ids of the outcomes of these jobs, which have all concluded, each once."""
+    return list(dict.fromkeys(event.cid for job in jobs for event in run.tally.finishes(job) or ()))
+
+
+def needs_context(run: Run, jobs: tuple[str, ...]) -> dict[str, dict[str, object]]:
+    """The `needs` context of a job whose needs have concluded."""
+    return {job: {"result": cast(str, run.tally.result(job)), "outputs": run.tally.outputs(job)} for job in jobs}

@@ -1,0 +1,175 @@
+"""What may happen to the engine: typed inputs. Values only.
+
+Requests carry a `token`, any hashable; the engine answers each with exactly one `Reply` of the same token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import TypeAlias
+
+import attrs
+
+from p2pwf.clock.messages import Attempt
+from p2pwf.core.dagcbor import Value
+from p2pwf.core.ids import Cid, PeerId
+
+Token: TypeAlias = Hashable
+
+
+@attrs.frozen(slots=True)
+class Now:
+    """The time as the shell has it: `mono` seconds of a monotonic clock (judges liveness), `wall` ms (shown only)."""
+
+    mono: float
+    wall: int
+
+
+@attrs.frozen(slots=True)
+class PeerUp:
+    """The clock stream to a member stands, both ways."""
+
+    peer: PeerId
+
+
+@attrs.frozen(slots=True)
+class PeerDown:
+    peer: PeerId
+
+
+@attrs.frozen(slots=True)
+class Frame:
+    """A frame from a member's clock stream."""
+
+    peer: PeerId
+    data: bytes
+
+
+@attrs.frozen(slots=True)
+class Gossip:
+    """A frame from the network's topic; `author` signed it and need not be who passed it on."""
+
+    author: PeerId
+    data: bytes
+
+
+@attrs.frozen(slots=True)
+class Tick:
+    """Time has passed; the shell gives one no later than the engine's last WakeAt asked for."""
+
+
+@attrs.frozen(slots=True)
+class Submit:
+    """Start a run. `body`: the body of run.submit without `absent`, which the engine adds."""
+
+    token: Token
+    body: Mapping[str, Value]
+
+
+@attrs.frozen(slots=True)
+class CancelRun:
+    token: Token
+    run: Cid
+
+
+@attrs.frozen(slots=True)
+class SetPriority:
+    token: Token
+    run: Cid
+    priority: float
+
+
+@attrs.frozen(slots=True)
+class AddMember:
+    """Admit a peer (seen or not); fields that are None are taken from its pending request, or left plain."""
+
+    token: Token
+    peer: PeerId
+    roles: tuple[str, ...]
+    name: str | None = None
+    labels: tuple[str, ...] | None = None
+    slots: int | None = None
+
+
+@attrs.frozen(slots=True)
+class RemoveMember:
+    token: Token
+    peer: PeerId
+    keep_runs: bool = False
+
+
+@attrs.frozen(slots=True)
+class UpdateSelf:
+    """Record this node's own name, labels and slots, if they differ from what the roster says."""
+
+    token: Token
+    name: str
+    labels: tuple[str, ...]
+    slots: int
+
+
+@attrs.frozen(slots=True)
+class Invite:
+    """Keep a ticket: `digest` is the SHA-256 of its secret, `expires` in wall ms."""
+
+    token: Token
+    digest: bytes
+    roles: tuple[str, ...]
+    expires: int
+
+
+@attrs.frozen(slots=True)
+class JoinAsked:
+    """A peer asks to be admitted, with a ticket's secret or without."""
+
+    token: Token
+    peer: PeerId
+    network: Cid | None
+    secret: bytes | None
+    name: str
+    labels: tuple[str, ...]
+    slots: int
+
+
+@attrs.frozen(slots=True)
+class JobEnded:
+    """The runner is through with an attempt: its log, outputs and artifacts are held as safely as they will be."""
+
+    attempt: Attempt
+    conclusion: str
+    outcome: str
+    outputs: Mapping[str, str] = attrs.field(factory=dict)
+    log: Cid | None = None
+    error: str | None = None
+
+
+@attrs.frozen(slots=True)
+class Addresses:
+    """Where this node can be dialled now: multiaddrs with its peer id."""
+
+    addresses: tuple[str, ...]
+
+
+@attrs.frozen(slots=True)
+class Stop:
+    """The node is about to stop: hand on what has not started."""
+
+
+Input: TypeAlias = (
+    PeerUp
+    | PeerDown
+    | Frame
+    | Gossip
+    | Tick
+    | Submit
+    | CancelRun
+    | SetPriority
+    | AddMember
+    | RemoveMember
+    | UpdateSelf
+    | Invite
+    | JoinAsked
+    | JobEnded
+    | Addresses
+    | Stop
+)

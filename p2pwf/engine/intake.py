@@ -1,0 +1,106 @@
+"""Events from others: parsed, accepted, or set to wait for their links; and what is asked for meanwhile.
+
+Nothing is done because an event arrived; everything follows from what the folds say once it is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from p2pwf.clock import Accepted, Invalid, Missing, Pending
+from p2pwf.clock.messages import Stored, Want
+from p2pwf.core.events import Event, EventError, SignedBlock, parse
+from p2pwf.core.ids import Cid, PeerId, block_cid
+from p2pwf.engine.config import MAX_WANT, WANT_AGAIN
+from p2pwf.engine.desk import Desk
+from p2pwf.engine.outputs import Misbehaved, Send
+
+
+class Intake:
+    """Takes blocks in from peers. `duplicates`, `accepted`, `invalid` count what came of them."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.pending = Pending()
+        self._asked: dict[Cid, float] = {}
+        self._sources: dict[PeerId, None] = {}
+        self.accepted = 0
+        self.duplicates = 0
+        self.invalid = 0
+
+    def load(self, blocks: Iterable[SignedBlock]) -> None:
+        """Take in what this node's own store holds, in topological order; signatures were checked before."""
+        for signed in blocks:
+            event = parse(signed)
+            result = self._desk.clock.accept(event, trusted=True)
+            if isinstance(result, Accepted):
+                self._desk.take(event, result, store=False)
+
+    def blocks(self, source: PeerId, blocks: Iterable[SignedBlock]) -> None:
+        """Take in blocks that `source` sent, whoever wrote them."""
+        receipts: dict[PeerId, list[Cid]] = {}
+        for signed in blocks:
+            cid = block_cid(signed.block)
+            if cid in self._desk.clock.dag or cid in self.pending:
+                self.duplicates += 1
+                node = self._desk.clock.dag.get(cid)
+                if node is not None and node.run == cid and node.author == source:
+                    receipts.setdefault(source, []).append(cid)
+                continue
+            try:
+                event = parse(signed)
+            except EventError as error:
+                self._refuse(source, cid, str(error))
+                continue
+            for submission in self._settle(source, event):
+                receipts.setdefault(submission.author, []).append(submission.cid)
+        for author, ids in receipts.items():
+            self._desk.emit(Send(author, Stored(tuple(ids))))
+        self._ask(source)
+
+    def _settle(self, source: PeerId, event: Event) -> list[Event]:
+        """Accept an event and all that waited for it; returns the submissions among them."""
+        submissions = []
+        ready = [event]
+        while ready:
+            current = ready.pop()
+            if current.cid in self._desk.clock.dag:
+                continue
+            result = self._desk.clock.accept(current)
+            if isinstance(result, Missing):
+                self.pending.add(current, result.links)
+            elif isinstance(result, Invalid):
+                self._refuse(source, current.cid, result.reason)
+            else:
+                self._asked.pop(current.cid, None)
+                self.accepted += 1
+                self._desk.take(current, result)
+                if current.author == self._desk.me:
+                    self._desk.freeze(
+                        "another node writes with this node's key, or this data folder was restored from an old copy",
+                        "stop one of the two; a restored node needs a peer id of its own",
+                    )
+                if current.type == "run.submit":
+                    submissions.append(current)
+                ready.extend(self.pending.arrived(current.cid))
+        return submissions
+
+    def _refuse(self, source: PeerId, cid: Cid, reason: str) -> None:
+        self.invalid += 1 + self.pending.refused(cid)
+        self._desk.emit(Misbehaved(source, reason))
+
+    def _ask(self, source: PeerId) -> None:
+        """Ask `source` for what is missing, once in WANT_AGAIN seconds."""
+        now = self._desk.now.mono
+        wanted = [cid for cid in self.pending.missing() if now - self._asked.get(cid, -WANT_AGAIN) >= WANT_AGAIN]
+        if wanted:
+            wanted = wanted[:MAX_WANT]
+            self._asked.update(dict.fromkeys(wanted, now))
+            self._desk.emit(Send(source, Want(tuple(wanted))))
+
+    def ask_again(self, peers: Iterable[PeerId]) -> None:
+        """Ask one connected peer after another for what is still missing."""
+        missing = set(self.pending.missing())
+        self._asked = {cid: when for cid, when in self._asked.items() if cid in missing}
+        for peer in peers:
+            self._ask(peer)

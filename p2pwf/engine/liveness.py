@@ -1,0 +1,168 @@
+"""Who is alive, as far as this node can tell, on its own monotonic clock; beats, probes, presence.
+
+Silence counts from the latest of: last heard, own start, own wake (a gap in ticks), own first completed sync. After
+such a gap this node judges nothing and writes no outcome until it has synced with a member or waited a lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from p2pwf.clock.messages import Attempt, Beat, Presence, Probe
+from p2pwf.core.ids import PeerId
+from p2pwf.engine.config import BEAT, PRESENCE_EVERY, PRESENCE_LASTS, PROBE_LEAD, WAKE_GAP, WATCHERS
+from p2pwf.engine.desk import Desk
+from p2pwf.engine.outputs import Learned, Publish, Send
+from p2pwf.engine.syncer import Syncer
+from p2pwf.runs import Run
+
+
+class Liveness:
+    """Beliefs about peers and attempts. `seen`: when a peer was last heard, on this node's clock."""
+
+    def __init__(self, desk: Desk, syncer: Syncer) -> None:
+        self._desk = desk
+        self._syncer = syncer
+        self._heard: dict[Attempt, float] = {}
+        self._known: dict[Attempt, float] = {}
+        self._expecting: dict[Attempt, float] = {}
+        self._probed: dict[Attempt, float] = {}
+        self.seen: dict[PeerId, float] = {}
+        self.presence: dict[PeerId, Presence] = {}
+        self._addresses: tuple[str, ...] = ()
+        self._last_step = desk.now.mono
+        self._awake_since = desk.now.mono
+        self._first_sync: float | None = None
+        self._next_beat = 0.0
+        self._next_presence = 0.0
+        self.load = 0
+
+    # -- peers --------------------------------------------------------------------------------------------------
+
+    def heard_from(self, peer: PeerId) -> None:
+        self.seen[peer] = self._desk.now.mono
+
+    def lost(self, peer: PeerId) -> None:
+        """Its connection ended: until it is heard again it is not held alive."""
+        self.seen.pop(peer, None)
+
+    def present(self, peer: PeerId, message: Presence) -> None:
+        self.heard_from(peer)
+        before = self.presence.get(peer)
+        self.presence[peer] = message
+        if before is None or before.addresses != message.addresses:
+            self._desk.emit(Learned(peer, message.addresses))
+
+    def is_alive(self, peer: PeerId) -> bool:
+        """Whether a member is connected, or was heard within a few presence intervals."""
+        if peer == self._desk.me or peer in self._syncer.connected:
+            return True
+        last = self.seen.get(peer)
+        return last is not None and self._desk.now.mono - last < PRESENCE_LASTS * self._presence_every()
+
+    def _presence_every(self) -> float:
+        return max(PRESENCE_EVERY, len(self._desk.roster.members) / 20)
+
+    def set_addresses(self, addresses: tuple[str, ...]) -> None:
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._next_presence = self._desk.now.mono
+
+    # -- own state ----------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Before anything else of every input: notice a gap, and the first sync after one."""
+        now = self._desk.now.mono
+        if now - self._last_step > WAKE_GAP:
+            self._awake_since = now
+            self._first_sync = None
+        self._last_step = now
+        synced = self._syncer.synced_at
+        if self._first_sync is None and synced is not None and synced >= self._awake_since:
+            self._first_sync = synced
+
+    @property
+    def trusted_since(self) -> float:
+        """From when on silence counts at all."""
+        return self._awake_since if self._first_sync is None else self._first_sync
+
+    @property
+    def suspended(self) -> bool:
+        """Whether this node has just started or woken and has neither synced with a member nor waited a lease."""
+        if self._first_sync is not None or len(self._desk.roster.members) <= 1:
+            return False
+        return self._desk.now.mono - self._awake_since < self._desk.config.lease
+
+    def tick(self, held: Callable[[], Iterable[tuple[Run, Attempt]]]) -> None:
+        """Send what is due: beats for what this node holds, its presence."""
+        now = self._desk.now.mono
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT
+            self._beat(held())
+        if now >= self._next_presence and self._desk.roster.holds(self._desk.me, None):
+            self._next_presence = now + self._presence_every()
+            config = self._desk.config
+            message = Presence(config.boot, self._addresses, config.version, self.load, config.slots)
+            self._desk.emit(Publish(message))
+
+    # -- attempts -----------------------------------------------------------------------------------------------
+
+    def watchers(self, run: Run, attempt: Attempt) -> list[PeerId]:
+        """Who expects this node's beats for an attempt: the next live candidates, and the submitter."""
+        order = run.order((attempt.job, attempt.leg), self._desk.roster)
+        alive = [peer for peer in order if peer != self._desk.me and self.is_alive(peer)]
+        return list(dict.fromkeys([*alive[:WATCHERS], run.submitter]))
+
+    def expects_beats(self, attempt: Attempt, owner: PeerId, rank: int) -> bool:
+        """Whether this node may judge an attempt silent: its owner is not alive at all, or beats to this node, being
+        connected and this node near enough in order. Silence counts from when that began: who is not told of beats
+        cannot tell silence from not being told."""
+        if self.is_alive(owner) and not (rank < WATCHERS and owner in self._syncer.connected):
+            self._expecting.pop(attempt, None)
+            return False
+        self._expecting.setdefault(attempt, self._desk.now.mono)
+        return True
+
+    def _beat(self, held: Iterable[tuple[Run, Attempt]]) -> None:
+        by_peer: dict[PeerId, list[Attempt]] = {}
+        for run, attempt in held:
+            for peer in self.watchers(run, attempt):
+                if peer in self._syncer.connected:
+                    by_peer.setdefault(peer, []).append(attempt)
+        for peer, attempts in by_peer.items():
+            self._desk.emit(Send(peer, Beat(tuple(attempts))))
+
+    def beat(self, message: Beat) -> None:
+        for attempt in message.held:
+            if attempt.run in self._desk.active:
+                self._heard[attempt] = self._desk.now.mono
+
+    def probe(self, peer: PeerId, message: Probe, holds: Callable[[Attempt], bool]) -> None:
+        """Answer at once for what this node holds of what it is asked for."""
+        held = tuple(attempt for attempt in message.asked if holds(attempt))
+        if held:
+            self._desk.emit(Send(peer, Beat(held)))
+
+    def note(self, attempt: Attempt) -> None:
+        """Remember when this node first saw that another peer owns an attempt."""
+        self._known.setdefault(attempt, self._desk.now.mono)
+
+    def silence(self, attempt: Attempt) -> float:
+        """Seconds for which nothing was heard of an attempt that another peer owns."""
+        known = self._known.get(attempt, self._desk.now.mono)
+        heard = self._heard.get(attempt, known)
+        return self._desk.now.mono - max(heard, known, self._expecting.get(attempt, known), self.trusted_since)
+
+    def ask(self, owner: PeerId, attempt: Attempt, deadline: float) -> None:
+        """Shortly before a takeover, ask the owner once more."""
+        now = self._desk.now.mono
+        if self.silence(attempt) >= deadline - PROBE_LEAD and now - self._probed.get(attempt, -PROBE_LEAD) >= PROBE_LEAD:
+            self._probed[attempt] = now
+            if owner in self._syncer.connected:
+                self._desk.emit(Send(owner, Probe((attempt,))))
+
+    def forget(self, run: Run) -> None:
+        """Drop what is remembered of a run's attempts, once it has ended."""
+        for table in (self._heard, self._known, self._expecting, self._probed):
+            for attempt in [attempt for attempt in table if attempt.run == run.id]:
+                del table[attempt]

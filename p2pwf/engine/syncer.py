@@ -1,0 +1,109 @@
+"""Healing: hellos, digests, what each side lacks; and when this node counts as synced. See protocols/clock.md."""
+
+from __future__ import annotations
+
+from p2pwf.clock.messages import Digest, Events, Hello, Want
+from p2pwf.clock.sync import Frontier, frontier, lacking, tag
+from p2pwf.core.ids import PeerId
+from p2pwf.engine.config import DIGEST_EVERY
+from p2pwf.engine.desk import Desk
+from p2pwf.engine.intake import Intake
+from p2pwf.engine.outputs import Alarm, Misbehaved, Ready, Send, SendEvents
+
+
+class Syncer:
+    """One conversation with each connected peer. `synced`: this node once had all that some peer had."""
+
+    def __init__(self, desk: Desk, intake: Intake) -> None:
+        self._desk = desk
+        self._intake = intake
+        self._goals: dict[PeerId, Frontier] = {}
+        self._boots: dict[PeerId, bytes] = {}
+        self._next_digest = 0.0
+        self.connected: dict[PeerId, None] = {}
+        self.synced_at: float | None = None
+        self.ready = False
+
+    def up(self, peer: PeerId) -> None:
+        """A stream stands: the peer with the smaller id speaks first."""
+        self.connected[peer] = None
+        if self._desk.me < peer:
+            self._hello(peer, reply=True)
+
+    def down(self, peer: PeerId) -> None:
+        self.connected.pop(peer, None)
+        self._goals.pop(peer, None)
+
+    def _hello(self, peer: PeerId, reply: bool) -> None:
+        dag = self._desk.clock.dag
+        self._desk.emit(
+            Send(
+                peer,
+                Hello(
+                    network=self._desk.network,
+                    boot=self._desk.config.boot,
+                    digest=dag.digest(),
+                    frontier=frontier(dag),
+                    reply=reply,
+                    version=self._desk.config.version,
+                ),
+            )
+        )
+
+    def hello(self, peer: PeerId, message: Hello) -> None:
+        if message.network != self._desk.network:
+            self._desk.emit(Misbehaved(peer, "it belongs to another network"))
+            return
+        if peer == self._desk.me and message.boot != self._desk.config.boot:
+            self._desk.emit(Alarm("another node runs with this node's key", "give each node a data folder of its own"))
+        same = message.digest == self._desk.clock.dag.digest()
+        if message.reply:
+            self._hello(peer, reply=False)
+        if not same:
+            missing = lacking(self._desk.clock.dag, message.frontier)
+            if missing:
+                self._desk.emit(SendEvents(peer, tuple(node.cid for node in missing)))
+        self._goals[peer] = {} if same else message.frontier
+        self.check()
+
+    def digest(self, peer: PeerId, message: Digest) -> None:
+        if message.digest != self._desk.clock.dag.digest():
+            self._hello(peer, reply=True)
+        elif peer not in self._goals:
+            self._goals[peer] = {}
+            self.check()
+
+    def events(self, peer: PeerId, message: Events) -> None:
+        self._intake.blocks(peer, message.events)
+        self.check()
+
+    def want(self, peer: PeerId, message: Want) -> None:
+        known = tuple(cid for cid in message.ids if cid in self._desk.clock.dag)
+        if known:
+            ordered = sorted(known, key=lambda cid: self._desk.clock.dag[cid].order)
+            self._desk.emit(SendEvents(peer, tuple(ordered)))
+
+    def check(self) -> None:
+        """See whether this node now has all that some peer said it had."""
+        dag = self._desk.clock.dag
+        for peer, goal in list(self._goals.items()):
+            if all(
+                any(tag(node) == mark for node in dag.at(author, seq)) for author, tips in goal.items() for seq, mark in tips
+            ):
+                del self._goals[peer]
+                self.synced_at = self._desk.now.mono
+        if not self.ready and self._desk.roster.holds(self._desk.me, None):
+            alone = len(self._desk.roster.members) == 1
+            if alone or self.synced_at is not None:
+                self.ready = True
+                self._desk.emit(Ready())
+
+    def tick(self) -> None:
+        now = self._desk.now.mono
+        if now >= self._next_digest:
+            self._next_digest = now + DIGEST_EVERY
+            message = Digest(self._desk.clock.dag.digest())
+            for peer in self.connected:
+                self._desk.emit(Send(peer, message))
+            self._intake.ask_again(list(self.connected))
+        self.check()

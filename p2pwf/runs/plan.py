@@ -1,0 +1,107 @@
+"""A run's plan as values: jobs, legs, needs, waves, from the body of a submission. Knows no events and no peers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import attrs
+
+from p2pwf.core.dagcbor import Value
+
+
+@attrs.frozen(slots=True)
+class Leg:
+    """One instance of a job. `matrix` is None for a plain job; `labels` are what `runs-on` asks for."""
+
+    name: str
+    matrix: Mapping[str, Value] | None
+    labels: tuple[str, ...]
+    continue_on_error: bool
+
+
+@attrs.frozen(slots=True)
+class PlannedJob:
+    """One job. `legs` is None where they depend on what other jobs give: then a job.expand names them.
+
+    `ancestors`: all jobs that it needs, directly or not, in declared order. `depth`: 0 without needs, else one more
+    than the deepest need. `max_parallel`: 0 = no bound.
+    """
+
+    id: str
+    needs: tuple[str, ...]
+    ancestors: tuple[str, ...]
+    depth: int
+    legs: tuple[Leg, ...] | None
+    fail_fast: bool
+    max_parallel: int
+
+
+@attrs.frozen(slots=True)
+class Plan:
+    """The jobs of a run by id, in declared order."""
+
+    jobs: Mapping[str, PlannedJob]
+
+    def waves(self) -> list[list[tuple[str, int]]]:
+        """The static legs, (job id, leg index), grouped by depth; in a wave in declared order, then by index."""
+        waves: dict[int, list[tuple[str, int]]] = {}
+        for job in self.jobs.values():
+            if job.legs is not None:
+                waves.setdefault(job.depth, []).extend((job.id, index) for index in range(len(job.legs)))
+        return [waves[depth] for depth in sorted(waves)]
+
+
+def read_legs(value: Value) -> tuple[Leg, ...]:
+    """Legs from a body that has passed its form."""
+    return tuple(
+        Leg(
+            name=cast(str, leg["name"]),
+            matrix=cast("Mapping[str, Value] | None", leg["matrix"]),
+            labels=tuple(cast("list[str]", leg["labels"])),
+            continue_on_error=cast(bool, leg["continue_on_error"]),
+        )
+        for leg in cast("list[dict[str, Value]]", value)
+    )
+
+
+def read_plan(value: Value) -> Plan:
+    """The plan in the body of a submission that has passed its form: needs are known and there is no cycle."""
+    jobs = cast("dict[str, list[dict[str, Value]]]", value)["jobs"]
+    records = {cast(str, job["id"]): job for job in jobs}
+    needs = {name: tuple(cast("list[str]", record["needs"])) for name, record in records.items()}
+    depth: dict[str, int] = {}
+    above: dict[str, frozenset[str]] = {}
+    for name in _by_needs(needs):
+        depth[name] = 1 + max((depth[need] for need in needs[name]), default=-1)
+        above[name] = frozenset(needs[name]).union(*(above[need] for need in needs[name]))
+    position = {name: index for index, name in enumerate(records)}
+    return Plan(
+        {
+            name: PlannedJob(
+                id=name,
+                needs=needs[name],
+                ancestors=tuple(sorted(above[name], key=position.__getitem__)),
+                depth=depth[name],
+                legs=None if record["legs"] is None else read_legs(record["legs"]),
+                fail_fast=cast(bool, record["fail_fast"]),
+                max_parallel=cast(int, record["max_parallel"]),
+            )
+            for name, record in records.items()
+        }
+    )
+
+
+def _by_needs(needs: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The job ids so that each comes after those it needs (depth first, without recursion)."""
+    done: dict[str, None] = {}
+    for root in needs:
+        stack = [root]
+        while stack:
+            name = stack[-1]
+            waiting = [need for need in needs[name] if need not in done]
+            if waiting:
+                stack.extend(waiting)
+            else:
+                done[stack.pop()] = None
+    return list(done)

@@ -1,0 +1,103 @@
+"""A workflow language small enough for simulations: what a job does is written in the payload of its submission.
+
+`payload["if"]` maps a job to "always" or "failure" (default: success). `payload["legs"]` maps a dynamic job to the
+number of its legs. `payload["fail"]` lists jobs that fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from p2pwf.core.dagcbor import Value
+from p2pwf.core.events import Event
+from p2pwf.errors import UsageError
+
+
+class SimPlanner:
+    """Implements `engine.Planner` over payloads."""
+
+    def should_run(
+        self,
+        submission: Event,
+        job: str,
+        needs: Mapping[str, Mapping[str, Any]],
+        ancestors: Sequence[str],
+        cancelled: bool,
+    ) -> bool:
+        payload = cast("dict[str, dict[str, str]]", submission.body["payload"])
+        wanted = payload.get("if", {}).get(job, "success")
+        if wanted == "always":
+            return True
+        failed = any(result == "failure" for result in ancestors)
+        if wanted == "failure":
+            return failed and not cancelled
+        return not cancelled and all(result == "success" for result in ancestors)
+
+    def expand(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Value]]:
+        payload = cast("dict[str, dict[str, int]]", submission.body["payload"])
+        count = payload.get("legs", {}).get(job, 0)
+        if count == 0:
+            raise UsageError(f"the matrix of {job} has no values")
+        return [leg(f"{job} ({index})", {"index": index}) for index in range(count)]
+
+
+def leg(name: str, matrix: Mapping[str, Value] | None = None, labels: Sequence[str] = ()) -> dict[str, Value]:
+    """One leg of a plan, as data."""
+    return {
+        "name": name,
+        "matrix": None if matrix is None else dict(matrix),
+        "labels": list(labels),
+        "continue_on_error": False,
+    }
+
+
+def make_submission(
+    jobs: Mapping[str, Sequence[str]],
+    legs: Mapping[str, int | None] | None = None,
+    *,
+    name: str = "simulated",
+    payload: Mapping[str, Value] | None = None,
+    priority: float = 3.0,
+    key: str | None = None,
+    max_parallel: int = 0,
+    fail_fast: bool = True,
+) -> dict[str, Value]:
+    """The body of a run.submit without `absent`: `jobs` maps each job to its needs, `legs` to how many legs it has
+    (default: a plain job; None: they depend on needs, see `payload["legs"]`)."""
+    counts = legs or {}
+    plan: list[Value] = []
+    for job, needs in jobs.items():
+        count = counts.get(job, 1)
+        entries: list[Value] | None = None
+        if count == 1:
+            entries = [cast(Value, leg(job))]
+        elif count is not None:
+            entries = [cast(Value, leg(f"{job} ({index})", {"index": index})) for index in range(count)]
+        plan.append(
+            {
+                "id": job,
+                "needs": list(needs),
+                "legs": entries,
+                "fail_fast": fail_fast,
+                "max_parallel": max_parallel,
+            }
+        )
+    return {
+        "name": name,
+        "workflow": "on: push\n",
+        "path": "simulated.yml",
+        "plan": {"jobs": plan},
+        "event": "push",
+        "payload": dict(payload or {}),
+        "ref": "refs/heads/main",
+        "sha": "0" * 40,
+        "repository": "local/simulated",
+        "actor": "simulator",
+        "inputs": {},
+        "vars": {},
+        "tags": [],
+        "priority": priority,
+        "source": None,
+        "key": key,
+    }

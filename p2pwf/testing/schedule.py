@@ -1,0 +1,142 @@
+"""Fault schedules: from a seed to a history. A scenario names the faults; the seed decides when and where.
+
+A failing seed is replayed by one line: `scripts/sim --scenario NAME --seed N`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from p2pwf.core.dagcbor import Value
+from p2pwf.engine.inputs import CancelRun, SetPriority
+from p2pwf.testing.oracle import Violation, check
+from p2pwf.testing.planner import make_submission
+from p2pwf.testing.sim import Conditions, World, _run_of
+
+BIRTH: Final = 3.0
+"""Simulated seconds in which nothing breaks: a peer whose admission failed would be no member at all."""
+PEACE: Final = 240.0
+"""Simulated seconds after the last fault within which every run must end: several doublings of the lease."""
+
+
+@attrs.frozen(slots=True)
+class Scenario:
+    """What may go wrong, and for how long (simulated seconds)."""
+
+    loss: float = 0.0
+    duplicate: float = 0.0
+    delay: tuple[float, float] = (0.001, 0.02)
+    crashes: int = 0
+    partitions: int = 0
+    pauses: int = 0
+    skew: bool = False
+    crash_between: float = 0.0
+    seconds: float = 60.0
+    nodes: tuple[int, int] = (3, 6)
+    submissions: tuple[int, int] = (2, 5)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether nothing here excuses two peers running one job at the same time."""
+        return not self.partitions and not self.pauses
+
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "calm": Scenario(),
+    "loss": Scenario(loss=0.1, duplicate=0.1, delay=(0.001, 0.2)),
+    "crash": Scenario(loss=0.02, crashes=4),
+    "torn": Scenario(crash_between=0.003),
+    "partition": Scenario(loss=0.02, partitions=2),
+    "pause": Scenario(pauses=3),
+    "skew": Scenario(skew=True, loss=0.05, crashes=1),
+    "storm": Scenario(
+        loss=0.1, duplicate=0.05, delay=(0.001, 0.3), crashes=4, partitions=2, pauses=2, skew=True, crash_between=0.001
+    ),
+}
+
+
+def _workload(world: World, scenario: Scenario) -> None:
+    choose = world.random
+    shapes: list[dict[str, Value]] = [
+        make_submission({"one": []}),
+        make_submission({"build": [], "test": ["build"], "ship": ["test"]}, {"test": 4}),
+        make_submission({"a": [], "b": [], "c": ["a", "b"]}, {"a": 3, "b": 2}, max_parallel=2),
+        make_submission({"find": [], "each": ["find"], "sum": ["each"]}, {"each": None}, payload={"legs": {"each": 3}}),
+        make_submission({"bad": [], "after": ["bad"], "always": ["bad"]}, payload={"fail": ["bad"], "if": {"always": "always"}}),
+    ]
+    for _ in range(choose.randint(*scenario.submissions)):
+        when = choose.uniform(3, scenario.seconds)
+        body, where = choose.choice(shapes), choose.choice(list(world.nodes.values()))
+        priority = choose.choice([1.0, 3.0, 6.0])
+
+        def submit(body: dict[str, Value] = body, where: object = where, priority: float = priority) -> None:
+            token = world.submit(where, {**body, "priority": priority})  # type: ignore[arg-type]
+            if choose.random() < 0.2:
+                world.at(world.time + choose.uniform(0.5, 4), lambda: steer(token, where))
+
+        def steer(token: object, where: object) -> None:
+            reply = world.replies.get(token)
+            if reply is None or reply.error is not None:
+                return
+            run = _run_of(reply.result)
+            request = CancelRun(("cancel", run), run) if choose.random() < 0.5 else SetPriority(("up", run), run, 1.0)
+            world.give(where, request)  # type: ignore[arg-type]
+
+        world.at(when, submit)
+
+
+def _faults(world: World, scenario: Scenario) -> None:
+    choose = world.random
+    nodes = list(world.nodes.values())
+
+    def crash() -> None:
+        node = choose.choice(nodes)
+        if node.engine is not None:
+            world.crash(node)
+            world.at(world.time + choose.uniform(0.5, 40), lambda: None if node.engine else world.start(node))
+
+    def split() -> None:
+        world.partition({node.peer: choose.randint(0, 1) for node in nodes})
+        world.at(world.time + choose.uniform(1, 40), world.heal)
+
+    def pause() -> None:
+        world.pause(choose.choice(nodes), choose.uniform(1, 30))
+
+    for number, fault in ((scenario.crashes, crash), (scenario.partitions, split), (scenario.pauses, pause)):
+        for _ in range(number):
+            world.at(choose.uniform(4, scenario.seconds), fault)
+    if scenario.skew:
+        for node in nodes:
+            node.skew_wall = choose.randint(-3_600_000, 3_600_000)
+
+
+def run_seed(name: str, seed: int) -> tuple[World, list[Violation]]:
+    """Play one seed of a scenario to its end; returns the world and what was violated."""
+    scenario = SCENARIOS[name]
+    conditions = Conditions(delay=scenario.delay, loss=scenario.loss, duplicate=scenario.duplicate)
+    world = World(seed, nodes=random.Random(seed).randint(*scenario.nodes), slots=2, conditions=conditions)
+    _workload(world, scenario)
+    _faults(world, scenario)
+    world.run(BIRTH)
+    conditions.crash_between = scenario.crash_between
+    world.run(scenario.seconds + 50)
+    conditions.crash_between = conditions.loss = conditions.duplicate = 0.0
+    world.heal()
+    for node in world.nodes.values():
+        if node.engine is None:
+            world.start(node)
+    world.run(scenario.seconds + 50 + PEACE, stop=lambda: _settled(world))
+    return world, check(world, scenario.exclusive)
+
+
+def _settled(world: World) -> bool:
+    engines = [node.engine for node in world.nodes.values()]
+    if any(engine is None for engine in engines) or any(node.paused for node in world.nodes.values()):
+        return False
+    digests = {engine.desk.clock.dag.digest() for engine in engines if engine is not None}
+    ended = all(not engine.desk.active for engine in engines if engine is not None)
+    return ended and len(digests) == 1 and all(not node.jobs for node in world.nodes.values())

@@ -1,0 +1,423 @@
+"""A seeded world of production engines: virtual time, a network that loses and delays, disks, processes, crashes.
+
+One random generator, made from the seed, decides everything, and events of the world are handled one at a time in the
+order of their virtual time, so the same seed gives the same history on any machine. What is simulated is the shell:
+durable stores, streams, gossip, timers and jobs. What is run is the engine, as shipped. A crash may fall between any
+two outputs of a step: what was stored stays, what was not told is never told.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+import attrs
+
+from p2pwf.clock.messages import MAX_FRAME, Attempt, Events, Message, encode_message
+from p2pwf.core.dagcbor import Value
+from p2pwf.core.events import Event, SignedBlock
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.core.sign import Signer, verify
+from p2pwf.engine import Engine, EngineConfig, found
+from p2pwf.engine.desk import chunks
+from p2pwf.engine.inputs import (
+    Frame,
+    Gossip,
+    Input,
+    Invite,
+    JobEnded,
+    JoinAsked,
+    Now,
+    PeerDown,
+    PeerUp,
+    Submit,
+    Tick,
+)
+from p2pwf.engine.outputs import (
+    Alarm,
+    CancelJob,
+    Misbehaved,
+    Output,
+    Publish,
+    Reply,
+    Send,
+    SendEvents,
+    StartJob,
+    Store,
+    WakeAt,
+)
+from p2pwf.testing.planner import SimPlanner
+
+EPOCH = 1_700_000_000_000
+_verified: dict[bytes, bool] = {}
+
+
+def verify_once(author: PeerId, block: bytes, signature: bytes) -> bool:
+    """Verify each event once per process: many simulated nodes see the same one."""
+    key = sha256(signature + block).digest()
+    if key not in _verified:
+        if len(_verified) > 200_000:
+            _verified.clear()
+        _verified[key] = verify(author, block, signature)
+    return _verified[key]
+
+
+@attrs.define(slots=True)
+class Conditions:
+    """The weather. Delays in seconds; probabilities for each message."""
+
+    delay: tuple[float, float] = (0.001, 0.02)
+    loss: float = 0.0
+    duplicate: float = 0.0
+    crash_between: float = 0.0
+    """Chance that a node crashes between two outputs of a step (only nodes that may crash)."""
+    job_seconds: tuple[float, float] = (0.2, 5.0)
+
+
+@attrs.define(slots=True, eq=False)
+class Execution:
+    """A job that a node really started, for the oracle."""
+
+    attempt: Attempt
+    peer: PeerId
+    started: float
+    ended: float | None = None
+
+
+@attrs.define(slots=True, eq=False)
+class SimNode:
+    """One machine: its disk outlives its engine."""
+
+    signer: Signer
+    slots: int
+    skew_wall: int = 0
+    rate: float = 1.0
+    """How fast its monotonic clock runs."""
+    engine: Engine | None = None
+    life: int = 0
+    blocks: dict[Cid, SignedBlock] = attrs.field(factory=dict)
+    meta: dict[str, bytes] = attrs.field(factory=dict)
+    jobs: dict[Attempt, Execution] = attrs.field(factory=dict)
+    next_tick: float = -1.0
+    paused: bool = False
+    held_back: list[Input] = attrs.field(factory=list)
+    may_crash: bool = True
+
+    @property
+    def peer(self) -> PeerId:
+        return self.signer.peer_id
+
+
+class World:
+    """A network of nodes, the first of which founds it and admits the others by ticket."""
+
+    def __init__(self, seed: int, nodes: int = 3, slots: int = 2, conditions: Conditions | None = None) -> None:
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.time = 0.0
+        self.conditions = conditions or Conditions()
+        self.executions: list[Execution] = []
+        self.acknowledged: dict[Cid, PeerId] = {}
+        self.replies: dict[Hashable, Reply] = {}
+        self.alarms: list[tuple[PeerId, Alarm]] = []
+        self.misbehaved: list[tuple[PeerId, Misbehaved]] = []
+        self.crashes = 0
+        self.steps = 0
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._up: set[frozenset[PeerId]] = set()
+        self._arrivals: dict[tuple[PeerId, PeerId], float] = {}
+        self._cells: dict[PeerId, int] = {}
+        self._digest = sha256()
+        self.nodes: dict[PeerId, SimNode] = {}
+        for _ in range(nodes):
+            node = SimNode(Signer(self.random.randbytes(32)), slots)
+            self.nodes[node.peer] = node
+        self._found()
+
+    # -- birth --------------------------------------------------------------------------------------------------
+
+    def _found(self) -> None:
+        first, *others = self.nodes.values()
+        founder = {"name": "n0", "labels": ["linux"], "slots": first.slots}
+        genesis = found(first.signer, self._now(first), self.random.randbytes(16), "sim", False, founder)
+        self.network = genesis.cid
+        first.blocks[genesis.cid] = genesis.signed
+        self.start(first)
+        for number, node in enumerate(others, 1):
+            secret = self.random.randbytes(16)
+            expires = EPOCH + 10**9
+            self.give(first, Invite(("invite", number), sha256(secret).digest(), ("run", "submit"), expires))
+            asked = JoinAsked(("join", number), node.peer, None, secret, f"n{number}", ("linux",), node.slots)
+            self.give(first, asked)
+            self.start(node)
+
+    def _now(self, node: SimNode) -> Now:
+        return Now(self.time * node.rate, EPOCH + int(self.time * 1000) + node.skew_wall)
+
+    def start(self, node: SimNode) -> None:
+        """Boot a node from its disk."""
+        node.life += 1
+        boot = node.life.to_bytes(8) + bytes(node.peer[-8:], "ascii")
+        config = EngineConfig(boot=boot, version="sim", slots=node.slots, planner=SimPlanner())
+        node.engine = Engine(node.signer, self.network, config, self._now(node), verify_once)
+        stored = [node.blocks[cid] for cid in node.blocks]
+        node.engine.load(stored, node.meta)
+        self._tick_later(node, self.time + self.random.uniform(0, 0.1))
+        self._dial_for_ever(node)
+
+    def crash(self, node: SimNode) -> None:
+        """Power off: memory, streams and processes are gone, the disk stays."""
+        self.crashes += 1
+        node.engine = None
+        node.life += 1
+        node.next_tick = -1.0
+        node.paused = False
+        node.held_back.clear()
+        for execution in node.jobs.values():
+            execution.ended = self.time
+        node.jobs.clear()
+        for other in self.nodes.values():
+            self._disconnect(node.peer, other.peer, detect=0.05)
+
+    # -- the network --------------------------------------------------------------------------------------------
+
+    def reachable(self, a: PeerId, b: PeerId) -> bool:
+        return self._cells.get(a, 0) == self._cells.get(b, 0)
+
+    def partition(self, cells: Mapping[PeerId, int]) -> None:
+        """Split the network: only peers of one cell reach each other; streams across go down when noticed."""
+        self._cells = dict(cells)
+        for pair in list(self._up):
+            a, b = sorted(pair)
+            if not self.reachable(a, b):
+                self._disconnect(a, b, detect=self.random.uniform(2, 8))
+
+    def heal(self) -> None:
+        self.partition({})
+
+    def _dial_for_ever(self, node: SimNode) -> None:
+        """Try every peer that is not connected, again and again, as a node's reconnect loop does."""
+        life = node.life
+
+        def dial() -> None:
+            if node.life != life:
+                return
+            for other in self.nodes.values():
+                if other is not node:
+                    self._connect(node, other)
+            self.at(self.time + self.random.uniform(0.5, 1.5), dial)
+
+        self.at(self.time + self.random.uniform(0.01, 0.2), dial)
+
+    def _connect(self, node: SimNode, other: SimNode) -> None:
+        pair = frozenset((node.peer, other.peer))
+        if node.engine is None or other.engine is None or pair in self._up or not self.reachable(*sorted(pair)):
+            return
+        if not (node.engine.desk.roster.holds(other.peer, None) or other.engine.desk.roster.holds(node.peer, None)):
+            return
+        self._up.add(pair)
+        self.give(node, PeerUp(other.peer))
+        self.give(other, PeerUp(node.peer))
+
+    def _disconnect(self, a: PeerId, b: PeerId, detect: float) -> None:
+        pair = frozenset((a, b))
+        if pair not in self._up:
+            return
+        self._up.discard(pair)
+
+        def noticed() -> None:
+            for here, there in ((a, b), (b, a)):
+                if pair not in self._up:
+                    self.give(self.nodes[here], PeerDown(there))
+
+        self.at(self.time + detect, noticed)
+
+    def _deliver(self, sender: PeerId, receiver: PeerId, input: Input, ordered: bool) -> None:
+        conditions = self.conditions
+        copies = 2 if not ordered and self.random.random() < conditions.duplicate else 1
+        for _ in range(copies):
+            if not ordered and self.random.random() < conditions.loss:
+                continue
+            arrival = self.time + self.random.uniform(*conditions.delay)
+            if ordered and self.random.random() < conditions.loss:
+                arrival += 0.2  # a stream resends what is lost
+            if ordered:
+                arrival = max(arrival, self._arrivals.get((sender, receiver), 0.0) + 1e-6)
+                self._arrivals[sender, receiver] = arrival
+            pair = frozenset((sender, receiver))
+
+            def arrive() -> None:
+                if self.reachable(sender, receiver) and (not ordered or pair in self._up):
+                    self.give(self.nodes[receiver], input)
+
+            self.at(arrival, arrive)
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Do something at a virtual time."""
+        self._count += 1
+        heapq.heappush(self._agenda, (when, self._count, action))
+
+    def run(self, until: float, stop: Callable[[], bool] | None = None) -> None:
+        """Let the world go on until a virtual time, or until `stop` holds (looked at once a second)."""
+        next_look = self.time
+        while self._agenda and self._agenda[0][0] <= until:
+            when, _, action = heapq.heappop(self._agenda)
+            self.time = max(self.time, when)
+            if stop is not None and self.time >= next_look:
+                if stop():
+                    return
+                next_look = self.time + 1.0
+            action()
+        self.time = until
+
+    def _tick_later(self, node: SimNode, when: float) -> None:
+        """Wake a node then, unless it is to be woken before."""
+        if self.time < node.next_tick <= when:
+            return
+        node.next_tick = when
+        life = node.life
+
+        def tick() -> None:
+            if node.life == life and node.next_tick == when:
+                self.give(node, Tick())
+
+        self.at(when, tick)
+
+    # -- the shell ----------------------------------------------------------------------------------------------
+
+    def give(self, node: SimNode, input: Input) -> None:
+        """Hand an input to a node's engine and perform what it asks for."""
+        if node.engine is None:
+            return
+        if node.paused:
+            node.held_back.append(input)
+            return
+        self.steps += 1
+        outputs = node.engine.handle(input, self._now(node))
+        for output in outputs:
+            self._perform(node, output)
+            if node.may_crash and self.conditions.crash_between and len(outputs) > 1:
+                if self.random.random() < self.conditions.crash_between:
+                    self.crash(node)
+                    self.at(self.time + self.random.uniform(0.5, 20), lambda: node.engine or self.start(node))
+                    return
+
+    def _perform(self, node: SimNode, output: Output) -> None:
+        match output:
+            case Store():
+                for event in output.events:
+                    node.blocks[event.cid] = event.signed
+                    self._digest.update(event.cid)
+                for name, value in output.meta.items():
+                    if value is None:
+                        node.meta.pop(name, None)
+                    else:
+                        node.meta[name] = value
+            case Publish():
+                self._publish(node, output.message)
+            case Send():
+                self._send(node, output.peer, output.message)
+            case SendEvents():
+                for chunk in chunks([node.blocks[cid] for cid in output.ids]):
+                    self._send(node, output.peer, Events(chunk))
+            case StartJob():
+                self._start_job(node, output)
+            case CancelJob():
+                self._end_job(node, output.attempt, "cancelled", self.time + self.random.uniform(0.01, 0.5))
+            case Reply():
+                self.replies[output.token] = output
+                if output.error is None and isinstance(output.token, tuple) and output.token[0] == "submit":
+                    self.acknowledged[_run_of(output.result)] = node.peer
+            case WakeAt():
+                self._tick_later(node, output.mono / node.rate)
+            case Alarm():
+                self.alarms.append((node.peer, output))
+            case Misbehaved():
+                self.misbehaved.append((node.peer, output))
+            case _:
+                pass
+
+    def _publish(self, node: SimNode, message: Message) -> None:
+        data = encode_message(message)
+        assert len(data) <= MAX_FRAME
+        for other in self.nodes.values():
+            if other is not node and other.engine is not None:
+                self._deliver(node.peer, other.peer, Gossip(node.peer, data), ordered=False)
+
+    def _send(self, node: SimNode, peer: PeerId, message: Message) -> None:
+        if frozenset((node.peer, peer)) in self._up:
+            self._deliver(node.peer, peer, Frame(node.peer, encode_message(message)), ordered=True)
+
+    def _start_job(self, node: SimNode, output: StartJob) -> None:
+        execution = Execution(output.attempt, node.peer, self.time)
+        node.jobs[output.attempt] = execution
+        self.executions.append(execution)
+        fails = output.submission.body["payload"].get("fail", [])  # type: ignore[union-attr]
+        concluded = "failure" if output.attempt.job in fails else "success"  # type: ignore[operator]
+        self._end_job(node, output.attempt, concluded, self.time + self.random.uniform(*self.conditions.job_seconds))
+
+    def _end_job(self, node: SimNode, attempt: Attempt, concluded: str, when: float) -> None:
+        life = node.life
+
+        def end() -> None:
+            execution = node.jobs.pop(attempt, None) if node.life == life else None
+            if execution is not None:
+                execution.ended = self.time
+                outputs = {"value": f"{attempt.job}-{attempt.leg}"}
+                self.give(node, JobEnded(attempt, concluded, concluded, outputs))
+
+        self.at(when, end)
+
+    # -- for schedules ------------------------------------------------------------------------------------------
+
+    def submit(self, node: SimNode, body: Mapping[str, Value]) -> Hashable:
+        """Submit a run at a node; the token under which `replies` will have its answer."""
+        self._count += 1
+        token = ("submit", self._count)
+        self.give(node, Submit(token, body))
+        return token
+
+    def pause(self, node: SimNode, seconds: float) -> None:
+        """Stop a node's process (SIGSTOP, a sleeping laptop) for a while; what arrives waits, its jobs go on."""
+        node.paused = True
+        life = node.life
+
+        def resume() -> None:
+            if node.life == life and node.engine is not None:
+                node.paused = False
+                held, node.held_back = node.held_back, []
+                for input in [Tick(), *held]:
+                    self.give(node, input)
+
+        self.at(self.time + seconds, resume)
+
+    def alive(self) -> list[SimNode]:
+        return [node for node in self.nodes.values() if node.engine is not None and not node.paused]
+
+    def fingerprint(self) -> str:
+        """A digest of the whole history: equal for equal seeds."""
+        return self._digest.hexdigest()
+
+
+def _run_of(result: Any) -> Cid:
+    from p2pwf.core.ids import parse_cid
+
+    return parse_cid(result["workflow_id"])
+
+
+def engines(nodes: Iterable[SimNode]) -> list[Engine]:
+    """The engines of nodes that are up."""
+    return [node.engine for node in nodes if node.engine is not None]
+
+
+def events_of(node: SimNode) -> list[Event]:
+    """What a node's disk holds, parsed."""
+    from p2pwf.core.events import parse
+
+    return [parse(signed) for signed in node.blocks.values()]
