@@ -273,7 +273,7 @@ class Conductor:
     def _watch(self, run: Run, key: Key, attempt: Attempt, owner: PeerId | None, state: LegState) -> None:
         """Take over an attempt of another peer if it is silent past its lease, and it is our turn."""
         desk, liveness = self._desk, self._liveness
-        liveness.note(attempt)
+        liveness.note(attempt, started=attempt.number in state.starts)
         if liveness.suspended or desk.me in state.refused():
             return
         order = run.order(key, desk.standing())

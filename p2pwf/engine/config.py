@@ -30,6 +30,8 @@ RECEIPT_WAIT: Final = 0.25
 """Seconds that a submission waits for one other peer's receipt before it is acknowledged with one copy."""
 WAKE_GAP: Final = 3.0
 """Seconds between two ticks after which this node slept or was stopped: it trusts nothing it believed before."""
+RESUME_WAIT: Final = 1.5
+"""Seconds after its first sync that a node that started or woke still writes nothing: a tick, and a slow round trip."""
 TICK: Final = 0.5
 """Seconds between ticks: the grain of everything above."""
 WANT_AGAIN: Final = 2.0

@@ -138,6 +138,7 @@ class Engine:
             case PeerUp():
                 self.liveness.heard_from(input.peer)
                 self.syncer.up(input.peer)
+                self.liveness.beat_soon()
             case PeerDown():
                 self.syncer.down(input.peer)
                 self.liveness.lost(input.peer)

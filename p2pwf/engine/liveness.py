@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from p2pwf.clock.messages import Attempt, Beat, Presence, Probe
 from p2pwf.core.ids import PeerId
-from p2pwf.engine.config import BEAT, PRESENCE_EVERY, PRESENCE_LASTS, PROBE_LEAD, WAKE_GAP, WATCHERS
+from p2pwf.engine.config import BEAT, PRESENCE_EVERY, PRESENCE_LASTS, PROBE_LEAD, RESUME_WAIT, WAKE_GAP, WATCHERS
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.outputs import Learned, Publish, Send
 from p2pwf.engine.syncer import Syncer
@@ -25,6 +25,7 @@ class Liveness:
         self._syncer = syncer
         self._heard: dict[Attempt, float] = {}
         self._known: dict[Attempt, float] = {}
+        self._started: set[Attempt] = set()
         self._expecting: dict[Attempt, float] = {}
         self._probed: dict[Attempt, float] = {}
         self.seen: dict[PeerId, float] = {}
@@ -88,10 +89,14 @@ class Liveness:
 
     @property
     def suspended(self) -> bool:
-        """Whether this node has just started or woken and has neither synced with a member nor waited a lease."""
-        if self._first_sync is not None or len(self._desk.roster.members) <= 1:
+        """Whether this node has just started or woken, and has neither waited a lease nor synced with a member.
+
+        After that sync it waits RESUME_WAIT more: who was about to take over its attempts has heard its beats by then,
+        or its takeover has come in."""
+        now = self._desk.now.mono
+        if len(self._desk.roster.members) <= 1 or now - self._awake_since >= self._desk.config.lease:
             return False
-        return self._desk.now.mono - self._awake_since < self._desk.config.lease
+        return self._first_sync is None or now - self._first_sync < RESUME_WAIT
 
     def tick(self, held: Callable[[], Iterable[tuple[Run, Attempt]]]) -> None:
         """Send what is due: beats for what this node holds, its presence."""
@@ -123,6 +128,10 @@ class Liveness:
         self._expecting.setdefault(attempt, self._desk.now.mono)
         return True
 
+    def beat_soon(self) -> None:
+        """Send beats with the next tick: a peer has just connected and may be about to judge."""
+        self._next_beat = self._desk.now.mono
+
     def _beat(self, held: Iterable[tuple[Run, Attempt]]) -> None:
         by_peer: dict[PeerId, list[Attempt]] = {}
         for run, attempt in held:
@@ -143,9 +152,13 @@ class Liveness:
         if held:
             self._desk.emit(Send(peer, Beat(held)))
 
-    def note(self, attempt: Attempt) -> None:
-        """Remember when this node first saw that another peer owns an attempt."""
-        self._known.setdefault(attempt, self._desk.now.mono)
+    def note(self, attempt: Attempt, started: bool) -> None:
+        """Remember when this node first saw that another peer owns an attempt; and hear its owner in the start."""
+        if attempt not in self._known:
+            self._known[attempt] = self._desk.now.mono
+        if started and attempt not in self._started:
+            self._started.add(attempt)
+            self._heard[attempt] = self._desk.now.mono
 
     def silence(self, attempt: Attempt) -> float:
         """Seconds for which nothing was heard of an attempt that another peer owns."""
@@ -163,6 +176,7 @@ class Liveness:
 
     def forget(self, run: Run) -> None:
         """Drop what is remembered of a run's attempts, once it has ended."""
+        self._started = {attempt for attempt in self._started if attempt.run != run.id}
         for table in (self._heard, self._known, self._expecting, self._probed):
             for attempt in [attempt for attempt in table if attempt.run == run.id]:
                 del table[attempt]

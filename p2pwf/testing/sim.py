@@ -385,6 +385,8 @@ class World:
 
     def pause(self, node: SimNode, seconds: float) -> None:
         """Stop a node's process (SIGSTOP, a sleeping laptop) for a while; what arrives waits, its jobs go on."""
+        if node.engine is None or node.paused:
+            return
         node.paused = True
         life = node.life
 
