@@ -41,9 +41,7 @@ class InvalidWorkflow(UsageError):
 
     code = "invalid_workflow"
 
-    def __init__(
-        self, message: str, hint: str | None = None, diagnostics: tuple[dict[str, object], ...] = ()
-    ) -> None:
+    def __init__(self, message: str, hint: str | None = None, diagnostics: tuple[dict[str, object], ...] = ()) -> None:
         super().__init__(message, hint)
         self.diagnostics = diagnostics
 

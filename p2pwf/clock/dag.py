@@ -27,7 +27,9 @@ class Node:
 
     __slots__ = ("author", "bit", "cid", "frontier", "lamport", "links", "role", "run", "seq", "void")
 
-    def __init__(self, event: Event, links: tuple[Node, ...], frontier: Frontier, role: str | None, run: Cid | None):
+    def __init__(
+        self, event: Event, links: tuple[Node, ...], frontier: Frontier, role: str | None, run: Cid | None
+    ) -> None:
         self.cid = event.cid
         self.author = event.author
         self.seq = event.seq

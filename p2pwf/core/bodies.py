@@ -7,6 +7,7 @@ exactly the fields of its form. Bounds are here so that whatever is stored has b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Final, cast
 
 from p2pwf.core.dagcbor import Value, encode
@@ -71,7 +72,7 @@ def _set_of(check: Check, limit: int, least: int = 0) -> Check:
 
     def strictly_rising(value: Value) -> bool:
         items = cast("list[str]", value)
-        return entries(value) and all(a < b for a, b in zip(items, items[1:], strict=False))
+        return entries(value) and all(a < b for a, b in pairwise(items))
 
     return strictly_rising
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TypeAlias, Union, cast
+from typing import TypeAlias, cast
 
 import cbor2
 
 from p2pwf.core.ids import Cid, is_cid
 
-Value: TypeAlias = Union[None, bool, int, float, str, bytes, Cid, list["Value"], dict[str, "Value"]]
+Value: TypeAlias = bool | int | float | str | bytes | Cid | list["Value"] | dict[str, "Value"] | None
 
 MAX_BLOCK = 1_000_000
 """Bytes of one block: what one GossipSub message of py-libp2p carries at most."""
@@ -32,12 +32,12 @@ class DagCborError(ValueError):
     """The bytes, or the value, are not strict DAG-CBOR: the remote's fault when the bytes came from one."""
 
 
-def _refuse_tag(content: object, immutable: bool) -> None:
+def _refuse_tag(_content: object, _immutable: bool) -> None:
     raise DagCborError("a tag other than 42")
 
 
 _BUILT_IN_TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 43, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
-_DECODERS = {tag: _refuse_tag for tag in _BUILT_IN_TAGS}
+_DECODERS = dict.fromkeys(_BUILT_IN_TAGS, _refuse_tag)
 
 
 def decode(data: bytes, max_size: int = MAX_BLOCK) -> Value:

@@ -9,6 +9,7 @@ A type that is not known here passes with any body: it is stored and synced, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Final, cast
 
 import attrs
@@ -153,7 +154,7 @@ def _link_set(value: Value, limit: int) -> tuple[Cid, ...]:
     if type(value) is not list or len(value) > limit or any(type(item) is not Cid for item in value):
         raise EventError(f"not a list of at most {limit} links")
     links = cast("list[Cid]", value)
-    if any(a >= b for a, b in zip(links, links[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(links)):
         raise EventError("links that are not sorted and unique")
     return tuple(links)
 

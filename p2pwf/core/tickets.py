@@ -41,7 +41,9 @@ class Ticket:
 def parse_ticket(text: str) -> Ticket:
     """The ticket in a word; raises UsageError if it is none, or not whole."""
     word = "".join(text.split())
-    broken = UsageError("that is not a p2pwf ticket", "a ticket is one word, p2pwf1…, from `p2pwf invite`: paste all of it")
+    broken = UsageError(
+        "that is not a p2pwf ticket", "a ticket is one word, p2pwf1…, from `p2pwf invite`: paste all of it"
+    )
     if not word.startswith(PREFIX) or len(word) > MAX_TICKET:
         raise broken
     body = word[len(PREFIX) :].upper()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
+import attrs
+
 from p2pwf.clock.messages import Attempt
 from p2pwf.core.bodies import MAX_ATTEMPTS, MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.core.ids import Cid, PeerId
@@ -26,6 +28,17 @@ from p2pwf.runs.tally import conclusion
 
 MAX_READY = 100_000
 """Attempts queued here at a time; a run has at most 4096 legs, and a node that holds more should be given fewer."""
+
+
+@attrs.frozen(slots=True)
+class Siblings:
+    """What an open leg must know of its job: is the run cancelled, has a leg failed that takes the others along, how
+    many legs have finished."""
+
+    job: PlannedJob
+    cancelled: bool
+    failed: bool
+    finished: int
 
 
 class Conductor:
@@ -84,12 +97,13 @@ class Conductor:
                 continue
             finishes = [run.tally.finish((job.id, index)) for index in range(len(legs))]
             failed = job.fail_fast and any(one is not None and conclusion(one) == "failure" for one in finishes)
+            siblings = Siblings(job, cancelled, failed, sum(one is not None for one in finishes))
             for index, finish in enumerate(finishes):
                 key = (job.id, index)
                 if finish is not None:
                     self._stop_local(run, key, "it was finished elsewhere")
                 else:
-                    self._open_leg(run, job, key, cancelled, failed, sum(one is not None for one in finishes))
+                    self._open_leg(run, key, siblings)
         self._end(run)
 
     def _leave(self, run: Run) -> None:
@@ -104,7 +118,7 @@ class Conductor:
 
     # -- legs ---------------------------------------------------------------------------------------------------
 
-    def _open_leg(self, run: Run, job: PlannedJob, key: Key, cancelled: bool, failed: bool, finished: int) -> None:
+    def _open_leg(self, run: Run, key: Key, siblings: Siblings) -> None:
         state = run.tally.leg(key)
         attempt = Attempt(run.id, *key, state.attempt)
         owner = run.owner(key)
@@ -116,8 +130,8 @@ class Conductor:
         elif attempt in self._ended:
             self._finish_ended(run, attempt)
         elif local == attempt:
-            if cancelled or failed:
-                self._stop_local(run, key, "the run was cancelled" if cancelled else "another leg failed")
+            if siblings.cancelled or siblings.failed:
+                self._stop_local(run, key, "the run was cancelled" if siblings.cancelled else "another leg failed")
         elif self._liveness.suspended:
             return
         elif state.attempt in state.starts:
@@ -126,10 +140,10 @@ class Conductor:
             if self._desk.me not in state.refused():
                 self._desk.write("job.refuse", {**_about(attempt), "reason": reason[:MAX_TEXT]}, run)
             self._reassign(run, key, reason="refused")
-        elif failed:
-            self._finish(run, attempt, "cancelled", uses=[])
+        elif siblings.failed:
+            self._finish(run, JobEnded(attempt, "cancelled", "cancelled"), uses=[])
         else:
-            self._prepare(run, job, attempt, cancelled, finished)
+            self._prepare(run, attempt, siblings)
 
     def _refusal(self, run: Run, key: Key) -> str | None:
         leg = run.leg(key)
@@ -137,21 +151,22 @@ class Conductor:
             return "this peer runs no jobs (slots 0)"
         return self._desk.config.policy(run.submission, leg.labels if leg else ())
 
-    def _prepare(self, run: Run, job: PlannedJob, attempt: Attempt, cancelled: bool, finished: int) -> None:
+    def _prepare(self, run: Run, attempt: Attempt, siblings: Siblings) -> None:
         """An attempt of ours that has not started: wait, skip, or queue."""
+        job = siblings.job
         if any(run.tally.result(need) is None for need in job.needs):
             return
-        if job.max_parallel and finished < attempt.leg - job.max_parallel + 1:
+        if job.max_parallel and siblings.finished < attempt.leg - job.max_parallel + 1:
             return
         try:
-            wanted = self._should_run(run, job, cancelled)
+            wanted = self._should_run(run, job, siblings.cancelled)
         except P2pwfError as error:
-            self._finish(run, attempt, "failure", uses=finish_ids(run, job.needs), error=error.message)
+            ended = JobEnded(attempt, "failure", "failure", error=error.message)
+            self._finish(run, ended, finish_ids(run, job.needs))
             return
         if not wanted:
-            self.ready.remove(attempt)
-            outcome = "cancelled" if cancelled else "skipped"
-            self._finish(run, attempt, outcome, uses=finish_ids(run, job.needs))
+            word = "cancelled" if siblings.cancelled else "skipped"
+            self._finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
         elif attempt not in self.ready:
             self.ready.add(attempt, self.priority(run), None)
         else:
@@ -179,13 +194,10 @@ class Conductor:
             if run is None or not self._may_start(run, key, attempt):
                 continue
             job = run.plan.jobs[attempt.job]
-            leg = run.leg(key)
-            assert leg is not None  # it has an attempt
+            leg = run.tally.leg_of(key)
             self._desk.write("job.start", {**_about(attempt), "uses": finish_ids(run, job.needs)}, run)
             self.local[run.id, key] = attempt
-            self._desk.emit(
-                StartJob(attempt, run.submission, leg.matrix, leg.name, needs_context(run, job.needs))
-            )
+            self._desk.emit(StartJob(attempt, run.submission, leg.matrix, leg.name, needs_context(run, job.needs)))
         self._liveness.load = len(self.local)
 
     def _may_start(self, run: Run, key: Key, attempt: Attempt) -> bool:
@@ -226,33 +238,23 @@ class Conductor:
         if self._liveness.suspended:
             return
         ended = self._ended.pop(attempt)
-        outputs, error, outcome = dict(ended.outputs), ended.error, ended.conclusion
-        if outputs_size(outputs) > MAX_OUTPUTS:
+        if outputs_size(ended.outputs) > MAX_OUTPUTS:
             error = f"the job's outputs are over {MAX_OUTPUTS // 1024} KiB: put what is large into an artifact"
-            outputs, outcome = {}, "failure"
-        self._finish(run, attempt, outcome, [], ended.outcome, outputs, ended.log, error)
+            ended = attrs.evolve(ended, conclusion="failure", outcome="failure", outputs={}, error=error)
+        self._finish(run, ended, uses=[])
 
-    def _finish(
-        self,
-        run: Run,
-        attempt: Attempt,
-        concluded: str,
-        uses: list[Cid],
-        outcome: str | None = None,
-        outputs: dict[str, str] | None = None,
-        log: Cid | None = None,
-        error: str | None = None,
-    ) -> None:
+    def _finish(self, run: Run, ended: JobEnded, uses: list[Cid]) -> None:
+        """Record how an attempt of ours ended; `uses`: the outcomes that a job which never started was decided by."""
         body = {
-            **_about(attempt),
+            **_about(ended.attempt),
             "uses": uses,
-            "conclusion": concluded,
-            "outcome": outcome or concluded,
-            "outputs": outputs or {},
-            "log": log,
-            "error": error[:MAX_TEXT] if error else None,
+            "conclusion": ended.conclusion,
+            "outcome": ended.outcome,
+            "outputs": ended.outputs,
+            "log": ended.log,
+            "error": ended.error[:MAX_TEXT] if ended.error else None,
         }
-        self.ready.remove(attempt)
+        self.ready.remove(ended.attempt)
         self._desk.write("job.finish", body, run)
 
     # -- taking over --------------------------------------------------------------------------------------------
@@ -277,9 +279,7 @@ class Conductor:
         if liveness.suspended or desk.me in state.refused():
             return
         order = run.order(key, desk.standing())
-        live = [
-            peer for peer in order if peer != owner and peer not in state.refused() and liveness.is_alive(peer)
-        ]
+        live = [peer for peer in order if peer != owner and peer not in state.refused() and liveness.is_alive(peer)]
         if desk.me not in live:
             return
         rank = live.index(desk.me)

@@ -63,7 +63,7 @@ class Planner(Protocol):
         """The legs of a job whose matrix or labels depend on needs; raises P2pwfError if there are none."""
 
 
-def accept_all(submission: Event, labels: Iterable[str]) -> str | None:
+def accept_all(_submission: Event, _labels: Iterable[str]) -> str | None:
     """The policy that refuses nothing."""
     return None
 

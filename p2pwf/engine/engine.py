@@ -60,9 +60,7 @@ from p2pwf.errors import NotFound, P2pwfError, Refused, UsageError
 from p2pwf.runs import Run
 
 
-def found(
-    signer: Signer, now: Now, nonce: bytes, name: str, private: bool, founder: Mapping[str, object]
-) -> Event:
+def found(signer: Signer, now: Now, *, nonce: bytes, name: str, private: bool, founder: Mapping[str, object]) -> Event:
     """The genesis event of a new network, whose CID is the network's id.
 
     `nonce`: 16 random bytes. `founder`: {name, labels, slots}. Raises EventError if a value is out of bounds.
@@ -84,9 +82,7 @@ def found(
 class Engine:
     """One node's engine. Its parts share a desk; this only hands each input to the part that it concerns."""
 
-    def __init__(
-        self, signer: Signer, network: Cid, config: EngineConfig, now: Now, verifier: Verify = verify
-    ) -> None:
+    def __init__(self, signer: Signer, network: Cid, config: EngineConfig, now: Now, verifier: Verify = verify) -> None:
         self.desk = Desk(signer, network, config, now, verifier)
         self.intake = Intake(self.desk)
         self.syncer = Syncer(self.desk, self.intake)
@@ -177,6 +173,7 @@ class Engine:
                 self.liveness.set_addresses(input.addresses)
             case Stop():
                 self.conductor.hand_on()
+                self.desk.emit(Reply(input.token, {}))
             case _:
                 assert_never(input)
 

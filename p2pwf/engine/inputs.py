@@ -152,7 +152,9 @@ class Addresses:
 
 @attrs.frozen(slots=True)
 class Stop:
-    """The node is about to stop: hand on what has not started."""
+    """The node is about to stop: hand on what it owns."""
+
+    token: Token
 
 
 Input: TypeAlias = (

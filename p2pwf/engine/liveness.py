@@ -169,7 +169,10 @@ class Liveness:
     def ask(self, owner: PeerId, attempt: Attempt, deadline: float) -> None:
         """Shortly before a takeover, ask the owner once more."""
         now = self._desk.now.mono
-        if self.silence(attempt) >= deadline - PROBE_LEAD and now - self._probed.get(attempt, -PROBE_LEAD) >= PROBE_LEAD:
+        if (
+            self.silence(attempt) >= deadline - PROBE_LEAD
+            and now - self._probed.get(attempt, -PROBE_LEAD) >= PROBE_LEAD
+        ):
             self._probed[attempt] = now
             if owner in self._syncer.connected:
                 self._desk.emit(Send(owner, Probe((attempt,))))

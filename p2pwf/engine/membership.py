@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 
 import attrs
 
-
 from p2pwf.core.bodies import ROLES
 from p2pwf.core.dagcbor import decode, encode
 from p2pwf.core.events import EventError
@@ -137,7 +136,9 @@ class Membership:
         try:
             self._desk.write("member.add", body)
         except EventError as error:
-            raise UsageError(f"cannot admit {peer}: {error}", "names have 1 to 256 characters, slots 0 to 4096") from error
+            raise UsageError(
+                f"cannot admit {peer}: {error}", "names have 1 to 256 characters, slots 0 to 4096"
+            ) from error
         self.requests.pop(peer, None)
 
     def remove(self, request: RemoveMember) -> None:

@@ -88,7 +88,9 @@ class Syncer:
         dag = self._desk.clock.dag
         for peer, goal in list(self._goals.items()):
             if all(
-                any(tag(node) == mark for node in dag.at(author, seq)) for author, tips in goal.items() for seq, mark in tips
+                any(tag(node) == mark for node in dag.at(author, seq))
+                for author, tips in goal.items()
+                for seq, mark in tips
             ):
                 del self._goals[peer]
                 self.synced_at = self._desk.now.mono

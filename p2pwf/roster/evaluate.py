@@ -120,9 +120,7 @@ class _Walk:
         held: set[str] = set()
         for add in self._adds.get(peer, ()):
             if not self._void_add(add):
-                lost = {
-                    role for cut in self._cuts.get(peer, ()) if not add.past & cut.event.bit for role in cut.roles
-                }
+                lost = {role for cut in self._cuts.get(peer, ()) if not add.past & cut.event.bit for role in cut.roles}
                 held |= add.roles - lost
         return frozenset(held)
 

@@ -152,6 +152,10 @@ class Tally:
         expand = self.expands.get(job)
         return None if expand is None else read_legs(expand.body["legs"])
 
+    def leg_of(self, key: tuple[str, int]) -> Leg:
+        """What is planned for a leg that exists; raises IndexError or TypeError for one that does not."""
+        return cast("tuple[Leg, ...]", self.job_legs(key[0]))[key[1]]
+
     def finish(self, key: tuple[str, int]) -> RunEvent | None:
         """The outcome of a leg: among its finishes those named by a start or an expand first, then the lowest
         (attempt, lamport, id)."""

@@ -98,8 +98,7 @@ def _whole_job(run: Run, job: str) -> dict[str, Any]:
 
 
 def _leg_view(run: Run, key: Key) -> dict[str, Any]:
-    leg = run.leg(key)
-    assert leg is not None  # the caller counted them
+    leg = run.tally.leg_of(key)
     state = run.tally.leg(key)
     finish = run.tally.finish(key)
     attempt = state.attempt if finish is None else finish.attempt
@@ -160,7 +159,7 @@ def _error(run: Run) -> str | None:
             return f"job {name} failed" + (f": {text}" if (text := _finish_error(finish)) else "")
     for job, expand in run.tally.expands.items():
         if expand.body["conclusion"] == "failure":
-            return f"job {job} failed: {expand.body['error']}"
+            return f"job {job} failed: {cast(str, expand.body['error'])}"
     return None
 
 
@@ -189,8 +188,7 @@ def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
 
     Candidates are those of the submission's own frontier, and after them members admitted since that `roster` has.
     """
-    leg = run.leg(key)
-    assert leg is not None  # find_leg gave the key
+    leg = run.tally.leg_of(key)
     state = run.tally.leg(key)
     placement = run.placement
     order = placement.ranked(*key, leg.labels, run.roster)
@@ -214,9 +212,7 @@ def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
                 (index for index, other in enumerate(order) if other.member.peer == placed), -1
             ):
                 reason = "slots"
-        candidates.append(
-            {"peer_id": peer, "distance": one.distance, "order": position, "passed_over": reason}
-        )
+        candidates.append({"peer_id": peer, "distance": one.distance, "order": position, "passed_over": reason})
     for member in run.roster.members.values():
         if member.peer not in known and member.can("run"):
             reason = "slots" if member.slots == 0 else "labels"

@@ -1,22 +1,27 @@
 """What must hold after any history, checked from what the world saw and what every node says: invariants I1 to I6.
 
-I1 no acknowledged submission is lost; I2 equal event sets give equal state, and peers that reach each other come to
-equal sets; I3 one outcome for each job instance; I4 only members with the run role ran anything; I5 no peer ran
-an attempt twice (peers that were never up together may each have named an attempt 2); I6 every run ends within a bound after faults stop. I5b, where no partition or pause excuses it: no two peers run
-one job instance at the same time.
+I1 no acknowledged submission is lost. I2 equal event sets give equal state, and peers that reach each other come to
+equal sets. I4 only members with the run role ran anything. I5 no peer ran an attempt twice (peers that were never up
+together may each have named an attempt 2). I5b, where no partition or pause excuses it: no two peers ran one job
+instance at the same time. I6 every run ends within a bound after faults stop. That each job instance has one outcome
+(I3) is part of the state that I2 compares.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import combinations
+
 import attrs
 
+from p2pwf.core.ids import PeerId
 from p2pwf.engine import Engine
-from p2pwf.testing.sim import World
+from p2pwf.testing.sim import Execution, World
 
 
 @attrs.frozen(slots=True)
 class Violation:
-    """An invariant that did not hold, and the line that replays it."""
+    """An invariant that did not hold, and the seed that shows it."""
 
     invariant: str
     what: str
@@ -43,44 +48,53 @@ def state_of(engine: Engine) -> dict[str, object]:
 
 def check(world: World, exclusive: bool) -> list[Violation]:
     """The violations in a world that has been left in peace long enough for everything to end."""
-    found: list[Violation] = []
+    engines = {node.peer: node.engine for node in world.nodes.values() if node.engine is not None}
+    found = [*_lost_or_open(world, engines), *_diverged(engines), *_ran_wrongly(world, engines)]
+    if exclusive:
+        found.extend(_ran_together(world.executions))
+    found.extend(("alarm", f"{peer}: {alarm.message}") for peer, alarm in world.alarms)
+    found.extend(("blame", f"{peer} blames {one.peer}: {one.reason}") for peer, one in world.misbehaved)
+    return [Violation(invariant, what, world.seed) for invariant, what in found]
 
-    def violated(invariant: str, what: str) -> None:
-        found.append(Violation(invariant, what, world.seed))
 
-    nodes = [node for node in world.nodes.values() if node.engine is not None]
-    states = {}
-    for node in nodes:
-        assert node.engine is not None
-        states[node.peer] = state_of(node.engine)
+Found = Iterator[tuple[str, str]]
+
+
+def _lost_or_open(world: World, engines: dict[PeerId, Engine]) -> Found:
+    for peer, engine in engines.items():
         for cid in world.acknowledged:
-            if cid not in node.engine.desk.runs:
-                violated("I1", f"acknowledged run {cid} is unknown to {node.peer}")
-            elif node.engine.desk.runs[cid].tally.end is None:
-                violated("I6", f"run {cid} has not ended at {node.peer}")
-    first, *others = states.items()
-    for peer, state in others:
-        for name in state.keys() | first[1].keys():
-            if state.get(name) != first[1].get(name):
-                violated("I2", f"{name} is {state.get(name)} at {peer}, {first[1].get(name)} at {first[0]}")
-    ran = set()
+            if cid not in engine.desk.runs:
+                yield "I1", f"acknowledged run {cid} is unknown to {peer}"
+            elif engine.desk.runs[cid].tally.end is None:
+                yield "I6", f"run {cid} has not ended at {peer}"
+
+
+def _diverged(engines: dict[PeerId, Engine]) -> Found:
+    states = {peer: state_of(engine) for peer, engine in engines.items()}
+    first = next(iter(states))
+    for peer, state in states.items():
+        for name in state.keys() | states[first].keys():
+            if state.get(name) != states[first].get(name):
+                yield "I2", f"{name} is {state.get(name)} at {peer}, {states[first].get(name)} at {first}"
+
+
+def _ran_wrongly(world: World, engines: dict[PeerId, Engine]) -> Found:
+    seen = set()
     for execution in world.executions:
         who = (execution.attempt, execution.peer)
-        if who in ran:
-            violated("I5", f"{execution.attempt} was started twice")
-        ran.add(who)
-        if not nodes[0].engine or not nodes[0].engine.desk.roster.holds(execution.peer, "run"):
-            violated("I4", f"{execution.peer} ran {execution.attempt} without the role")
-    if exclusive:
-        for execution in world.executions:
-            for other in world.executions:
-                one = (execution.attempt.run, execution.attempt.job, execution.attempt.leg)
-                two = (other.attempt.run, other.attempt.job, other.attempt.leg)
-                if execution is not other and one == two and execution.started <= other.started:
-                    if execution.ended is None or other.started < execution.ended:
-                        violated("I5b", f"{execution.attempt} and {other.attempt} ran at the same time")
-    for peer, alarm in world.alarms:
-        violated("alarm", f"{peer}: {alarm.message}")
-    for peer, complaint in world.misbehaved:
-        violated("blame", f"{peer} blames {complaint.peer}: {complaint.reason}")
-    return found
+        if who in seen:
+            yield "I5", f"{execution.attempt} was started twice by {execution.peer}"
+        seen.add(who)
+        if not any(engine.desk.roster.holds(execution.peer, "run") for engine in engines.values()):
+            yield "I4", f"{execution.peer} ran {execution.attempt} without the role"
+
+
+def _ran_together(executions: list[Execution]) -> Found:
+    by_leg: dict[object, list[Execution]] = {}
+    for execution in executions:
+        attempt = execution.attempt
+        by_leg.setdefault((attempt.run, attempt.job, attempt.leg), []).append(execution)
+    for together in by_leg.values():
+        for one, other in combinations(sorted(together, key=lambda execution: execution.started), 2):
+            if one.ended is None or other.started < one.ended:
+                yield "I5b", f"{one.attempt} and {other.attempt} ran at the same time"

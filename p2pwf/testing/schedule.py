@@ -5,7 +5,6 @@ A failing seed is replayed by one line: `scripts/sim --scenario NAME --seed N`.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,7 +14,7 @@ from p2pwf.core.dagcbor import Value
 from p2pwf.engine.inputs import CancelRun, SetPriority
 from p2pwf.testing.oracle import Violation, check
 from p2pwf.testing.planner import make_submission
-from p2pwf.testing.sim import Conditions, World, _run_of
+from p2pwf.testing.sim import Conditions, World, run_of
 
 BIRTH: Final = 3.0
 """Simulated seconds in which nothing breaks: a peer whose admission failed would be no member at all."""
@@ -66,7 +65,9 @@ def _workload(world: World, scenario: Scenario) -> None:
         make_submission({"build": [], "test": ["build"], "ship": ["test"]}, {"test": 4}),
         make_submission({"a": [], "b": [], "c": ["a", "b"]}, {"a": 3, "b": 2}, max_parallel=2),
         make_submission({"find": [], "each": ["find"], "sum": ["each"]}, {"each": None}, payload={"legs": {"each": 3}}),
-        make_submission({"bad": [], "after": ["bad"], "always": ["bad"]}, payload={"fail": ["bad"], "if": {"always": "always"}}),
+        make_submission(
+            {"bad": [], "after": ["bad"], "always": ["bad"]}, payload={"fail": ["bad"], "if": {"always": "always"}}
+        ),
     ]
     for _ in range(choose.randint(*scenario.submissions)):
         when = choose.uniform(3, scenario.seconds)
@@ -82,7 +83,7 @@ def _workload(world: World, scenario: Scenario) -> None:
             reply = world.replies.get(token)
             if reply is None or reply.error is not None:
                 return
-            run = _run_of(reply.result)
+            run = run_of(reply)
             request = CancelRun(("cancel", run), run) if choose.random() < 0.5 else SetPriority(("up", run), run, 1.0)
             world.give(where, request)  # type: ignore[arg-type]
 
@@ -97,7 +98,7 @@ def _faults(world: World, scenario: Scenario) -> None:
         node = choose.choice(nodes)
         if node.engine is not None:
             world.crash(node)
-            world.at(world.time + choose.uniform(0.5, 40), lambda: None if node.engine else world.start(node))
+            world.at(world.time + choose.uniform(0.5, 40), lambda: world.restart(node))
 
     def split() -> None:
         world.partition({node.peer: choose.randint(0, 1) for node in nodes})
@@ -118,7 +119,8 @@ def run_seed(name: str, seed: int) -> tuple[World, list[Violation]]:
     """Play one seed of a scenario to its end; returns the world and what was violated."""
     scenario = SCENARIOS[name]
     conditions = Conditions(delay=scenario.delay, loss=scenario.loss, duplicate=scenario.duplicate)
-    world = World(seed, nodes=random.Random(seed).randint(*scenario.nodes), slots=2, conditions=conditions)
+    low, high = scenario.nodes
+    world = World(seed, nodes=low + seed % (high - low + 1), slots=2, conditions=conditions)
     _workload(world, scenario)
     _faults(world, scenario)
     world.run(BIRTH)

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from hashlib import sha256
-from typing import Any
 
 import attrs
 
 from p2pwf.clock.messages import MAX_FRAME, Attempt, Events, Message, encode_message
 from p2pwf.core.dagcbor import Value
-from p2pwf.core.events import Event, SignedBlock
-from p2pwf.core.ids import Cid, PeerId
+from p2pwf.core.events import SignedBlock
+from p2pwf.core.ids import Cid, PeerId, parse_cid
 from p2pwf.core.sign import Signer, verify
 from p2pwf.engine import Engine, EngineConfig, found
 from p2pwf.engine.desk import chunks
@@ -49,6 +48,7 @@ from p2pwf.engine.outputs import (
     Store,
     WakeAt,
 )
+from p2pwf.errors import InternalError
 from p2pwf.testing.planner import SimPlanner
 
 EPOCH = 1_700_000_000_000
@@ -104,7 +104,6 @@ class SimNode:
     next_tick: float = -1.0
     paused: bool = False
     held_back: list[Input] = attrs.field(factory=list)
-    may_crash: bool = True
 
     @property
     def peer(self) -> PeerId:
@@ -143,7 +142,9 @@ class World:
     def _found(self) -> None:
         first, *others = self.nodes.values()
         founder = {"name": "n0", "labels": ["linux"], "slots": first.slots}
-        genesis = found(first.signer, self._now(first), self.random.randbytes(16), "sim", False, founder)
+        genesis = found(
+            first.signer, self._now(first), nonce=self.random.randbytes(16), name="sim", private=False, founder=founder
+        )
         self.network = genesis.cid
         first.blocks[genesis.cid] = genesis.signed
         self.start(first)
@@ -168,6 +169,11 @@ class World:
         node.engine.load(stored, node.meta)
         self._tick_later(node, self.time + self.random.uniform(0, 0.1))
         self._dial_for_ever(node)
+
+    def restart(self, node: SimNode) -> None:
+        """Boot a node unless it is up."""
+        if node.engine is None:
+            self.start(node)
 
     def crash(self, node: SimNode) -> None:
         """Power off: memory, streams and processes are gone, the disk stays."""
@@ -239,21 +245,21 @@ class World:
     def _deliver(self, sender: PeerId, receiver: PeerId, input: Input, ordered: bool) -> None:
         conditions = self.conditions
         copies = 2 if not ordered and self.random.random() < conditions.duplicate else 1
+        pair = frozenset((sender, receiver))
+
+        def arrive() -> None:
+            if self.reachable(sender, receiver) and (not ordered or pair in self._up):
+                self.give(self.nodes[receiver], input)
+
         for _ in range(copies):
-            if not ordered and self.random.random() < conditions.loss:
+            lost = self.random.random() < conditions.loss
+            if lost and not ordered:
                 continue
             arrival = self.time + self.random.uniform(*conditions.delay)
-            if ordered and self.random.random() < conditions.loss:
-                arrival += 0.2  # a stream resends what is lost
             if ordered:
+                arrival += 0.2 if lost else 0.0  # a stream sends again what was lost
                 arrival = max(arrival, self._arrivals.get((sender, receiver), 0.0) + 1e-6)
                 self._arrivals[sender, receiver] = arrival
-            pair = frozenset((sender, receiver))
-
-            def arrive() -> None:
-                if self.reachable(sender, receiver) and (not ordered or pair in self._up):
-                    self.give(self.nodes[receiver], input)
-
             self.at(arrival, arrive)
 
     # -- time ---------------------------------------------------------------------------------------------------
@@ -302,11 +308,11 @@ class World:
         outputs = node.engine.handle(input, self._now(node))
         for output in outputs:
             self._perform(node, output)
-            if node.may_crash and self.conditions.crash_between and len(outputs) > 1:
-                if self.random.random() < self.conditions.crash_between:
-                    self.crash(node)
-                    self.at(self.time + self.random.uniform(0.5, 20), lambda: node.engine or self.start(node))
-                    return
+            chance = self.conditions.crash_between
+            if chance and len(outputs) > 1 and self.random.random() < chance:
+                self.crash(node)
+                self.at(self.time + self.random.uniform(0.5, 20), lambda: self.restart(node))
+                return
 
     def _perform(self, node: SimNode, output: Output) -> None:
         match output:
@@ -333,7 +339,7 @@ class World:
             case Reply():
                 self.replies[output.token] = output
                 if output.error is None and isinstance(output.token, tuple) and output.token[0] == "submit":
-                    self.acknowledged[_run_of(output.result)] = node.peer
+                    self.acknowledged[run_of(output)] = node.peer
             case WakeAt():
                 self._tick_later(node, output.mono / node.rate)
             case Alarm():
@@ -345,7 +351,8 @@ class World:
 
     def _publish(self, node: SimNode, message: Message) -> None:
         data = encode_message(message)
-        assert len(data) <= MAX_FRAME
+        if len(data) > MAX_FRAME:
+            raise InternalError(f"a gossip message of {len(data)} bytes")
         for other in self.nodes.values():
             if other is not node and other.engine is not None:
                 self._deliver(node.peer, other.peer, Gossip(node.peer, data), ordered=False)
@@ -407,19 +414,6 @@ class World:
         return self._digest.hexdigest()
 
 
-def _run_of(result: Any) -> Cid:
-    from p2pwf.core.ids import parse_cid
-
-    return parse_cid(result["workflow_id"])
-
-
-def engines(nodes: Iterable[SimNode]) -> list[Engine]:
-    """The engines of nodes that are up."""
-    return [node.engine for node in nodes if node.engine is not None]
-
-
-def events_of(node: SimNode) -> list[Event]:
-    """What a node's disk holds, parsed."""
-    from p2pwf.core.events import parse
-
-    return [parse(signed) for signed in node.blocks.values()]
+def run_of(reply: Reply) -> Cid:
+    """The run that the reply to a submission names."""
+    return parse_cid(reply.result["workflow_id"])

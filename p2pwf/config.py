@@ -1,0 +1,100 @@
+"""Settings: what a node and its faces are told, by flag, environment, file or default. Reads; never writes.
+
+Order of precedence: flag, environment (P2P_DATA_DIR, P2P_PEER_ID), `config.toml` in the data folder, default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from p2pwf.errors import UsageError
+
+DATA_DIR_ENV: Final = "P2P_DATA_DIR"
+NAME_ENV: Final = "P2P_PEER_ID"
+CONFIG_FILE: Final = "config.toml"
+ROOT_DATA_DIR: Final = "/var/lib/p2pwf"
+USER_DATA_DIR: Final = "~/.local/share/p2pwf"
+
+
+def data_dir(given: str | None, environ: Mapping[str, str] | None = None) -> Path:
+    """The data folder: `given` (a flag), else P2P_DATA_DIR, else the default of this user; `~` is expanded."""
+    env = os.environ if environ is None else environ
+    chosen = given or env.get(DATA_DIR_ENV) or (ROOT_DATA_DIR if os.geteuid() == 0 else USER_DATA_DIR)
+    return Path(chosen).expanduser().absolute()
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class NodeSettings:
+    """What `p2pwf up` starts a node with. `slots` None: as many as the machine has CPUs; 0: never runs jobs."""
+
+    data_dir: str
+    name: str | None = None
+    listen: tuple[str, ...] = ()
+    announce: tuple[str, ...] = ()
+    bootstrap: tuple[str, ...] = ()
+    join: str | None = None
+    labels: tuple[str, ...] = ()
+    slots: int | None = None
+    private: bool = False
+    trust_members: bool = False
+    mdns: bool = False
+    json_output: bool = False
+
+    def to_json(self) -> str:
+        return json.dumps(attrs.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> NodeSettings:
+        """The settings that `to_json` wrote."""
+        read: dict[str, Any] = json.loads(text)
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in read.items()
+        }
+        return cls(**values)
+
+
+_FILE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "name": str,
+    "listen": list,
+    "announce": list,
+    "bootstrap": list,
+    "labels": list,
+    "slots": int,
+    "trust_members": bool,
+    "mdns": bool,
+}
+
+
+def read_file(folder: Path) -> dict[str, Any]:
+    """The settings of a data folder's config.toml; none if there is no such file. Raises UsageError, with the place."""
+    path = folder / CONFIG_FILE
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {error}", 'it is a TOML file: name = "worker"') from error
+    for name, value in values.items():
+        kind = _FILE_KEYS.get(name)
+        if kind is None:
+            raise UsageError(f"{path}: unknown setting {name!r}", f"known: {', '.join(sorted(_FILE_KEYS))}")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise UsageError(f"{path}: {name} has a value of the wrong kind", "see `p2pwf up --help`")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def node_settings(folder: Path, flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> NodeSettings:
+    """Settings from flags (those not given are absent, None, False or empty) over environment over file."""
+    env = os.environ if environ is None else environ
+    merged = read_file(folder)
+    if env.get(NAME_ENV):
+        merged["name"] = env[NAME_ENV]
+    merged.update({name: value for name, value in flags.items() if value not in (None, (), False)})
+    return NodeSettings(data_dir=str(folder), **merged)

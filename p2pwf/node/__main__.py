@@ -1,0 +1,113 @@
+"""`python -m p2pwf.node`: the daemon. Settings come as JSON in P2PWF_SETTINGS; `p2pwf up` puts them there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import structlog
+import trio
+
+from p2pwf.config import NodeSettings
+from p2pwf.control.server import serve_control
+from p2pwf.errors import P2pwfError
+from p2pwf.node.api import NodeApi
+from p2pwf.node.loop import first_error
+from p2pwf.node.node import Node, make_ready, open_node, wait_for_signal
+
+SETTINGS_ENV = "P2PWF_SETTINGS"
+READY_FIELDS = ("peer_id", "name", "addrs", "network", "control")
+
+
+def main() -> int:
+    """Run a node until SIGTERM or SIGINT; returns the exit code."""
+    text = os.environ.pop(SETTINGS_ENV, None)
+    if text is None:
+        sys.stderr.write("error: this is the daemon of `p2pwf up`\nhint: run `p2pwf up`\n")
+        return 2
+    os.umask(0o077)
+    _configure_log()
+    settings = NodeSettings.from_json(text)
+    try:
+        trio.run(_run, settings)
+    except KeyboardInterrupt:
+        return 130
+    except P2pwfError as error:
+        return _say(error)
+    except BaseExceptionGroup as group:
+        known = first_error(group.exceptions)
+        if known is not None:
+            return _say(known)
+        if group.subgroup(KeyboardInterrupt) is not None:
+            return 130
+        raise
+    return 0
+
+
+def _say(error: P2pwfError) -> int:
+    sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+    return error.exit_code
+
+
+async def _run(settings: NodeSettings) -> None:
+    stop, up = trio.Event(), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_for_signal, stop)
+        with trio.CancelScope() as birth:
+            nursery.start_soon(_give_up, stop, up, birth)
+            await _serve(settings, stop, up)
+        nursery.cancel_scope.cancel()
+
+
+async def _give_up(stop: trio.Event, up: trio.Event, birth: trio.CancelScope) -> None:
+    """A node that is told to stop before it is up (it may wait for its admission for days) just leaves."""
+    await stop.wait()
+    if not up.is_set():
+        birth.cancel()
+
+
+async def _serve(settings: NodeSettings, stop: trio.Event, up: trio.Event) -> None:
+    async with open_node(settings) as node, trio.open_nursery() as nursery:
+        up.set()
+        api = NodeApi(node, stop)
+        path: Path = await nursery.start(serve_control, api, Path(settings.data_dir))
+        api.control = str(path)
+        nursery.start_soon(_announce, node, api)
+        await stop.wait()
+        await node.stop()
+        nursery.cancel_scope.cancel()
+
+
+async def _announce(node: Node, api: NodeApi) -> None:
+    """Say that the node is ready, once it is a member and synced: one line, JSON if asked for."""
+    await make_ready(node)
+    info = await api.info()
+    if node.settings.json_output:
+        text = json.dumps({name: info[name] for name in READY_FIELDS})
+    else:
+        listens = "".join(f"  listens on  {address}\n" for address in info["addrs"])
+        where = f"{listens}  network     {info['network']}\n  control     {info['control']}\nready"
+        text = f"p2pwf {info['version']}  {info['name']}  {info['peer_id']}\n{where}"
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _configure_log() -> None:
+    """Log lines to stderr, one event a line; libp2p's own chatter only from warnings on."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

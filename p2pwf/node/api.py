@@ -1,0 +1,410 @@
+"""What a node offers to its faces: the methods behind the control API, over one running node.
+
+Every method gives JSON-able values or raises a P2pwfError. Shapes: protocols/control.md, and each method's words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, cast
+
+import attrs
+import trio
+
+from p2pwf import __version__
+from p2pwf.core.bodies import MAX_WORKFLOW
+from p2pwf.core.events import EventError, SignedBlock, parse
+from p2pwf.core.ids import Cid, PeerId, public_key_of
+from p2pwf.core.tickets import SECRET_LENGTH, Ticket
+from p2pwf.engine import inputs as to_engine
+from p2pwf.errors import NotFound, P2pwfError, Refused, TryAgain, UsageError
+from p2pwf.node import views
+from p2pwf.node.jobs import log_lines
+from p2pwf.node.loop import wall_ms
+from p2pwf.node.node import Node
+from p2pwf.node.sources import take_source
+from p2pwf.node.submission import Wanted, make_body
+from p2pwf.node.verify import verify_store
+from p2pwf.runs import Run
+from p2pwf.runs.run import Key
+from p2pwf.runs.view import FINAL, explain, find_leg, keys_of, status
+
+MAX_TTL: Final = 30 * 24 * 3600
+"""Seconds a ticket may last: a month; who needs longer makes a new one."""
+FOLLOW_SECONDS: Final = 1.0
+"""Between two looks for a log that has not begun, or whose peer could not be reached."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class SubmitRequest:
+    """A submission as a face sends it: `file` and `source_dir` are absolute paths on this machine."""
+
+    file: str
+    name: str | None = None
+    priority: float = 3.0
+    event: str | None = None
+    payload: Mapping[str, Any] | None = None
+    inputs: Mapping[str, Any] = attrs.field(factory=dict)
+    source_dir: str | None = None
+    no_source: bool = False
+    force: bool = False
+    key: str | None = None
+
+
+class NodeApi:
+    """The control API's methods on a running node."""
+
+    def __init__(self, node: Node, stop: trio.Event) -> None:
+        self._node = node
+        self._stop = stop
+        self.control = ""
+        """The path of the control socket, once it is served."""
+
+    # -- the node -----------------------------------------------------------------------------------------------
+
+    async def info(self) -> dict[str, Any]:
+        """{peer_id, name, addrs, network, control, version, started_at (ms), ready}."""
+        node = self._node
+        return {
+            "peer_id": node.me,
+            "name": node.identity.name,
+            "addrs": [] if node.network is None else node.network.addresses(),
+            "network": node.identity.network.text,
+            "control": self.control,
+            "version": __version__,
+            "started_at": node.started.wall,
+            "ready": node.shell.ready.is_set(),
+        }
+
+    async def status(self) -> dict[str, Any]:
+        """`info` with {roles, labels, slots, running_jobs, connected_peers, peer_count, private, alarms, frozen}."""
+        node, desk = self._node, self._node.engine.desk
+        member = desk.roster.members.get(node.me)
+        return {
+            **await self.info(),
+            "roles": sorted(member.roles) if member else [],
+            "labels": list(node.identity.labels),
+            "slots": node.identity.slots,
+            "running_jobs": len(node.engine.conductor.local),
+            "connected_peers": len(node.engine.syncer.connected),
+            "peer_count": len(desk.roster.members),
+            "private": node.identity.psk is not None,
+            "alarms": list(node.shell.alarms),
+            "frozen": desk.frozen,
+        }
+
+    async def stats(self) -> dict[str, Any]:
+        """Counts of runs, events, queues; {store, blobs, net} statistics of the parts."""
+        node = self._node
+        return {
+            **views.stats(node.engine),
+            "store": await trio.to_thread.run_sync(node.store.statistics),
+            "blobs": await trio.to_thread.run_sync(node.blobs.statistics),
+            "net": {} if node.network is None else node.network.statistics(),
+            "messages_dropped": node.shell.dropped,
+        }
+
+    async def shutdown(self) -> dict[str, Any]:
+        """Stop the node, as SIGTERM does; {stopping: true}."""
+        self._stop.set()
+        return {"stopping": True}
+
+    # -- members ------------------------------------------------------------------------------------------------
+
+    async def invite(self, ttl: float, roles: list[str]) -> dict[str, Any]:
+        """A ticket good once: {ticket, roles, expires (ms)}; `ttl` in seconds."""
+        node = self._node
+        if not 0 < ttl <= MAX_TTL:
+            raise UsageError(f"a ticket lasts up to {MAX_TTL // 86400} days, not {ttl:g} s", "try --ttl 24h")
+        if node.network is None:
+            raise TryAgain("the network is not up yet", "try again in a moment")
+        secret = os.urandom(SECRET_LENGTH)
+        expires = wall_ms() + int(ttl * 1000)
+        digest = sha256(secret).digest()
+        kept = await node.loop.ask(partial(to_engine.Invite, digest=digest, roles=tuple(roles), expires=expires))
+        addresses = tuple(node.network.addresses()[:16])
+        ticket = Ticket(node.identity.network, addresses, secret, node.identity.psk)
+        return {"ticket": ticket.to_text(), "roles": kept["roles"], "expires": expires}
+
+    async def peers(self, pending: bool) -> list[dict[str, Any]]:
+        """Members, this node included; or, with `pending`, who asks to be admitted. See views.peers."""
+        return views.pending_peers(self._node.engine) if pending else views.peers(self._node.engine)
+
+    async def peer_add(self, peer_id: str, name: str | None, roles: list[str]) -> dict[str, Any]:
+        """Admit a peer, seen or not; {peer_id, roles, name}."""
+        public_key_of(peer_id)
+        made: dict[str, Any] = await self._node.loop.ask(
+            partial(to_engine.AddMember, peer=PeerId(peer_id), roles=tuple(roles), name=name)
+        )
+        return made
+
+    async def peer_remove(self, peer: str, keep_runs: bool) -> dict[str, Any]:
+        """Remove a member, by peer id or unique name; {peer_id, removed}."""
+        made: dict[str, Any] = await self._node.loop.ask(
+            partial(to_engine.RemoveMember, peer=self._peer(peer), keep_runs=keep_runs)
+        )
+        return made
+
+    def _peer(self, name: str) -> PeerId:
+        engine = self._node.engine
+        members = engine.desk.roster.members
+        if name in members or name in engine.membership.requests:
+            return PeerId(name)
+        named = [member.peer for member in members.values() if member.name == name]
+        if len(named) > 1:
+            raise UsageError(f"{len(named)} peers are called {name!r}", "use a peer id: see `p2pwf peer list`")
+        if not named:
+            raise NotFound(f"no peer {name!r}", "see `p2pwf peer list`")
+        return named[0]
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    async def submit(self, request: SubmitRequest) -> dict[str, Any]:
+        """Start a run: {workflow_id, status, copies, name, left_out, warnings}; durable here when it returns."""
+        node = self._node
+        if not node.shell.ready.is_set():
+            raise TryAgain("this node has not joined its network yet", "wait for its ready line")
+        path = Path(request.file)
+        text = await trio.to_thread.run_sync(_read_workflow, path)
+        taken = await trio.to_thread.run_sync(take_source, path, request.source_dir, request.no_source, node.blobs)
+        wanted = Wanted(
+            text=text,
+            source=taken.facts,
+            name=request.name,
+            priority=request.priority,
+            event=request.event,
+            payload=request.payload,
+            inputs=request.inputs,
+            key=request.key,
+            force=request.force,
+        )
+        body, diagnostics = await trio.to_thread.run_sync(make_body, wanted)
+        answer = await node.loop.ask(partial(to_engine.Submit, body=body))
+        run = node.engine.desk.runs[views.find_run(node.engine, answer["workflow_id"]).id]
+        return {
+            "workflow_id": answer["workflow_id"],
+            "status": status(run),
+            "copies": answer["copies"],
+            "name": body["name"],
+            "left_out": list(taken.left_out),
+            "warnings": [one.to_json() for one in diagnostics],
+        }
+
+    async def assign(self) -> list[dict[str, Any]]:
+        """Look again at every job that has no owner: [{workflow_id, job, name, owner}], owner None if nobody fits."""
+        node = self._node
+        open_before = [
+            (run, key) for run in node.engine.desk.active.values() for key in keys_of(run) if run.owner(key) is None
+        ]
+        await node.loop.put(to_engine.Tick())
+        await trio.lowlevel.checkpoint()
+        decided = []
+        for run, key in open_before:
+            leg = run.leg(key)
+            decided.append(
+                {
+                    "workflow_id": run.id.text,
+                    "job": key[0],
+                    "name": leg.name if leg else key[0],
+                    "owner": run.owner(key),
+                }
+            )
+        return decided
+
+    async def list_runs(self, wanted: str | None, peer: str | None) -> list[dict[str, Any]]:
+        """Runs, newest first, without jobs; filtered by status, and by a peer owning at least one job."""
+        return views.list_runs(self._node.engine, wanted, None if peer is None else self._peer(peer))
+
+    async def run_status(self, name: str) -> dict[str, Any]:
+        """One run with its jobs; see runs.view.detail."""
+        return views.run_status(self._node.engine, self._run(name))
+
+    def _run(self, name: str) -> Run:
+        return views.find_run(self._node.engine, name)
+
+    async def cancel(self, name: str) -> dict[str, Any]:
+        """Ask for a run to be cancelled; {workflow_id}."""
+        made: dict[str, Any] = await self._node.loop.ask(partial(to_engine.CancelRun, run=self._run(name).id))
+        return made
+
+    async def update(
+        self, name: str, wanted: str | None, priority: float | None, result: object = None, error: str | None = None
+    ) -> dict[str, Any]:
+        """Change a run: its priority, or its status to cancelled; other statuses are the owners' to record."""
+        run = self._run(name)
+        if wanted is None and priority is None:
+            raise UsageError("nothing to change", "give a status or --priority")
+        if wanted is not None and wanted != "cancelled":
+            raise Refused(
+                f"the status {wanted!r} of a run on a network follows from its jobs",
+                "only `cancelled` can be asked for: its peers record the rest",
+            )
+        if result is not None or error is not None:
+            raise Refused(
+                "results and errors are recorded by the peers that run the jobs", "see `p2pwf workflow status`"
+            )
+        if priority is not None:
+            await self._node.loop.ask(partial(to_engine.SetPriority, run=run.id, priority=priority))
+        if wanted == "cancelled":
+            await self.cancel(name)
+        return await self.run_status(run.id.text)
+
+    async def watch(self, name: str) -> AsyncIterator[dict[str, Any]]:
+        """`run_status` now and whenever it looks different, until it is final."""
+        run = self._run(name)
+        shell = self._node.shell
+        last: dict[str, Any] | None = None
+        while True:
+            version = shell.version
+            view = views.run_status(self._node.engine, run)
+            if view != last:
+                last = view
+                yield view
+            if view["status"] in FINAL:
+                return
+            await shell.wait_changed(version)
+
+    async def explain(self, name: str, job: str) -> dict[str, Any]:
+        """Why a job is where it is; see runs.view.explain."""
+        run = self._run(name)
+        return explain(run, find_leg(run, job), self._node.engine.desk.roster)
+
+    # -- logs ---------------------------------------------------------------------------------------------------
+
+    async def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[dict[str, Any]]:
+        """Log lines {job, name, attempt, time, step, stream, text}, job by job; with `follow` until each has ended."""
+        run = self._run(name)
+        wanted = [find_leg(run, job)] if job is not None else None
+        done: set[Key] = set()
+        while True:
+            keys = wanted if wanted is not None else keys_of(run)
+            waiting = [key for key in keys if key not in done]
+            for key in waiting:
+                if self._has_log(run, key) or not follow:
+                    async for line in self._leg_log(run, key, follow):
+                        yield line
+                    done.add(key)
+                    break
+            else:
+                if not follow or run.tally.end is not None:
+                    return
+                with trio.move_on_after(FOLLOW_SECONDS):
+                    await self._node.shell.wait_changed(self._node.shell.version)
+
+    def _has_log(self, run: Run, key: Key) -> bool:
+        leg = run.tally.leg(key)
+        return run.tally.finish(key) is not None or leg.attempt in leg.starts
+
+    async def _leg_log(self, run: Run, key: Key, follow: bool) -> AsyncIterator[dict[str, Any]]:
+        """One leg's log: as it is written while it runs, from whoever runs it; else from the blob that is left."""
+        leg = run.leg(key)
+        seen = 0
+        while run.tally.finish(key) is None:
+            state = run.tally.leg(key)
+            owner = run.owner(key)
+            if state.attempt not in state.starts or owner is None:
+                return
+            about = {"job": key[0], "name": leg.name if leg else key[0], "attempt": state.attempt}
+            try:
+                async with aclosing(self._live(run.id, key, state.attempt, owner, seen, follow)) as lines:
+                    async for line in lines:
+                        seen += 1
+                        yield {**about, **line}
+            except (NotFound, TryAgain, P2pwfError):
+                if not follow:
+                    return
+            if not follow:
+                return
+            if run.tally.finish(key) is None:
+                with trio.move_on_after(FOLLOW_SECONDS):
+                    await self._node.shell.wait_changed(self._node.shell.version)
+        finish = run.tally.finish(key)
+        cid = None if finish is None else finish.body.get("log")
+        if finish is None or not isinstance(cid, Cid):
+            return
+        about = {"job": key[0], "name": leg.name if leg else key[0], "attempt": finish.attempt}
+        path = await self._node.jobs.blob(cid, [finish.author, run.submitter])
+        for number, line in enumerate(await trio.to_thread.run_sync(log_lines, path)):
+            if number >= seen:
+                yield {**about, **line}
+
+    async def _live(
+        self, run: Cid, key: Key, attempt: int, owner: PeerId, first: int, follow: bool
+    ) -> AsyncGenerator[dict[str, Any], None]:
+
+        node = self._node
+        for known, running in node.jobs.running.items():
+            if (known.run, known.job, known.leg, known.number) == (run, *key, attempt):
+                if not follow:
+                    for line in (await trio.to_thread.run_sync(log_lines, running.log.path))[first:]:
+                        yield line
+                    return
+                async for one in running.log.follow(first):
+                    yield json.loads(one.to_json())
+                return
+        if owner == node.me or node.network is None:
+            return
+        deadline = float("inf") if follow else trio.current_time() + FOLLOW_SECONDS
+        remote = node.network.follow_log(owner, run, *key, attempt, first_line=first)
+        async with aclosing(cast("AsyncGenerator[bytes, None]", remote)) as chunks:
+            rest = b""
+            while True:
+                with trio.move_on_at(deadline) as scope:
+                    try:
+                        chunk = await anext(chunks)
+                    except StopAsyncIteration:
+                        return
+                if scope.cancelled_caught:
+                    return
+                *whole, rest = (rest + chunk).split(b"\n")
+                for raw in whole:
+                    yield json.loads(raw)
+
+    # -- the clock ----------------------------------------------------------------------------------------------
+
+    async def clock_heads(self) -> list[dict[str, Any]]:
+        """[{cid, author, seq, lamport}] of the heads."""
+        return views.heads(self._node.engine)
+
+    async def clock_log(self, raw: bool) -> AsyncIterator[dict[str, Any]]:
+        """Every event in topological order, as views.event_line; `raw`: {cid, block, signature} in base64."""
+        nodes = sorted(self._node.engine.desk.clock.dag, key=lambda node: node.order)
+        for start in range(0, len(nodes), 256):
+            cids = [node.cid for node in nodes[start : start + 256]]
+            for stored in await trio.to_thread.run_sync(self._node.store.get, cids):
+                if stored is None:
+                    continue
+                if raw:
+                    yield {
+                        "cid": stored.cid.text,
+                        "block": b64encode(stored.block).decode("ascii"),
+                        "signature": b64encode(stored.signature).decode("ascii"),
+                    }
+                    continue
+                try:
+                    yield views.event_line(parse(SignedBlock(stored.block, stored.signature)))
+                except EventError as error:
+                    raise Refused(
+                        f"{stored.cid.text} on disk is no event: {error}", "see `p2pwf clock verify`"
+                    ) from error
+
+    async def clock_verify(self) -> dict[str, Any]:
+        """Check every event on disk anew, signatures and rules: {ok, events, problems: [{cid, problem}]}."""
+        node = self._node
+        return await trio.to_thread.run_sync(verify_store, node.store, node.identity.network)
+
+
+def _read_workflow(path: Path) -> bytes:
+    """The bytes of a workflow file, one more than allowed at the most; raises UsageError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_WORKFLOW + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "give the path of a workflow file") from error

@@ -1,0 +1,154 @@
+"""What a node is before its engine runs: its key, its network, what its disk holds. Founds or joins on first use."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import Final, cast
+
+import attrs
+import trio
+
+from p2pwf import __version__
+from p2pwf.config import NodeSettings
+from p2pwf.core.dagcbor import decode, encode
+from p2pwf.core.events import Event, SignedBlock
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.core.sign import Signer
+from p2pwf.core.tickets import parse_ticket
+from p2pwf.engine import Engine, EngineConfig, found
+from p2pwf.errors import Refused
+from p2pwf.node.joining import join_network, peer_of, request_of
+from p2pwf.node.loop import now, stored_event
+from p2pwf.node.planner import WorkflowPlanner
+from p2pwf.store.events import Commit, EventStore
+
+NETWORK: Final = "network"
+INTRODUCER: Final = "introducer"
+PSK: Final = "psk"
+NAME: Final = "name"
+
+
+@attrs.frozen(slots=True)
+class Identity:
+    """A node's standing facts. `introducer`: who let it in, and where that can be dialled."""
+
+    seed: bytes
+    network: Cid
+    psk: bytes | None
+    introducer: PeerId | None
+    addresses: tuple[str, ...]
+    name: str
+    labels: tuple[str, ...]
+    slots: int
+
+
+def own_labels(extra: tuple[str, ...]) -> tuple[str, ...]:
+    """What every node offers by itself (system and architecture, in GitHub's words) and what its user adds."""
+    systems = {"linux": "linux", "darwin": "macos", "win32": "windows"}
+    machines = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "arm"}
+    own = {
+        systems.get(sys.platform, sys.platform),
+        machines.get(platform.machine().lower(), platform.machine().lower()),
+    }
+    return tuple(sorted(own | {label.lower() for label in extra}))
+
+
+async def be_born(settings: NodeSettings, seed: bytes, store: EventStore, tell: Callable[[str], None]) -> Identity:
+    """The network that this data folder belongs to; on first use it is founded, or joined, and recorded.
+
+    Raises Refused if the folder belongs to another network than the one asked for, or joining was refused.
+    """
+    meta = store.meta_all()
+    labels = own_labels(settings.labels)
+    slots = settings.slots if settings.slots is not None else (os.cpu_count() or 1)
+    name = settings.name or (meta[NAME].decode() if NAME in meta else platform.node() or "node")
+    ticket = parse_ticket(settings.join) if settings.join else None
+    if NETWORK in meta:
+        network = Cid(meta[NETWORK])
+        if ticket is not None and ticket.network != network:
+            raise Refused(
+                f"{settings.data_dir} belongs to the network {network.text}, the ticket is for another",
+                "use another --data-dir for another network",
+            )
+        introducer, addresses = _introducer(meta)
+        return Identity(seed, network, meta.get(PSK), introducer, addresses, name, labels, slots)
+    if ticket is None and not settings.bootstrap:
+        return await _found(settings, seed, store, Offer(name, labels, slots))
+    psk = ticket.psk if ticket else None
+    targets = ticket.addresses if ticket else tuple(settings.bootstrap)
+    joined = await join_network(seed, request_of(ticket, name, labels, slots), targets, psk, tell)
+    values: dict[str, bytes | None] = {
+        NETWORK: bytes(joined.network),
+        INTRODUCER: encode([joined.introducer, list(joined.addresses)]),
+        NAME: name.encode(),
+        PSK: psk,
+    }
+    await trio.to_thread.run_sync(store.commit, Commit((), values))
+    return Identity(seed, joined.network, psk, joined.introducer, joined.addresses, name, labels, slots)
+
+
+@attrs.frozen(slots=True)
+class Offer:
+    """What a node says of itself to others."""
+
+    name: str
+    labels: tuple[str, ...]
+    slots: int
+
+
+async def _found(settings: NodeSettings, seed: bytes, store: EventStore, offer: Offer) -> Identity:
+    founder = {"name": offer.name, "labels": list(offer.labels), "slots": offer.slots}
+    genesis = found(
+        Signer(seed),
+        now(),
+        nonce=os.urandom(16),
+        name=f"{offer.name}'s network",
+        private=settings.private,
+        founder=founder,
+    )
+    psk = os.urandom(32) if settings.private else None
+    values: dict[str, bytes | None] = {NETWORK: bytes(genesis.cid), NAME: offer.name.encode(), PSK: psk}
+    await trio.to_thread.run_sync(store.commit, Commit((stored_event(genesis),), values))
+    return Identity(seed, genesis.cid, psk, None, (), offer.name, offer.labels, offer.slots)
+
+
+def _introducer(meta: dict[str, bytes]) -> tuple[PeerId | None, tuple[str, ...]]:
+    if INTRODUCER not in meta:
+        return None, ()
+    peer, addresses = cast("tuple[str, list[str]]", decode(meta[INTRODUCER]))
+    return PeerId(peer), tuple(addresses)
+
+
+def make_engine(identity: Identity, settings: NodeSettings, store: EventStore) -> Engine:
+    """The engine, with all that the store holds."""
+    signer = Signer(identity.seed)
+
+    def policy(submission: Event, _labels: object) -> str | None:
+        if submission.author == signer.peer_id or settings.trust_members:
+            return None
+        return "this peer runs only its own submissions (--trust-members runs other members' too)"
+
+    config = EngineConfig(
+        boot=os.urandom(16),
+        version=__version__,
+        slots=identity.slots,
+        planner=WorkflowPlanner(),
+        policy=policy,
+    )
+    engine = Engine(signer, identity.network, config, now())
+    engine.load((SignedBlock(event.block, event.signature) for event in store.load()), store.meta_all())
+    return engine
+
+
+def introducers(identity: Identity, settings: NodeSettings) -> dict[PeerId, tuple[str, ...]]:
+    """Whom to dial first: who let this node in, and the bootstrap addresses given."""
+    found: dict[PeerId, tuple[str, ...]] = {}
+    if identity.introducer is not None:
+        found[identity.introducer] = identity.addresses
+    for address in settings.bootstrap:
+        peer = peer_of(address)
+        found[peer] = (*found.get(peer, ()), address)
+    return found

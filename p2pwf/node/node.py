@@ -1,0 +1,291 @@
+"""One node from start to stop: the data folder's lock, the engine's loop, the network, jobs and the control socket.
+
+Everything lives in one nursery; leaving it ends everything. The network host is supervised: if it dies, another is
+opened on the same address, and the engine sees no more than its peers go and come.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from p2pwf.config import NodeSettings
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.engine import Engine
+from p2pwf.engine import inputs as to_engine
+from p2pwf.errors import InternalError, NotFound, P2pwfError, StorageError
+from p2pwf.net.identity import load_or_create
+from p2pwf.net.network import Network, open_network
+from p2pwf.net.types import DuplicateIdentity, Frame, Gossip, JoinReply, JoinRequest, NetConfig, PeerDown, PeerUp
+from p2pwf.node.birth import Identity, be_born, introducers, make_engine
+from p2pwf.node.jobs import PIN_MS, Jobs
+from p2pwf.node.loop import EngineLoop, now
+from p2pwf.node.shell import Gate, NodeShell
+from p2pwf.runner.leftovers import sweep_leftovers
+from p2pwf.runner.log import FileLog
+from p2pwf.runner.processes import Spawner, open_spawner
+from p2pwf.store.blobs import BlobStore
+from p2pwf.store.datadir import DataDir
+from p2pwf.store.events import Commit, EventStore
+
+DEFAULT_LISTEN: Final = ("/ip4/0.0.0.0/tcp/4070", "/ip6/::/tcp/4070")
+LISTEN: Final = "listen"
+BLOB_QUOTA: Final = 20 * 1024**3
+"""Bytes of blobs kept beyond what runs pin: a setting once somebody needs another."""
+STOP_SECONDS: Final = 7.0
+"""How long jobs may take to end when the node is stopped: with the rest it is gone within ten seconds."""
+REOPEN_SECONDS: Final = 1.0
+COLLECT_SECONDS: Final = 600.0
+
+log = structlog.get_logger()
+
+
+class Node:
+    """A running node: what its control API works on."""
+
+    def __init__(
+        self,
+        *,
+        settings: NodeSettings,
+        identity: Identity,
+        engine: Engine,
+        store: EventStore,
+        blobs: BlobStore,
+        work: Path,
+        spawner: Spawner,
+        nursery: trio.Nursery,
+    ) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.engine = engine
+        self.store = store
+        self.blobs = blobs
+        self.started = now()
+        self.shell = NodeShell(store, blobs, nursery, engine.desk.me)
+        self.loop = EngineLoop(engine, store, self.shell)
+        self.jobs = Jobs(
+            work=work,
+            blobs=blobs,
+            reach=self.shell,
+            report=self.loop.put,
+            nursery=nursery,
+            spawner=spawner,
+            identity=identity,
+            peer=engine.desk.me,
+        )
+        self.shell.jobs = self.jobs
+        self.shell.load_addresses(engine.desk.meta)
+        through = introducers(identity, settings)
+        self.shell.addresses.update({peer: addrs for peer, addrs in through.items() if addrs})
+        self.gate = Gate(
+            lambda peer: engine.desk.roster.holds(peer, None),
+            frozenset(through),
+            lambda: engine.desk.roster.holds(engine.desk.me, None),
+        )
+        self.shell.is_member = self.gate.is_member
+
+    @property
+    def me(self) -> PeerId:
+        return self.engine.desk.me
+
+    @property
+    def network(self) -> Network | None:
+        return self.shell.network
+
+    # -- the network --------------------------------------------------------------------------------------------
+
+    async def keep_network(self) -> None:
+        """Have a network host for ever."""
+        gate = self.gate
+        while True:
+            listen = await self._listen()
+            config = NetConfig(
+                listen=listen,
+                topic=f"p2pwf/1/{self.identity.network.text}",
+                boot=self.engine.desk.config.boot,
+                announce=tuple(self.settings.announce),
+                psk=self.identity.psk,
+                mdns=self.settings.mdns,
+            )
+            try:
+                async with open_network(config, self.identity.seed, gate) as net:
+                    await self._serve(net)
+            except InternalError:
+                log.exception("the network host died and is opened again")
+            finally:
+                self.shell.network = None
+            await trio.sleep(REOPEN_SECONDS)
+
+    async def _listen(self) -> tuple[str, ...]:
+        """Where to listen: as told, else as last time, else the default port, else any."""
+        if self.settings.listen:
+            return tuple(self.settings.listen)
+        kept = self.engine.desk.meta.get(LISTEN)
+        for addresses in ([tuple(kept.decode().split())] if kept else []) + [DEFAULT_LISTEN]:
+            if await _is_free(addresses):
+                return addresses
+        return tuple(address.rsplit("/", 1)[0] + "/0" for address in DEFAULT_LISTEN)
+
+    async def _serve(self, net: Network) -> None:
+        net.serve_blobs(self.blobs)
+        net.serve_hold(self._hold)
+        net.serve_logs(self._serve_log)
+        net.serve_join(self._join)
+        self.shell.network = net
+        self.shell.listening.set()
+        await self._keep_port(net)
+        self.shell.want_peers()
+        await self.loop.put(to_engine.Addresses(tuple(net.addresses())))
+        async for event in net.events:
+            match event:
+                case PeerUp():
+                    await self.loop.put(to_engine.PeerUp(event.peer))
+                case PeerDown():
+                    await self.loop.put(to_engine.PeerDown(event.peer))
+                case Frame():
+                    await self.loop.put(to_engine.Frame(event.peer, event.data))
+                case Gossip():
+                    await self.loop.put(to_engine.Gossip(event.author, event.data))
+                case DuplicateIdentity():
+                    self.shell.alarms.append(f"two nodes run with the key of {event.peer}")
+                    log.error("two nodes run with one key", peer=event.peer, hint="give each a data folder of its own")
+
+    async def _keep_port(self, net: Network) -> None:
+        """Remember the port, so that tickets and other peers' notes of this node stay true."""
+        if self.settings.listen:
+            return
+        for address in net.addresses():
+            parts = address.split("/")
+            if "tcp" in parts:
+                port = parts[parts.index("tcp") + 1]
+                kept = " ".join(one.rsplit("/", 1)[0] + f"/{port}" for one in DEFAULT_LISTEN)
+                await trio.to_thread.run_sync(self.store.commit, Commit((), {LISTEN: kept.encode()}))
+                self.engine.desk.meta[LISTEN] = kept.encode()
+                return
+
+    async def _join(self, peer: PeerId, request: JoinRequest) -> JoinReply:
+        answer = await self.loop.ask(
+            lambda token: to_engine.JoinAsked(
+                token, peer, request.network, request.secret, request.name, tuple(request.labels), request.slots
+            )
+        )
+        return JoinReply(answer["status"], answer["network"], answer["reason"])
+
+    async def _hold(self, peer: PeerId, cids: tuple[Cid, ...]) -> list[Cid]:
+        held = []
+        for cid in cids:
+            try:
+                await self.shell.fetch_blob(cid, [peer])
+            except P2pwfError as error:
+                log.info("blob not taken over", peer=peer, error=error.message)
+                continue
+            until = now().wall + PIN_MS
+            await trio.to_thread.run_sync(self.blobs.pin, cid, f"held for {peer}", until)
+            held.append(cid)
+        return held
+
+    async def _serve_log(self, run: Cid, job: str, leg: int, attempt: int, first: int) -> AsyncIterator[bytes]:
+        for known, running in self.jobs.running.items():
+            if (known.run, known.job, known.leg, known.number) == (run, job, leg, attempt):
+                return _chunks(running.log, first)
+        raise NotFound("that attempt does not run here")
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def collect_garbage(self) -> None:
+        """Now and then, let go of blobs that nothing pins and that are over the quota."""
+        while True:
+            await trio.sleep(COLLECT_SECONDS)
+            try:
+                await trio.to_thread.run_sync(self.blobs.collect, now().wall)
+            except StorageError as error:
+                log.warning("blobs not collected", error=error.message)
+
+    async def stop(self) -> None:
+        """Hand on what this node owns, let its jobs end, and leave."""
+        with trio.move_on_after(STOP_SECONDS):
+            await self.loop.ask(to_engine.Stop)
+            await self.jobs.wait_idle()
+
+
+async def _chunks(file_log: FileLog, first: int) -> AsyncIterator[bytes]:
+    async for line in file_log.follow(first):
+        yield line.to_json().encode("utf-8", "replace") + b"\n"
+
+
+async def _is_free(addresses: tuple[str, ...]) -> bool:
+    """Whether the TCP ports of these addresses can be bound now."""
+    for address in addresses:
+        _, family, host, _, port = address.split("/")
+        six = family == "ip6"
+        with trio.socket.socket(trio.socket.AF_INET6 if six else trio.socket.AF_INET) as probe:
+            try:
+                if six:
+                    probe.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
+                probe.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+                await probe.bind((host, int(port)))
+            except OSError:
+                return False
+    return True
+
+
+@asynccontextmanager
+async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
+    """A node on its data folder, for the time of the block. Joins or founds its network first, if it must.
+
+    Raises Refused, StorageError, TryAgain or UsageError, with nothing changed but what was said to be.
+    """
+    data = DataDir(Path(settings.data_dir))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(data.lock())
+        seed = load_or_create(data.path / "identity.key")
+        store = EventStore.open(data.events)
+        stack.callback(store.close)
+        identity = await be_born(settings, seed, store, log.info)
+        blobs = BlobStore(data.blobs, BLOB_QUOTA)
+        stack.callback(blobs.close)
+        await trio.to_thread.run_sync(sweep_leftovers, data.work)
+        engine = await trio.to_thread.run_sync(make_engine, identity, settings, store)
+        spawner = await stack.enter_async_context(open_spawner())
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        node = Node(
+            settings=settings,
+            identity=identity,
+            engine=engine,
+            store=store,
+            blobs=blobs,
+            work=data.work,
+            spawner=spawner,
+            nursery=nursery,
+        )
+        nursery.start_soon(node.loop.run)
+        nursery.start_soon(node.keep_network)
+        nursery.start_soon(node.collect_garbage)
+        try:
+            yield node
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+async def wait_for_signal(stop: trio.Event) -> None:
+    """Set `stop` at the first SIGTERM or SIGINT; a second one ends the process at once."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            stop.set()
+
+
+async def make_ready(node: Node) -> None:
+    """Wait until the node is a member and synced, then record what it offers, if that is new."""
+    await node.shell.ready.wait()
+    identity = node.identity
+    await node.loop.ask(partial(to_engine.UpdateSelf, name=identity.name, labels=identity.labels, slots=identity.slots))
+    await node.shell.listening.wait()

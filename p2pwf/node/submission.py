@@ -1,0 +1,127 @@
+"""From what a user submits to the body of run.submit: parse, choose the event, type the inputs, plan. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW
+from p2pwf.core.ids import Cid
+from p2pwf.errors import InvalidWorkflow, Refused, UsageError
+from p2pwf.node.planner import normal_legs
+from p2pwf.workflow import (
+    Diagnostic,
+    RunFacts,
+    build_plan,
+    choose_event,
+    dispatch_inputs,
+    parse,
+    payload_inputs,
+    unsupported,
+)
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class SourceFacts:
+    """What the source says of itself: its manifest, and the facts of its repository."""
+
+    manifest: Cid | None = None
+    ref: str = "refs/heads/main"
+    sha: str = "0" * 40
+    repository: str = "local/workflow"
+    actor: str = "local"
+    workflow_path: str = "workflow.yml"
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Wanted:
+    """What the user asked for. `payload`: the event's, or None to make one. `force`: also an untagged workflow."""
+
+    text: bytes
+    source: SourceFacts
+    name: str | None = None
+    priority: float = 3.0
+    event: str | None = None
+    payload: Mapping[str, Any] | None = None
+    inputs: Mapping[str, Any] = attrs.field(factory=dict)
+    key: str | None = None
+    force: bool = False
+
+
+def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
+    """The body of run.submit (without `absent`), and the warnings of the check.
+
+    Raises InvalidWorkflow (with all diagnostics) for a file that does not check or that this release cannot run,
+    UsageError for an event or input that the workflow does not declare, Refused for an untagged file without force.
+    """
+    source = wanted.source
+    if len(wanted.text) > MAX_WORKFLOW:
+        size = f"{len(wanted.text):,} bytes, the bound is {MAX_WORKFLOW:,}"
+        raise InvalidWorkflow(
+            f"{source.workflow_path}: the file is too large: {size}", "move scripts into files of the source"
+        )
+    parsed = parse(wanted.text, source.workflow_path)
+    workflow = parsed.require()
+    refused = unsupported(workflow)
+    if refused:
+        first = refused[0]
+        raise InvalidWorkflow(
+            f"{source.workflow_path}:{first.line}:{first.column}: {first.message}",
+            first.hint,
+            tuple(one.to_json() for one in refused),
+        )
+    if not workflow.tags and not wanted.force:
+        raise Refused(
+            f"{source.workflow_path} has no p2p-workflow or offline-workflow tag",
+            "add `labels: p2p-workflow` to it, or submit it with --force",
+        )
+    if not (wanted.priority == wanted.priority and abs(wanted.priority) < float("inf")):
+        raise UsageError(f"not a priority: {wanted.priority}", "1.0 is critical, 3.0 normal, 5.0 background")
+    event = choose_event(workflow, wanted.event)
+    inputs = dispatch_inputs(workflow, wanted.inputs) if event == "workflow_dispatch" else _no_inputs(wanted, event)
+    payload = dict(wanted.payload) if wanted.payload is not None else {}
+    if event == "workflow_dispatch":
+        payload.setdefault("inputs", payload_inputs(inputs))
+    name = (wanted.name or workflow.name or source.workflow_path)[:MAX_NAME]
+    facts = RunFacts(
+        event=event,
+        payload=payload,
+        ref=source.ref,
+        sha=source.sha,
+        repository=source.repository,
+        actor=source.actor,
+        inputs=inputs,
+        workflow_name=workflow.name or source.workflow_path,
+        workflow_path=source.workflow_path,
+    )
+    plan: Any = build_plan(workflow, facts)
+    jobs: list[Any] = [
+        {**job, "legs": None if job["legs"] is None else normal_legs(job["legs"])} for job in plan["jobs"]
+    ]
+    body: dict[str, Any] = {
+        "name": name,
+        "workflow": wanted.text.decode("utf-8"),
+        "path": source.workflow_path,
+        "plan": {"jobs": jobs},
+        "event": event,
+        "payload": payload,
+        "ref": source.ref,
+        "sha": source.sha,
+        "repository": source.repository,
+        "actor": source.actor,
+        "inputs": dict(inputs),
+        "vars": {},
+        "tags": sorted(workflow.tags),
+        "priority": float(wanted.priority),
+        "source": source.manifest,
+        "key": wanted.key,
+    }
+    return body, parsed.diagnostics
+
+
+def _no_inputs(wanted: Wanted, event: str) -> dict[str, Any]:
+    if wanted.inputs:
+        raise UsageError(f"the event {event} takes no inputs", "declare `on: workflow_dispatch` with inputs")
+    return {}

@@ -1,0 +1,172 @@
+"""What the node tells its faces: JSON-able dicts from the engine's state. Shapes: protocols/control.md."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import Counter
+from typing import Any
+
+from p2pwf.core.events import Event
+from p2pwf.core.ids import Cid, PeerId, parse_cid
+from p2pwf.engine import Engine
+from p2pwf.errors import NotFound, UsageError
+from p2pwf.runs import Run
+from p2pwf.runs.view import FINAL, detail, keys_of, status, summary
+
+MIN_PREFIX = 4
+"""Characters of a run's id that are looked for at the least: fewer would be an accident."""
+
+
+def find_run(engine: Engine, name: str) -> Run:
+    """The run that a user names by its id or a unique part of its end or beginning.
+
+    Raises NotFound, or UsageError for what names several.
+    """
+    runs = engine.desk.runs
+    wanted = name.strip().lower()
+    try:
+        exact = runs.get(parse_cid(wanted))
+    except UsageError:
+        exact = None
+    if exact is not None:
+        return exact
+    if len(wanted) < MIN_PREFIX:
+        raise UsageError(f"{name!r} is too short for a run's id", "give more of it: see `p2pwf workflow list`")
+    found = [run for cid, run in runs.items() if cid.text.startswith(wanted) or cid.text.endswith(wanted)]
+    if not found:
+        raise NotFound(f"no run {name!r}", "see `p2pwf workflow list`")
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} runs have an id like {name!r}", "give more of it: ids differ at their end")
+    return found[0]
+
+
+def run_status(engine: Engine, run: Run) -> dict[str, Any]:
+    """One run with its jobs."""
+    return detail(run, engine.desk.is_cancelled(run))
+
+
+def list_runs(engine: Engine, wanted: str | None, peer: str | None) -> list[dict[str, Any]]:
+    """All runs, newest first, without jobs; `wanted`: a status; `peer`: owning at least one job."""
+    found = []
+    for run in engine.desk.runs.values():
+        if wanted is not None and status(run) != wanted:
+            continue
+        if peer is not None and not any(_owner(run, key) == peer for key in keys_of(run)):
+            continue
+        found.append(run)
+    found.sort(key=lambda run: run.submission.order, reverse=True)
+    return [summary(run, engine.desk.is_cancelled(run)) for run in found]
+
+
+def _owner(run: Run, key: tuple[str, int]) -> PeerId | None:
+    finish = run.tally.finish(key)
+    return run.owner(key) if finish is None else finish.author
+
+
+def peers(engine: Engine) -> list[dict[str, Any]]:
+    """The members: {peer_id, name, roles, labels, slots, connected, last_seen, self, load, version, addrs}.
+
+    `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if never.
+    """
+    desk, liveness = engine.desk, engine.liveness
+    rows = []
+    for member in desk.roster.members.values():
+        me = member.peer == desk.me
+        connected = me or member.peer in engine.syncer.connected
+        seen = liveness.seen.get(member.peer)
+        presence = liveness.presence.get(member.peer)
+        rows.append(
+            {
+                "peer_id": member.peer,
+                "name": member.name,
+                "roles": sorted(member.roles),
+                "labels": list(member.labels),
+                "slots": member.slots,
+                "connected": connected,
+                "last_seen": 0.0 if connected else None if seen is None else round(desk.now.mono - seen, 1),
+                "self": me,
+                "load": liveness.load if me else presence.load if presence else None,
+                "version": desk.config.version if me else presence.version if presence else None,
+                "addrs": [] if presence is None else list(presence.addresses),
+            }
+        )
+    rows.sort(key=lambda row: (not row["self"], str(row["name"])))
+    return rows
+
+
+def pending_peers(engine: Engine) -> list[dict[str, Any]]:
+    """Who asked to be admitted: {peer_id, name, labels, slots, roles (none), connected, last_seen}."""
+    return [
+        {
+            "peer_id": request.peer,
+            "name": request.name,
+            "roles": [],
+            "labels": list(request.labels),
+            "slots": request.slots,
+            "connected": False,
+            "last_seen": None,
+        }
+        for request in engine.membership.requests.values()
+    ]
+
+
+def stats(engine: Engine) -> dict[str, Any]:
+    """{peer_id, total_workflows, queue_size, peer_count, merkle_clock_height, status_counts, my_workflows, …}."""
+    desk = engine.desk
+    counts = Counter(status(run) for run in desk.runs.values())
+    mine = {run.id for run, _ in engine.conductor.held()}
+    heads = desk.clock.dag.heads()
+    return {
+        "peer_id": desk.me,
+        "total_workflows": len(desk.runs),
+        "queue_size": len(engine.conductor.ready),
+        "running_jobs": len(engine.conductor.local),
+        "peer_count": len(desk.roster.members),
+        "connected_peers": len(engine.syncer.connected),
+        "merkle_clock_height": max((head.lamport for head in heads), default=0),
+        "events": len(desk.clock.dag),
+        "heads": len(heads),
+        "pending_events": len(engine.intake.pending),
+        "dropped_pending": engine.intake.pending.dropped,
+        "invalid_events": engine.intake.invalid,
+        "misbehaved": engine.misbehaved,
+        "status_counts": {word: counts.get(word, 0) for word in ("pending", "assigned", "in_progress", *FINAL)},
+        "my_workflows": len(mine),
+    }
+
+
+def heads(engine: Engine) -> list[dict[str, Any]]:
+    """The heads of the clock: {cid, author, seq, lamport}."""
+    return [
+        {"cid": node.cid.text, "author": node.author, "seq": node.seq, "lamport": node.lamport}
+        for node in engine.desk.clock.dag.heads()
+    ]
+
+
+def event_line(event: Event) -> dict[str, Any]:
+    """An event as `clock log` prints it: {cid, author, seq, prev, parents, after, lamport, time, type, body}."""
+    return {
+        "cid": event.cid.text,
+        "author": event.author,
+        "seq": event.seq,
+        "prev": None if event.prev is None else event.prev.text,
+        "parents": [cid.text for cid in event.parents],
+        "after": [cid.text for cid in event.after],
+        "lamport": event.lamport,
+        "time": event.time,
+        "type": event.type,
+        "body": plain(event.body),
+    }
+
+
+def plain(value: object) -> object:
+    """A DAG-CBOR value as JSON: links as {"/": text}, bytes as {"/": {"bytes": base64}} (the DAG-JSON forms)."""
+    if isinstance(value, Cid):
+        return {"/": value.text}
+    if isinstance(value, bytes):
+        return {"/": {"bytes": b64encode(value).decode("ascii").rstrip("=")}}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
