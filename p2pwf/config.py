@@ -15,19 +15,12 @@ from typing import Any, Final
 import attrs
 
 from p2pwf.errors import UsageError
+from p2pwf.places import data_dir
 
-DATA_DIR_ENV: Final = "P2P_DATA_DIR"
+__all__ = ["NodeSettings", "data_dir", "node_settings", "read_file"]
+
 NAME_ENV: Final = "P2P_PEER_ID"
 CONFIG_FILE: Final = "config.toml"
-ROOT_DATA_DIR: Final = "/var/lib/p2pwf"
-USER_DATA_DIR: Final = "~/.local/share/p2pwf"
-
-
-def data_dir(given: str | None, environ: Mapping[str, str] | None = None) -> Path:
-    """The data folder: `given` (a flag), else P2P_DATA_DIR, else the default of this user; `~` is expanded."""
-    env = os.environ if environ is None else environ
-    chosen = given or env.get(DATA_DIR_ENV) or (ROOT_DATA_DIR if os.geteuid() == 0 else USER_DATA_DIR)
-    return Path(chosen).expanduser().absolute()
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -96,5 +89,8 @@ def node_settings(folder: Path, flags: Mapping[str, Any], environ: Mapping[str, 
     merged = read_file(folder)
     if env.get(NAME_ENV):
         merged["name"] = env[NAME_ENV]
-    merged.update({name: value for name, value in flags.items() if value not in (None, (), False)})
+    # By identity: 0 is a number of slots, though it equals False.
+    merged.update(
+        {name: value for name, value in flags.items() if not (value is None or value is False or value == ())}
+    )
     return NodeSettings(data_dir=str(folder), **merged)

@@ -1,0 +1,166 @@
+"""What all commands share: the two options that go anywhere, lazily loaded groups, errors and exit codes.
+
+Imports click and json; must stay light, every command waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, TypeVar, cast
+
+import click
+
+from p2pwf.control.client import Client
+from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
+from p2pwf.places import data_dir
+
+F = TypeVar("F", bound=Callable[..., Any])
+PIPE_CODE = 141
+"""Exit code when the reader of our output left: as the shell reports a death by SIGPIPE."""
+
+
+class Session:
+    """What a command line asked for as a whole: whether in JSON, and of which node."""
+
+    def __init__(self) -> None:
+        self.json = False
+        self.given: str | None = None
+
+    @property
+    def client(self) -> Client:
+        """The client of the chosen node; nothing is touched until it is used."""
+        return Client(data_dir(self.given))
+
+    def answer(self, value: Any, draw: Callable[[Any], None]) -> None:
+        """Print a command's answer: as JSON, or drawn for a person."""
+        if self.json:
+            print_json(value)
+        else:
+            draw(value)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line; indented on a terminal."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+        sys.stdout.write(text + "\n")
+    except UnicodeEncodeError:
+        sys.stdout.write(json.dumps(value) + "\n")
+
+
+def print_line(value: Any) -> None:
+    """One JSON value of a stream: always on one line, and out at once."""
+    try:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    except UnicodeEncodeError:
+        sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def _set_json(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Session).json = True
+
+
+def _set_data_dir(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        if not value:
+            raise click.BadParameter("an empty path")
+        context.ensure_object(Session).given = value
+
+
+def anywhere(command: F) -> F:
+    """Give a command or group `--json` and `--data-dir`: each level takes them, all write to one Session."""
+    json_option = click.option(
+        "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print JSON, for scripts."
+    )
+    folder_option = click.option(
+        "--data-dir",
+        metavar="DIR",
+        expose_value=False,
+        callback=_set_data_dir,
+        help="The node's data folder (or P2P_DATA_DIR).",
+    )
+    return cast(F, json_option(folder_option(command)))
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when one is used; its help needs none of them."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
+        """From a command's name to (module:attribute, short help)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order they were given."""
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in self._lazy:
+            return None
+        module, _, name = self._lazy[cmd_name][0].partition(":")
+        return cast(click.Command, getattr(import_module(module), name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that a line names; an unknown one is an error that names near ones, imported or not."""
+        if args and args[0] not in self._lazy and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self._lazy, 1)
+            hint = f"did you mean `{ctx.command_path} {near[0]}`?" if near else f"see `{ctx.command_path} --help`"
+            raise UsageError(f"no command {args[0]!r}", hint)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in the help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in self._lazy.items()])
+
+
+def say_error(error: P2pwfError, as_json: bool) -> int:
+    """Tell an error on stderr; returns its exit code."""
+    told: dict[str, Any] = dict(error.to_json())
+    found = error.diagnostics if isinstance(error, InvalidWorkflow) else ()
+    if as_json:
+        if found:
+            told["diagnostics"] = list(found)
+        sys.stderr.write(json.dumps({"error": told}) + "\n")
+        return error.exit_code
+    from p2pwf.cli.text import clean
+
+    sys.stderr.write(f"error: {clean(error.message)}\n")
+    if len(found) > 1:
+        where = _path_in(error.message)
+        for one in found:
+            place = f"{where}:{one.get('line')}:{one.get('column')}"
+            sys.stderr.write(f"  {place}: {one.get('severity')}: {clean(str(one.get('message')))}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {clean(error.hint)}\n")
+    return error.exit_code
+
+
+def _path_in(message: str) -> str:
+    """The file that an invalid workflow's message begins with: `path:line:column: …`."""
+    return message.split(": ")[0].rstrip("0123456789").rstrip(":").rstrip("0123456789").rstrip(":")
+
+
+def usage_of(error: click.ClickException) -> UsageError:
+    """click's complaint as ours, with where to read on."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "p2pwf"
+    message = error.format_message().rstrip(".").replace("\n", " ")
+    return UsageError(message[:1].lower() + message[1:], f"see `{path} --help`")
+
+
+def silence() -> None:
+    """Let nothing more be written to a stdout that nobody reads: the interpreter would complain at its end."""
+    hole = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(hole, sys.stdout.fileno())

@@ -1,0 +1,174 @@
+"""The live picture of a run on a terminal: jobs and legs, who runs them, how long, their last line. Imports rich."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from p2pwf.cli.names import name_of, peer_names
+from p2pwf.cli.runs import FINAL, word_of
+from p2pwf.cli.text import GLYPHS, clean, short, span
+from p2pwf.control.client import Client
+from p2pwf.errors import P2pwfError
+
+FRAME_SECONDS = 0.1
+MAX_TAILS = 16
+"""Logs followed at a time, for the last lines: more jobs than that do not fit on a screen."""
+Key = tuple[str, int]
+
+
+class Tails:
+    """The last line of each running job, each read by a thread of its own."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._followed: set[tuple[str, int, int]] = set()
+        self._alive = 0
+        self.last: dict[Key, str] = {}
+
+    def follow(self, run: dict[str, Any]) -> None:
+        """Begin to follow the jobs that have started to run."""
+        for job in run["jobs"]:
+            mark = (job["job"], job["index"], job["attempt"])
+            if job["status"] != "in_progress" or mark in self._followed or self._alive >= MAX_TAILS:
+                continue
+            self._followed.add(mark)
+            self._alive += 1
+            threading.Thread(target=self._read, args=(run["workflow_id"], mark[:2]), daemon=True).start()
+
+    def _read(self, run: str, key: Key) -> None:
+        try:
+            query = {"job": f"{key[0]}#{key[1]}", "follow": True}
+            for line in self._client.stream("runs", run, "logs", query=query):
+                if line["stream"] in ("stdout", "stderr") and line["text"].strip():
+                    self.last[key] = clean(line["text"]).strip()
+        except P2pwfError:
+            self.last.pop(key, None)  # the picture goes on without this line; the watch itself reports a lost node
+        finally:
+            self._alive -= 1
+
+
+def watch_live(client: Client, views: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Draw the run until its last view; returns that."""
+    first = next(views, None)
+    if first is None:
+        return {}
+    arrived: SimpleQueue[dict[str, Any] | BaseException | None] = SimpleQueue()
+    threading.Thread(target=_pump, args=(views, arrived), daemon=True).start()
+    names = peer_names(client)
+    tails = Tails(client)
+    run = first
+    console = Console(highlight=False)
+    tails.follow(run)
+    with Live(_picture(run, names, tails, console.height), console=console, auto_refresh=False) as live:
+        while True:
+            live.update(_picture(run, names, tails, console.height), refresh=True)
+            try:
+                item = arrived.get(timeout=FRAME_SECONDS)
+            except Empty:
+                continue
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                break
+            run = item
+            if not {job["owner"] for job in run["jobs"]} - {None} <= names.keys():
+                names |= peer_names(client)
+            tails.follow(run)
+        live.update(_picture(run, names, tails, None), refresh=True)
+    return run
+
+
+def _pump(views: Iterator[dict[str, Any]], into: SimpleQueue[dict[str, Any] | BaseException | None]) -> None:
+    try:
+        for view in views:
+            into.put(view)
+    except BaseException as error:  # noqa: BLE001 - carried to the thread that draws
+        into.put(error)
+        return
+    into.put(None)
+
+
+def _picture(run: dict[str, Any], names: dict[str, str], tails: Tails, height: int | None) -> Group:
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(5):
+        rows.add_column(no_wrap=True)
+    rows.add_column(no_wrap=True, overflow="ellipsis", style="bright_black", ratio=1)
+    shown = _rows(run["jobs"])
+    room = len(shown) if height is None else max(3, height - 4)
+    for job, label in _most_urgent(shown, room):
+        rows.add_row(*_cells(job, label, names, tails))
+    parts: list[Any] = [_head(run), rows]
+    if len(shown) > room:
+        parts.append(Text(f"and {len(shown) - room} more", style="bright_black"))
+    if run["error"] and run["status"] in FINAL:
+        parts.append(Text(clean(run["error"]), style="red"))
+    return Group(*parts)
+
+
+def _head(run: dict[str, Any]) -> Text:
+    word = run["status"]
+    sign, _, colour = GLYPHS[word]
+    head = Text(no_wrap=True, overflow="ellipsis")
+    head.append(f"{sign} ", style=colour).append(clean(run["name"]), style="bold")
+    head.append("  " + word.replace("_", " "), style=colour)
+    if run.get("cancel_requested") and word not in FINAL:
+        head.append("  cancelling", style="yellow")
+    head.append("  " + span(run["started_at"] or run["created_at"], run["completed_at"]))
+    return head.append("  " + short(run["workflow_id"]), style="bright_black")
+
+
+Row = tuple[dict[str, Any] | None, str]
+
+
+def _rows(jobs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str]]:
+    """Each job with the label it is drawn by: the legs of a matrix hang below their job's first line."""
+    legs: dict[str, int] = {}
+    for job in jobs:
+        legs[job["job"]] = legs.get(job["job"], 0) + 1
+    rows = []
+    for job in jobs:
+        name = clean(job["name"])
+        count = legs[job["job"]]
+        if count == 1:
+            rows.append((job, name))
+            continue
+        rows.append((job, ("└ " if job["index"] == count - 1 else "├ ") + name))
+    return rows
+
+
+def _most_urgent(rows: list[tuple[dict[str, Any], str]], room: int) -> list[tuple[dict[str, Any], str]]:
+    """As many rows as fit: what runs or failed before what waits, and that before what went well; order is kept."""
+    if len(rows) <= room:
+        return rows
+    rank = {"failure": 0, "in_progress": 0, "cancelled": 1, "queued": 1, "pending": 2, "waiting": 3}
+    order = sorted(range(len(rows)), key=lambda index: (rank.get(word_of(rows[index][0]), 4), index))
+    return [rows[index] for index in sorted(order[:room])]
+
+
+def _cells(job: dict[str, Any], label: str, names: dict[str, str], tails: Tails) -> tuple[Text, ...]:
+    word = word_of(job)
+    sign, _, colour = GLYPHS.get(word, ("?", "?", "white"))
+    attempt = f"attempt {job['attempt']}" if job["attempt"] > 1 else ""
+    last = tails.last.get((job["job"], job["index"]), "") if job["status"] == "in_progress" else job["error"] or ""
+    return (
+        Text(sign, style=colour),
+        Text(label, style="bold" if word == "in_progress" else ""),
+        Text(name_of(names, job["owner"]), style="" if job["owner"] else "bright_black"),
+        Text(span(job["started_at"], job["completed_at"]) if job["started_at"] else word.replace("_", " ")),
+        Text(attempt, style="yellow"),
+        Text(clean(last)),
+    )
+
+
+def now_ms() -> float:
+    """The wall clock, ms."""
+    return time.time() * 1000

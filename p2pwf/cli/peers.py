@@ -1,0 +1,145 @@
+"""`p2pwf invite` and `p2pwf peer`: who is in the network."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from p2pwf.cli.base import LazyGroup, Session, anywhere
+from p2pwf.cli.text import clean, dim, duration, moment, short, style, table
+from p2pwf.errors import UsageError
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+ROLES = ("submit", "run", "admin")
+
+
+def seconds_of(text: str) -> float:
+    """A span such as 90s, 15m, 24h or 7d in seconds; raises UsageError."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smhd])", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"not a span of time: {text!r}", "write it as 90s, 15m, 24h or 7d")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def roles_of(text: str) -> list[str]:
+    """Roles from a comma-separated list; raises UsageError."""
+    roles = [one.strip() for one in text.split(",") if one.strip()]
+    wrong = [one for one in roles if one not in ROLES]
+    if wrong or not roles:
+        raise UsageError(f"not a role: {wrong[0] if wrong else text!r}", f"roles: {', '.join(ROLES)}")
+    return roles
+
+
+@click.command()
+@click.option("--ttl", default="24h", show_default=True, metavar="SPAN", help="How long it can be used: 90s, 15m, 7d.")
+@click.option("--roles", default="submit,run", show_default=True, metavar="ROLES", help="What its user may do.")
+@anywhere
+@click.pass_obj
+def invite(session: Session, ttl: str, roles: str) -> None:
+    """Make a ticket that lets one machine join."""
+    body = {"ttl": seconds_of(ttl), "roles": roles_of(roles)}
+    session.answer(session.client.call("POST", "invites", body=body), _draw_ticket)
+
+
+def _draw_ticket(made: dict[str, Any]) -> None:
+    click.echo(made["ticket"])
+    words = f"for {', '.join(made['roles'])}; good once, until {moment(made['expires'])}"
+    click.echo(dim(f"{words}\non the other machine: p2pwf up --join TICKET"), err=True)
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "list": ("p2pwf.cli.peers:peer_list", "List the peers of the network."),
+        "add": ("p2pwf.cli.peers:peer_add", "Admit a peer."),
+        "remove": ("p2pwf.cli.peers:peer_remove", "Remove a peer."),
+    },
+)
+@anywhere
+def peer() -> None:
+    """List, admit and remove peers."""
+
+
+@click.command("list")
+@click.option("--pending", is_flag=True, help="Those who ask to be admitted.")
+@anywhere
+@click.pass_obj
+def peer_list(session: Session, pending: bool) -> None:
+    """List the peers of the network, this one included."""
+    found = session.client.call("GET", "peers", query={"pending": pending})
+    session.answer(found, _draw_pending if pending else _draw_peers)
+
+
+def _draw_peers(peers: list[dict[str, Any]]) -> None:
+    table(
+        ("NAME", "PEER", "ROLES", "SLOTS", "SEEN", "LABELS"),
+        [
+            (
+                style(clean(one["name"] or "-"), bold=bool(one.get("self"))) + (" *" if one.get("self") else ""),
+                short(one["peer_id"]),
+                ",".join(one["roles"]) or "-",
+                "-" if one["slots"] is None else str(one["slots"]),
+                _seen(one),
+                ",".join(clean(label) for label in one["labels"]) or "-",
+            )
+            for one in peers
+        ],
+        flexible=5,
+    )
+
+
+def _seen(one: dict[str, Any]) -> str:
+    if one.get("self"):
+        return "this node"
+    if one["connected"]:
+        return style("connected", "green")
+    return "never" if one["last_seen"] is None else f"{duration(one['last_seen'])} ago"
+
+
+def _draw_pending(peers: list[dict[str, Any]]) -> None:
+    if not peers:
+        click.echo("nobody asks to be admitted")
+        return
+    # Whole ids here: they are what `peer add` needs.
+    table(
+        ("PEER", "NAME", "SLOTS", "LABELS"),
+        [
+            (
+                one["peer_id"],
+                clean(one["name"] or "-"),
+                "-" if one["slots"] is None else str(one["slots"]),
+                ",".join(clean(label) for label in one["labels"]) or "-",
+            )
+            for one in peers
+        ],
+        flexible=3,
+    )
+    click.echo(dim("admit one with: p2pwf peer add PEER"))
+
+
+@click.command("add")
+@click.argument("peer_id", metavar="ID")
+@click.option("--name", metavar="NAME", help="What to call it.")
+@click.option("--roles", default="run,submit", show_default=True, metavar="ROLES", help="What it may do.")
+@anywhere
+@click.pass_obj
+def peer_add(session: Session, peer_id: str, name: str | None, roles: str) -> None:
+    """Admit a peer by its id, seen or not."""
+    body: dict[str, Any] = {"peer_id": peer_id, "roles": roles_of(roles)}
+    if name is not None:
+        body["name"] = name
+    made = session.client.call("POST", "peers", body=body)
+    session.answer(made, lambda one: click.echo(f"admitted {one['peer_id']}"))
+
+
+@click.command("remove")
+@click.argument("peer_id", metavar="ID")
+@click.option("--keep-runs", is_flag=True, help="Let what it has submitted run on.")
+@anywhere
+@click.pass_obj
+def peer_remove(session: Session, peer_id: str, keep_runs: bool) -> None:
+    """Remove a member, by its id or name."""
+    made = session.client.call("DELETE", "peers", peer_id, query={"keep_runs": keep_runs})
+    session.answer(made, lambda one: click.echo(f"removed {one['peer_id']}"))

@@ -1,0 +1,148 @@
+"""`p2pwf workflow submit`: a file and its options to the node; with --wait, its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p2pwf.cli.base import Session, anywhere, print_json
+from p2pwf.cli.names import peer_names
+from p2pwf.cli.runs import draw_run, exit_code
+from p2pwf.cli.text import clean, dim, glyph, short
+from p2pwf.errors import UsageError
+
+MAX_FILE = 1024 * 1024
+"""Bytes of an event or of inputs."""
+MAX_LEFT_OUT = 5
+"""Files named that were left out of the source; of more only the number is told."""
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("--name", metavar="NAME", help="What to call the run.")
+@click.option("--priority", type=float, default=3.0, show_default=True, metavar="N", help="1 critical … 5 background.")
+@click.option("--event", metavar="NAME", help="The event that starts it, if it declares several.")
+@click.option("--event-file", metavar="FILE", help="The event's payload, as JSON.")
+@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="An input of workflow_dispatch.")
+@click.option("--inputs", metavar="JSON|@FILE", help="The inputs as one JSON object.")
+@click.option("--source", metavar="DIR", help="What checkout gives; otherwise the repository around FILE.")
+@click.option("--no-source", is_flag=True, help="Send no source along.")
+@click.option("--force", is_flag=True, help="Also a workflow without a p2p-workflow tag.")
+@click.option("--wait", is_flag=True, help="Wait for its end, and exit with its conclusion.")
+@anywhere
+@click.pass_obj
+def submit(
+    session: Session,
+    file: str,
+    name: str | None,
+    priority: float,
+    event: str | None,
+    event_file: str | None,
+    pairs: tuple[str, ...],
+    inputs: str | None,
+    source: str | None,
+    no_source: bool,
+    force: bool,
+    wait: bool,
+) -> int:
+    """Run a workflow file on the network."""
+    if source is not None and no_source:
+        raise UsageError("--source and --no-source exclude each other", "leave one out")
+    body: dict[str, Any] = {
+        "file": _absolute(file),
+        "priority": priority,
+        "inputs": _inputs(pairs, inputs),
+        "no_source": no_source,
+        "force": force,
+    }
+    if name is not None:
+        body["name"] = name
+    if event is not None:
+        body["event"] = event
+    if event_file is not None:
+        body["payload"] = _json_object(_read(event_file), f"the event in {event_file}")
+    if source is not None:
+        body["source_dir"] = _absolute(source)
+    client = session.client
+    made = client.call("POST", "runs", body=body)
+    _tell_asides(made, session.json)
+    if not wait:
+        shown = {key: made[key] for key in ("workflow_id", "status", "copies")}
+        session.answer(shown, lambda one: _draw(one, made))
+        return 0
+    if not session.json and sys.stderr.isatty():
+        click.echo(dim(f"waiting for {short(made['workflow_id'])}"), err=True)
+    last: dict[str, Any] = {}
+    for last in client.stream("runs", made["workflow_id"], "watch"):
+        pass
+    if session.json:
+        print_json(last)
+    else:
+        draw_run(last, peer_names(client))
+    return exit_code(last)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _tell_asides(made: dict[str, Any], as_json: bool) -> None:
+    """Warnings and files left out: on stderr, so that a script's stdout stays one answer."""
+    if as_json:
+        return
+    for one in made.get("warnings", ()):
+        click.echo(f"warning: line {one['line']}: {clean(one['message'])}", err=True)
+    left_out = made.get("left_out", ())
+    if left_out:
+        more = f" and {len(left_out) - MAX_LEFT_OUT} more" if len(left_out) > MAX_LEFT_OUT else ""
+        named = ", ".join(clean(one) for one in left_out[:MAX_LEFT_OUT])
+        click.echo(f"left out of the source: {named}{more}", err=True)
+
+
+def _draw(one: dict[str, Any], made: dict[str, Any]) -> None:
+    copies = one["copies"]
+    word = "copy" if copies == 1 else "copies"
+    click.echo(f"{glyph(one['status'])} {clean(made['name'])}  {one['status']}  {copies} {word}")
+    click.echo(one["workflow_id"])
+
+
+def _inputs(given: tuple[str, ...], text: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if text is not None:
+        content = _read(text[1:]) if text.startswith("@") else text
+        found = _json_object(content, "--inputs")
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise UsageError(f"not an input: {pair!r}", "write it as --input key=value")
+        found[key] = value
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            content = file.read(MAX_FILE + 1)
+        if len(content) > MAX_FILE:
+            raise UsageError(f"{path} is larger than {MAX_FILE:,} bytes", "put large data into the source")
+        return content.decode()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "give the path of a JSON file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8", "give the path of a JSON file") from error
+
+
+def _json_object(text: str, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{what} is no JSON: {error}", """an object is wanted, such as '{"key": "value"}'"""
+        ) from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{what} is no JSON object", """an object is wanted, such as '{"key": "value"}'""")
+    return value

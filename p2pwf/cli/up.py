@@ -1,0 +1,47 @@
+"""`p2pwf up`: from flags, environment and file to a node's settings; then this process becomes the node."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from p2pwf.cli.base import Session, anywhere
+from p2pwf.errors import UsageError
+
+SETTINGS_ENV = "P2PWF_SETTINGS"
+MAX_SLOTS = 1024
+"""Jobs at a time on one machine; more is a slip of the hand."""
+
+
+@click.command()
+@click.option("--name", metavar="NAME", help="What people call this node (or P2P_PEER_ID).")
+@click.option("--listen", metavar="MADDR", multiple=True, help="Listen here, e.g. /ip4/0.0.0.0/tcp/4001.")
+@click.option("--announce", metavar="MADDR", multiple=True, help="Tell others to dial this address.")
+@click.option("--bootstrap", metavar="MADDR", multiple=True, help="Join over this peer: its address with /p2p/….")
+@click.option("--join", metavar="TICKET", help="Join with a ticket of `p2pwf invite`.")
+@click.option("--label", "labels", metavar="LABEL", multiple=True, help="Offer this label to runs-on.")
+@click.option("--slots", metavar="N", type=click.IntRange(0, MAX_SLOTS), help="Run N jobs at a time; 0: none.")
+@click.option("--private", is_flag=True, help="A new network with a shared key of its own.")
+@click.option("--trust-members", is_flag=True, help="Run other members' jobs without isolation.")
+@click.option("--mdns", is_flag=True, help="Find peers on the local network.")
+@anywhere
+@click.pass_obj
+def up(session: Session, **flags: Any) -> None:
+    """Run this machine's node, in the foreground.
+
+    It makes its identity on first use, and a network of its own unless it is told to join one. Prints its ready line
+    once it is a member and has caught up. Ctrl-C or SIGTERM stops it.
+    """
+    from p2pwf.config import data_dir, node_settings
+
+    if flags["private"] and (flags["join"] or flags["bootstrap"]):
+        raise UsageError(
+            "--private is for a new network", "a ticket brings the key of the network that it is for: leave it out"
+        )
+    settings = node_settings(data_dir(session.given), {**flags, "json_output": session.json})
+    environment = {**os.environ, SETTINGS_ENV: settings.to_json()}
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-m", "p2pwf.node"], environment)  # noqa: S606 - no shell wanted

@@ -1,0 +1,151 @@
+"""`p2pwf workflow`: the group, and the commands that answer at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from p2pwf.cli.base import LazyGroup, Session, anywhere
+from p2pwf.cli.names import name_of, peer_names, run_id
+from p2pwf.cli.runs import draw_run
+from p2pwf.cli.text import clean, glyph, moment, short, span, style, table
+from p2pwf.errors import UsageError
+
+STATUSES = ("pending", "assigned", "in_progress", "completed", "failed", "cancelled")
+_HERE = "p2pwf.cli.workflow"
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "submit": ("p2pwf.cli.submit:submit", "Run a workflow file on the network."),
+        "list": (f"{_HERE}:list_", "List the runs, newest first."),
+        "status": (f"{_HERE}:status", "Show a run and its jobs."),
+        "watch": ("p2pwf.cli.watch:watch", "Follow a run until it ends."),
+        "logs": ("p2pwf.cli.logs:logs", "Print what a run's jobs wrote."),
+        "cancel": (f"{_HERE}:cancel", "Cancel a run."),
+        "update": (f"{_HERE}:update", "Change a run's priority, or its status to cancelled."),
+        "assign": (f"{_HERE}:assign", "Look again at jobs that nobody runs."),
+    },
+)
+@anywhere
+def workflow() -> None:
+    """Submit, follow and cancel workflows.
+
+    ID is a run's id, or enough of its end or beginning to be the only one.
+    """
+
+
+@click.command("list")
+@click.option("--status", "wanted", type=click.Choice(STATUSES), help="Only those of this status.")
+@click.option("--peer-id", metavar="PEER", help="Only those with a job on this peer.")
+@anywhere
+@click.pass_obj
+def list_(session: Session, wanted: str | None, peer_id: str | None) -> None:
+    """List the runs, newest first."""
+    client = session.client
+    found = client.call("GET", "runs", query={"status": wanted, "peer_id": peer_id})
+    names = {} if session.json or not found else peer_names(client)
+    session.answer(found, lambda runs: _draw_list(runs, names))
+
+
+def _draw_list(runs: list[dict[str, Any]], names: dict[str, str]) -> None:
+    if not runs:
+        click.echo("no runs")
+        return
+    table(
+        ("", "ID", "NAME", "STATUS", "PEER", "SUBMITTED", "TOOK"),
+        [
+            (
+                glyph(one["status"]),
+                short(one["workflow_id"]),
+                clean(one["name"]),
+                one["status"].replace("_", " "),
+                name_of(names, one["assigned_peer"]),
+                moment(one["created_at"]),
+                span(one["started_at"], one["completed_at"]),
+            )
+            for one in runs
+        ],
+        flexible=2,
+    )
+
+
+@click.command()
+@click.argument("workflow_id", metavar="ID", callback=run_id)
+@anywhere
+@click.pass_obj
+def status(session: Session, workflow_id: str) -> None:
+    """Show a run and its jobs."""
+    client = session.client
+    found = client.call("GET", "runs", workflow_id)
+    names = {} if session.json else peer_names(client)
+    session.answer(found, lambda run: draw_run(run, names))
+
+
+@click.command()
+@click.argument("workflow_id", metavar="ID", callback=run_id)
+@anywhere
+@click.pass_obj
+def cancel(session: Session, workflow_id: str) -> None:
+    """Cancel a run: its running jobs are stopped, the others do not start."""
+    made = session.client.call("POST", "runs", workflow_id, "cancel")
+    session.answer(made, lambda one: click.echo(f"cancelling {one['workflow_id']}"))
+
+
+@click.command()
+@click.argument("workflow_id", metavar="ID", callback=run_id)
+@click.argument("wanted", metavar="[STATUS]", required=False, type=click.Choice(STATUSES))
+@click.option("--priority", type=float, metavar="N", help="1 is critical, 3 normal, 5 background.")
+@click.option("--result", metavar="JSON", help="The run's result.")
+@click.option("--error", metavar="MESSAGE", help="Why it failed.")
+@anywhere
+@click.pass_obj
+def update(
+    session: Session,
+    workflow_id: str,
+    wanted: str | None,
+    priority: float | None,
+    result: str | None,
+    error: str | None,
+) -> None:
+    """Change a run's priority, or its status to cancelled: the peers that run its jobs record the rest."""
+    body: dict[str, Any] = {"status": wanted, "priority": priority, "error": error}
+    if result is not None:
+        try:
+            body["result"] = json.loads(result)
+        except ValueError as problem:
+            raise UsageError(f"--result is no JSON: {problem}", """write it as '{"answer": 42}'""") from problem
+    client = session.client
+    sent = {name: value for name, value in body.items() if value is not None}
+    made = client.call("PATCH", "runs", workflow_id, body=sent)
+    names = {} if session.json else peer_names(client)
+    session.answer(made, lambda run: draw_run(run, names))
+
+
+@click.command()
+@anywhere
+@click.pass_obj
+def assign(session: Session) -> None:
+    """Look again at every job that nobody runs, and show who runs it now."""
+    client = session.client
+    found = client.call("POST", "assign")
+    names = {} if session.json or not found else peer_names(client)
+    session.answer(found, lambda jobs: _draw_assigned(jobs, names))
+
+
+def _draw_assigned(jobs: list[dict[str, Any]], names: dict[str, str]) -> None:
+    if not jobs:
+        click.echo("every job has a peer")
+        return
+    rows = [
+        (
+            short(one["workflow_id"]),
+            clean(one["name"]),
+            name_of(names, one["owner"]) if one["owner"] else style("nobody fits", "yellow"),
+        )
+        for one in jobs
+    ]
+    table(("RUN", "JOB", "PEER"), rows, flexible=1)

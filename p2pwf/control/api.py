@@ -1,0 +1,99 @@
+"""What the control server needs of a node: the methods behind its routes, as a protocol. Knows no node and no HTTP.
+
+Every method gives JSON-able values or raises a P2pwfError. The shapes are told in protocols/control.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+JsonObject = dict[str, Any]
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class SubmitRequest:
+    """A submission as a face sends it: `file` and `source_dir` are absolute paths on this machine.
+
+    `payload`: the event's, None to have one made. `force`: also an untagged workflow. `key`: of two submissions with
+    one key the network runs the first.
+    """
+
+    file: str
+    name: str | None = None
+    priority: float = 3.0
+    event: str | None = None
+    payload: Mapping[str, Any] | None = None
+    inputs: Mapping[str, Any] = attrs.field(factory=dict)
+    source_dir: str | None = None
+    no_source: bool = False
+    force: bool = False
+    key: str | None = None
+
+
+class ControlApi(Protocol):
+    """The methods behind the control API."""
+
+    async def info(self) -> JsonObject:
+        """{peer_id, name, addrs, network, control, version, started_at (ms), ready}."""
+
+    async def status(self) -> JsonObject:
+        """`info` with {roles, labels, slots, running_jobs, connected_peers, peer_count, private, alarms, frozen}."""
+
+    async def stats(self) -> JsonObject:
+        """Counts of runs, events and queues, and the statistics of the parts."""
+
+    async def shutdown(self) -> JsonObject:
+        """Stop the node, as SIGTERM does; {stopping: true}."""
+
+    async def invite(self, ttl: float, roles: list[str]) -> JsonObject:
+        """{ticket, roles, expires (ms)}: a ticket good once, for `ttl` seconds."""
+
+    async def peers(self, pending: bool) -> list[JsonObject]:
+        """Members, this node included; or, with `pending`, who asks to be admitted."""
+
+    async def peer_add(self, peer_id: str, name: str | None, roles: list[str]) -> JsonObject:
+        """Admit a peer, seen or not; {peer_id, roles, name}."""
+
+    async def peer_remove(self, peer: str, keep_runs: bool) -> JsonObject:
+        """Remove a member, by peer id or unique name; {peer_id, removed}."""
+
+    async def submit(self, request: SubmitRequest) -> JsonObject:
+        """Start a run: {workflow_id, status, copies, name, left_out, warnings}."""
+
+    async def assign(self) -> list[JsonObject]:
+        """Look again at every job that has no owner: [{workflow_id, job, name, owner}]."""
+
+    async def list_runs(self, wanted: str | None, peer: str | None) -> list[JsonObject]:
+        """Runs, newest first, without jobs; filtered by status, and by a peer owning at least one job."""
+
+    async def run_status(self, name: str) -> JsonObject:
+        """One run with its jobs."""
+
+    async def cancel(self, name: str) -> JsonObject:
+        """Ask for a run to be cancelled; {workflow_id}."""
+
+    async def update(
+        self, name: str, wanted: str | None, priority: float | None, result: Any = None, error: str | None = None
+    ) -> JsonObject:
+        """Change a run; its new `run_status`."""
+
+    def watch(self, name: str) -> AsyncIterator[JsonObject]:
+        """`run_status` now and whenever it looks different, until it is final."""
+
+    async def explain(self, name: str, job: str) -> JsonObject:
+        """Why a job is where it is."""
+
+    def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[JsonObject]:
+        """Log lines {job, name, attempt, time (ms), step, stream, text}; with `follow` until each job has ended."""
+
+    async def clock_heads(self) -> list[JsonObject]:
+        """[{cid, author, seq, lamport}] of the heads."""
+
+    def clock_log(self, raw: bool) -> AsyncIterator[JsonObject]:
+        """Every event in topological order; `raw`: {cid, block, signature} in base64."""
+
+    async def clock_verify(self) -> JsonObject:
+        """Check every event on disk anew: {ok, events, problems: [{cid, problem}]}."""

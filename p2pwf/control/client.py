@@ -1,0 +1,99 @@
+"""The blocking client of the control API: finds a node's socket and talks to it. Knows no method of the API.
+
+Imports socket and the protocol only: it is in the path of every command.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from p2pwf.control.protocol import Exchange
+from p2pwf.errors import NoNode, Refused
+from p2pwf.places import SOCKET_NAME, SOCKET_NOTE, fits_socket
+
+CONNECT_SECONDS: Final = 5.0
+"""To be accepted: the node is on this machine."""
+ANSWER_SECONDS: Final = 120.0
+"""For the first byte of a plain answer: a large source takes a while to be read. Streams may stay silent for ever."""
+MAX_NOTE: Final = 4096
+"""Bytes read of the file that names the socket."""
+CHUNK: Final = 64 * 1024
+START_HINT: Final = "start one with `p2pwf up`"
+
+
+def find_socket(folder: Path) -> Path:
+    """The control socket of the node of a data folder. Raises NoNode; creates nothing."""
+    path = folder / SOCKET_NAME
+    if fits_socket(path):
+        return path
+    try:
+        with (folder / SOCKET_NOTE).open("rb") as file:
+            return Path(os.fsdecode(file.read(MAX_NOTE).strip()))
+    except PermissionError as error:
+        raise Refused(f"the node of {folder} belongs to another user", START_HINT) from error
+    except OSError as error:
+        raise NoNode(f"no node runs on {folder}", START_HINT) from error
+
+
+def target_of(*parts: str, query: Mapping[str, object] | None = None) -> str:
+    """A request's target below the prefix: parts are quoted; of the query, None and False are left out."""
+    path = "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    wanted = {name: value for name, value in (query or {}).items() if value is not None and value is not False}
+    text = urlencode({name: "true" if value is True else value for name, value in wanted.items()})
+    return f"{path}?{text}" if text else path
+
+
+class Client:
+    """Talks to the node of one data folder; each call is a connection of its own, and threads may share a client."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def call(self, method: str, *parts: str, query: Mapping[str, object] | None = None, body: object = None) -> Any:
+        """The answer to one request. Raises what the node raised, or NoNode."""
+        values = list(self._exchange(method, target_of(*parts, query=query), body, ANSWER_SECONDS))
+        return values[0]
+
+    def stream(self, *parts: str, query: Mapping[str, object] | None = None) -> Iterator[Any]:
+        """The lines of a stream, as they come; closing the iterator hangs up."""
+        return self._exchange("GET", target_of(*parts, query=query), None, None)
+
+    def _exchange(self, method: str, target: str, body: object, patience: float | None) -> Iterator[Any]:
+        exchange = Exchange()
+        with self._connect() as connection:
+            connection.settimeout(patience)
+            try:
+                connection.sendall(exchange.start(method, target, body))
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it may have refused us before it read: the answer says why
+            while not exchange.done:
+                try:
+                    data = connection.recv(CHUNK)
+                except ConnectionResetError:
+                    data = b""
+                except TimeoutError as error:
+                    hint = "it may be overloaded: try again"
+                    raise NoNode(f"the node of {self.folder} does not answer", hint) from error
+                yield from exchange.feed(data)
+
+    def _connect(self) -> socket.socket:
+        path = find_socket(self.folder)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(CONNECT_SECONDS)
+            connection.connect(os.fspath(path))
+        except PermissionError as error:
+            connection.close()
+            raise Refused(f"the node of {self.folder} belongs to another user", START_HINT) from error
+        except OSError as error:
+            connection.close()
+            raise NoNode(f"no node runs on {self.folder}", START_HINT) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection

@@ -1,0 +1,199 @@
+"""The routes of the control API: from HTTP requests to the methods of a ControlApi, and back. Knows no socket.
+
+Each route is in openapi.py as well; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from p2pwf.control.api import ControlApi, SubmitRequest
+from p2pwf.control.openapi import document
+from p2pwf.control.replies import LineStream, error_reply, json_reply
+from p2pwf.control.requests import Fields, body_fields, query_fields
+from p2pwf.errors import InternalError, NotFound, P2pwfError, UsageError
+
+PREFIX = "/v1"
+ROLES = ["submit", "run"]
+"""The roles given where a caller names none."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(api: ControlApi) -> Starlette:
+    """The ASGI application on an implementation of the control API."""
+    return Starlette(
+        routes=[Route(PREFIX + path, handler, methods=[method]) for method, path, handler in _handlers(api)],
+        exception_handlers={P2pwfError: _on_error, HTTPException: _on_http, Exception: _on_bug},
+    )
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, P2pwfError)
+    return error_reply(error)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return error_reply(UsageError(f"{request.method} is not a method of {request.url.path}"), 405)
+    return error_reply(NotFound(f"no such route: {request.url.path}", f"see {PREFIX}/openapi.json"))
+
+
+async def _on_bug(_: Request, error: Exception) -> Response:
+    return error_reply(InternalError(f"{type(error).__name__} in the node", "its log has more: please report it"))
+
+
+def _handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
+    return [*_node_handlers(api), *_run_handlers(api), *_clock_handlers(api)]
+
+
+def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
+    async def info(_: Request) -> Response:
+        return json_reply(await api.info())
+
+    async def status(_: Request) -> Response:
+        return json_reply(await api.status())
+
+    async def stats(_: Request) -> Response:
+        return json_reply(await api.stats())
+
+    async def shutdown(_: Request) -> Response:
+        return json_reply(await api.shutdown())
+
+    async def openapi(_: Request) -> Response:
+        return json_reply(document())
+
+    async def invite(request: Request) -> Response:
+        fields = await body_fields(request)
+        ttl, roles = fields.number("ttl"), fields.texts("roles")
+        fields.done()
+        return json_reply(await api.invite(24 * 3600.0 if ttl is None else ttl, roles or ROLES))
+
+    async def peers(request: Request) -> Response:
+        fields = query_fields(request)
+        pending = fields.flag("pending")
+        fields.done()
+        return json_reply(await api.peers(pending))
+
+    async def peer_add(request: Request) -> Response:
+        fields = await body_fields(request)
+        peer, name, roles = fields.needed_text("peer_id"), fields.text("name"), fields.texts("roles")
+        fields.done()
+        return json_reply(await api.peer_add(peer, name, roles or ROLES))
+
+    async def peer_remove(request: Request) -> Response:
+        fields = query_fields(request)
+        keep = fields.flag("keep_runs")
+        fields.done()
+        return json_reply(await api.peer_remove(request.path_params["peer"], keep))
+
+    return [
+        ("GET", "/info", info),
+        ("GET", "/status", status),
+        ("GET", "/stats", stats),
+        ("POST", "/shutdown", shutdown),
+        ("GET", "/openapi.json", openapi),
+        ("POST", "/invites", invite),
+        ("GET", "/peers", peers),
+        ("POST", "/peers", peer_add),
+        ("DELETE", "/peers/{peer}", peer_remove),
+    ]
+
+
+def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
+    async def submit(request: Request) -> Response:
+        return json_reply(await api.submit(_submission(await body_fields(request))))
+
+    async def assign(_: Request) -> Response:
+        return json_reply(await api.assign())
+
+    async def list_runs(request: Request) -> Response:
+        fields = query_fields(request)
+        status, peer = fields.text("status"), fields.text("peer_id")
+        fields.done()
+        return json_reply(await api.list_runs(status, peer))
+
+    async def run_status(request: Request) -> Response:
+        return json_reply(await api.run_status(request.path_params["run"]))
+
+    async def update(request: Request) -> Response:
+        fields = await body_fields(request)
+        status, priority = fields.text("status"), fields.number("priority")
+        result, error = fields.anything("result"), fields.text("error")
+        fields.done()
+        return json_reply(await api.update(request.path_params["run"], status, priority, result, error))
+
+    async def cancel(request: Request) -> Response:
+        return json_reply(await api.cancel(request.path_params["run"]))
+
+    async def watch(request: Request) -> Response:
+        return LineStream(api.watch(request.path_params["run"]))
+
+    async def logs(request: Request) -> Response:
+        fields = query_fields(request)
+        job, follow = fields.text("job"), fields.flag("follow")
+        fields.done()
+        return LineStream(api.logs(request.path_params["run"], job, follow))
+
+    async def explain(request: Request) -> Response:
+        fields = query_fields(request)
+        job = fields.needed_text("job")
+        fields.done()
+        return json_reply(await api.explain(request.path_params["run"], job))
+
+    return [
+        ("POST", "/runs", submit),
+        ("GET", "/runs", list_runs),
+        ("POST", "/assign", assign),
+        ("GET", "/runs/{run}", run_status),
+        ("PATCH", "/runs/{run}", update),
+        ("POST", "/runs/{run}/cancel", cancel),
+        ("GET", "/runs/{run}/watch", watch),
+        ("GET", "/runs/{run}/logs", logs),
+        ("GET", "/runs/{run}/explain", explain),
+    ]
+
+
+def _submission(fields: Fields) -> SubmitRequest:
+    priority: Any = fields.number("priority")
+    request = SubmitRequest(
+        file=fields.needed_text("file"),
+        name=fields.text("name"),
+        priority=3.0 if priority is None else priority,
+        event=fields.text("event"),
+        payload=fields.mapping("payload"),
+        inputs=fields.mapping("inputs") or {},
+        source_dir=fields.text("source_dir"),
+        no_source=fields.flag("no_source"),
+        force=fields.flag("force"),
+        key=fields.text("key"),
+    )
+    fields.done()
+    for path in (request.file, request.source_dir):
+        if path is not None and not path.startswith("/"):
+            raise UsageError(f"{path!r} is not an absolute path", "the node has a working folder of its own")
+    return request
+
+
+def _clock_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
+    async def heads(_: Request) -> Response:
+        return json_reply(await api.clock_heads())
+
+    async def log(request: Request) -> Response:
+        fields = query_fields(request)
+        raw = fields.flag("raw")
+        fields.done()
+        return LineStream(api.clock_log(raw))
+
+    async def verify(_: Request) -> Response:
+        return json_reply(await api.clock_verify())
+
+    return [("GET", "/clock/heads", heads), ("GET", "/clock/log", log), ("GET", "/clock/verify", verify)]

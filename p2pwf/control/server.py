@@ -1,0 +1,129 @@
+"""Serves the control API on its Unix socket: accepts, checks the caller, speaks HTTP/1.1. Knows no route.
+
+hypercorn speaks HTTP on connections that are accepted here, because it neither looks at who calls nor gives up on a
+caller that stops reading.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Final, cast
+
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
+
+from p2pwf.control.api import ControlApi
+from p2pwf.control.endpoint import bound_socket, peer_uid
+from p2pwf.control.routes import make_app
+
+MAX_CONNECTIONS: Final = 256
+"""At a time: each watching face holds one or two."""
+MAX_HEAD: Final = 16 * 1024
+"""Bytes of a request's line and headers: ours take a few hundred."""
+IDLE_SECONDS: Final = 30.0
+"""A connection may say nothing, or half a request's head, for as long."""
+STALLED_SECONDS: Final = 60.0
+"""A caller may leave what we wrote unread for as long: then it is gone, or stopped by Ctrl-Z."""
+FORBIDDEN: Final = (
+    b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+    b'{"error":{"code":"refused","message":"this node belongs to another user","hint":"run your own: p2pwf up"}}\n'
+)
+
+_log = structlog.get_logger()
+
+
+class _Caller:
+    """A connection as hypercorn wants it, with a bound on writing: hypercorn shields its writes from cancellation."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self.socket = stream.socket
+
+    async def send_all(self, data: bytes) -> None:
+        with trio.move_on_after(STALLED_SECONDS) as scope:
+            await self._stream.send_all(data)
+        if scope.cancelled_caught:
+            raise trio.BrokenResourceError("the caller has stopped reading")
+
+    async def receive_some(self, limit: int) -> bytes:
+        return bytes(await self._stream.receive_some(limit))
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def drop(self) -> None:
+        """Close at once; whoever waits on the connection is told."""
+        self.socket.close()
+
+
+async def serve_control(
+    api: ControlApi, folder: Path, task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve `api` until cancelled; starts with the socket's path. `folder`: the data folder, locked by the caller.
+
+    Raises Refused or StorageError where the socket cannot be made.
+    """
+    config = Config()
+    config.h11_max_incomplete_size = MAX_HEAD
+    config.keep_alive_timeout = IDLE_SECONDS
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = None
+    app = wrap_app(cast("object", make_app(api)), config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
+    context = WorkerContext(None)
+    callers: set[_Caller] = set()
+
+    async def serve_one(stream: trio.SocketStream) -> None:
+        if not await _admitted(stream, len(callers)):
+            await trio.aclose_forcefully(stream)
+            return
+        caller = _Caller(stream)
+        callers.add(caller)
+        try:
+            await TCPServer(app, config, context, ConnectionState({}), caller)  # type: ignore[arg-type]
+        except Exception:
+            # One connection must never end the node; what an endpoint raises is answered before it comes here.
+            _log.exception("a control connection failed")
+        finally:
+            callers.discard(caller)
+            caller.drop()
+
+    with bound_socket(folder) as (listener, path):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_drop_at_end, callers)
+            listening = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+            nursery.start_soon(trio.serve_listeners, serve_one, [listening])
+            task_status.started(path)
+
+
+async def _admitted(stream: trio.SocketStream, others: int) -> bool:
+    raw: socket.socket = stream.socket._sock  # type: ignore[attr-defined]  # noqa: SLF001 - trio has no way to it
+    uid = peer_uid(raw)
+    if uid is not None and uid not in (0, os.geteuid()):
+        _log.warning("refused a control connection", uid=uid)
+        with trio.move_on_after(1):
+            await stream.send_all(FORBIDDEN)
+        return False
+    if others >= MAX_CONNECTIONS:
+        _log.warning("too many control connections", bound=MAX_CONNECTIONS)
+        return False
+    return True
+
+
+async def _drop_at_end(callers: set[_Caller]) -> None:
+    """When the server is cancelled, close every connection: a shielded write to a stopped caller would hold it up."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        for caller in tuple(callers):
+            caller.drop()

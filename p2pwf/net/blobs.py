@@ -1,0 +1,334 @@
+"""The blob protocol: content by its CID, in ranges, resumed, relayed by one hop. Knows no meaning of any blob.
+
+A stream carries requests one after the other; see protocols/blob.md. The disk is touched in threads only, one chunk
+ahead of the network, so that neither waits for the other and a reader never stalls for as long as a writer forgives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+import trio
+
+from p2pwf.core.dagcbor import Value
+from p2pwf.core.ids import RAW_PREFIX, Cid, PeerId, public_key_of
+from p2pwf.errors import NotFound, P2pwfError, RemoteError, StorageError, TryAgain, UsageError
+from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.requests import SERVER_IDLE, Open, Requester, decode_message, encode_message
+from p2pwf.net.stream import StreamBroken, WireStream
+from p2pwf.net.types import BlobStore, HoldHandler, PartialBlob, Timing
+
+PROTOCOL = "/p2pwf/blob/1.0.0"
+MAX_REQUEST = 1 << 16
+MAX_HEAD = 1 << 16
+MAX_HELD = 1024
+"""Blobs named in one request to hold: about 41 bytes each."""
+CHUNK = 1 << 20
+"""Bytes read from disk and written to a stream at a time."""
+DISK_BATCH = 1 << 19
+"""Bytes received before they are handed to the disk: one thread switch for them all."""
+AHEAD = 4
+"""Chunks between disk and network."""
+MAX_RELAYS = 8
+"""Blobs passed through for others at a time: it is a favour, and costs this host its bandwidth twice."""
+RELAYS_TRIED = 3
+HOLD_DEADLINE = 3600.0
+"""Seconds that a peer may take to fetch what it is asked to hold; the caller may well be less patient."""
+
+
+class Blobs:
+    """Serves blobs to members and fetches them."""
+
+    def __init__(
+        self,
+        *,
+        timing: Timing,
+        counters: Counters,
+        conduct: Conduct,
+        open_stream: Open,
+        connect: Callable[[PeerId], Awaitable[bool]],
+        linked: Callable[[], Sequence[PeerId]],
+    ) -> None:
+        self._timing = timing
+        self._counters = counters
+        self._conduct = conduct
+        self._requests = Requester(PROTOCOL, open_stream)
+        self._connect = connect
+        self._linked = linked
+        self._store: BlobStore | None = None
+        self._hold: HoldHandler | None = None
+        self._relays = 0
+        self._fetching: dict[Cid, trio.Event] = {}
+
+    def serve_from(self, store: BlobStore) -> None:
+        """Serve the blobs of `store` from now on."""
+        self._store = store
+
+    def serve_hold(self, handler: HoldHandler) -> None:
+        """Ask `handler` when a member wants blobs held here."""
+        self._hold = handler
+
+    # Fetching
+
+    async def fetch(self, cid: Cid, peers: Sequence[PeerId], into: BlobStore) -> None:
+        """Get `cid` from one of `peers` into a store; see Network.fetch_blob."""
+        while (under_way := self._fetching.get(cid)) is not None:
+            await under_way.wait()
+        self._fetching[cid] = done = trio.Event()
+        try:
+            if await trio.to_thread.run_sync(into.size, cid) is None:
+                await self._fetch_from_any(cid, peers, into)
+        finally:
+            del self._fetching[cid]
+            done.set()
+
+    async def _fetch_from_any(self, cid: Cid, peers: Sequence[PeerId], into: BlobStore) -> None:
+        failures: list[P2pwfError] = []
+        for peer in peers:
+            if await self._connect(peer) and await self._fetched(cid, peer, None, into, failures):
+                return
+        for peer in peers:
+            relays = [each for each in self._linked() if each != peer]
+            for relay in relays[:RELAYS_TRIED] if peer not in self._linked() else ():
+                if await self._fetched(cid, relay, peer, into, failures):
+                    return
+        if failures and all(isinstance(failure, NotFound) for failure in failures):
+            raise NotFound(f"no peer that was asked holds {cid}")
+        why = failures[-1].message if failures else "no peer could be reached"
+        raise TryAgain(f"cannot fetch {cid}: {why}")
+
+    async def _fetched(
+        self, cid: Cid, peer: PeerId, via: PeerId | None, into: BlobStore, failures: list[P2pwfError]
+    ) -> bool:
+        try:
+            await self._fetch_from(cid, peer, via, into)
+        except StorageError:
+            raise  # our own disk: another peer would not help
+        except (NotFound, TryAgain, StreamBroken) as failure:
+            failures.append(failure)
+        except RemoteError as failure:
+            failures.append(failure)
+            if via is None:
+                self._conduct.strike(peer, "blob")
+        else:
+            return True
+        return False
+
+    async def _fetch_from(self, cid: Cid, peer: PeerId, via: PeerId | None, into: BlobStore) -> None:
+        partial = await trio.to_thread.run_sync(into.partial, cid)
+        try:
+            request: dict[str, object] = {"cid": cid, "length": None, "offset": partial.offset, "via": via}
+            deadline = self._timing.request + (self._timing.dial if via else 0.0)
+            async with self._requests.ask(peer, request, MAX_HEAD, deadline) as (head, stream):
+                size = _expect_ok(head, cid, peer)
+                await self._receive(stream, partial, size - partial.offset)
+            await trio.to_thread.run_sync(partial.finish)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(partial.close)
+
+    async def _receive(self, stream: WireStream, partial: PartialBlob, left: int) -> None:
+        """Read `left` bytes off the stream while a thread puts those before them on the disk."""
+        failure: P2pwfError | None = None
+        send, receive = trio.open_memory_channel[bytes](AHEAD)
+
+        async def keep() -> None:
+            nonlocal failure
+            try:
+                async for chunk in receive:
+                    await trio.to_thread.run_sync(partial.append, chunk)
+            except P2pwfError as error:
+                failure = error
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep)
+            async with send:
+                try:
+                    while left > 0:
+                        chunk = await self._read_batch(stream, left)
+                        left -= len(chunk)
+                        await send.send(chunk)
+                except RemoteError as error:
+                    failure = error  # what came before it is kept, for the next attempt
+        if failure is not None:
+            raise failure
+
+    async def _read_batch(self, stream: WireStream, left: int) -> bytes:
+        batch = bytearray()
+        wanted = min(left, DISK_BATCH)
+        while len(batch) < wanted:
+            data = b""
+            with trio.move_on_after(self._timing.stall):
+                data = await stream.read_some(left - len(batch))
+            if not data:
+                if batch:
+                    return bytes(batch)
+                raise StreamBroken(f"{stream.peer} stopped sending")
+            batch += data
+        return bytes(batch)
+
+    async def ask_to_hold(self, peer: PeerId, cids: Sequence[Cid]) -> set[Cid]:
+        """Ask `peer` to fetch blobs from us and keep them; see Network.ask_to_hold."""
+        held: set[Cid] = set()
+        for start in range(0, len(cids), MAX_HELD):
+            asked = list(cids[start : start + MAX_HELD])
+            async with self._requests.ask(peer, {"hold": asked}, MAX_HEAD, HOLD_DEADLINE) as (head, _):
+                held |= set(_cids(head.get("held"))) & set(asked)
+        return held
+
+    # Serving
+
+    async def serve(self, stream: WireStream) -> None:
+        """Answer the requests of one stream until it ends or is idle for long."""
+        while True:
+            request = None
+            with trio.move_on_after(SERVER_IDLE):
+                request = await stream.read_frame(MAX_REQUEST)
+            if request is None:
+                return
+            await self._answer(stream, decode_message(request, MAX_REQUEST))
+
+    async def _answer(self, stream: WireStream, request: dict[str, Value]) -> None:
+        match request:
+            case {"hold": list(cids), **rest} if not rest:
+                await self._answer_hold(stream, _cids(cids))
+            case {
+                "cid": Cid() as cid,
+                "length": int() | None as length,
+                "offset": int(offset),
+                "via": str() | None as via,
+                **rest,
+            } if not rest and offset >= 0 and (length is None or length >= 0) and _is_blob(cid):
+                await self._answer_fetch(stream, cid, offset, length, via)
+            case _:
+                raise RemoteError("a malformed request for a blob")
+
+    async def _answer_fetch(
+        self, stream: WireStream, cid: Cid, offset: int, length: int | None, via: str | None
+    ) -> None:
+        store = self._store
+        size = await trio.to_thread.run_sync(store.size, cid) if store is not None else None
+        if store is None or size is None:
+            if via is None:
+                await _refuse(stream, "absent")
+            else:
+                await self._relay(stream, cid, offset, length, _peer(via))
+            return
+        if offset > size:
+            await _refuse(stream, "range")
+            return
+        end = size if length is None else min(size, offset + length)
+        try:
+            first = await trio.to_thread.run_sync(store.read_range, cid, offset, min(CHUNK, end - offset))
+        except (NotFound, StorageError):
+            self._counters.count("blob_unreadable")
+            await _refuse(stream, "absent")
+            return
+        await stream.write_frame(encode_message({"offset": offset, "size": size, "status": "ok"}))
+        await self._send(stream, store, cid, first, offset=offset, end=end)
+
+    async def _send(
+        self, stream: WireStream, store: BlobStore, cid: Cid, first: bytes, *, offset: int, end: int
+    ) -> None:
+        """Write the range [offset, end), of which `first` is read already, while a thread reads ahead."""
+        failure: Exception | None = None
+        send, receive = trio.open_memory_channel[bytes](AHEAD)
+
+        async def read_ahead() -> None:
+            nonlocal failure
+            async with send:
+                at = offset + len(first)
+                try:
+                    while at < end:
+                        chunk = await trio.to_thread.run_sync(store.read_range, cid, at, min(CHUNK, end - at))
+                        if not chunk:
+                            raise StorageError(f"blob {cid} became shorter while it was read")  # noqa: TRY301
+                        at += len(chunk)
+                        await send.send(chunk)
+                except (NotFound, StorageError) as error:
+                    failure = error
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_ahead)
+            try:
+                if first:
+                    await stream.write(first)
+                async for chunk in receive:
+                    await stream.write(chunk)
+            except RemoteError as error:
+                failure = error
+                nursery.cancel_scope.cancel()
+        if failure is not None:
+            self._counters.count("blob_send_failed")
+            raise StreamBroken(f"sending {cid} failed") from failure
+        self._counters.count("blob_bytes_sent", end - offset)
+
+    async def _relay(self, stream: WireStream, cid: Cid, offset: int, length: int | None, source: PeerId) -> None:
+        """Pass a blob of `source` through, without keeping it; one hop, so the request onwards names no relay."""
+        if self._relays >= MAX_RELAYS or source not in self._linked():
+            self._counters.count("blob_relay_refused")
+            await _refuse(stream, "busy" if source in self._linked() else "unreachable")
+            return
+        self._relays += 1
+        onwards: dict[str, object] = {"cid": cid, "length": length, "offset": offset, "via": None}
+        answered = False
+        try:
+            async with self._requests.ask(source, onwards, MAX_HEAD, self._timing.request) as (head, body):
+                try:
+                    size = _expect_ok(head, cid, source)
+                except (NotFound, TryAgain):
+                    size = offset
+                answered = True
+                await stream.write_frame(encode_message(dict(head)))
+                left = max(0, (size if length is None else min(size, offset + length)) - offset)
+                self._counters.count("blob_bytes_relayed", left)
+                while left > 0:
+                    chunk = await self._read_batch(body, left)
+                    left -= len(chunk)
+                    await stream.write(chunk)
+        except (TryAgain, RemoteError) as error:
+            # Whatever the source did, or failed to do, is not the asker's fault.
+            self._counters.count("blob_relay_failed")
+            if answered:
+                raise StreamBroken(f"relaying {cid} failed") from error
+            await _refuse(stream, "unreachable")
+        finally:
+            self._relays -= 1
+
+    async def _answer_hold(self, stream: WireStream, cids: tuple[Cid, ...]) -> None:
+        held: Collection[Cid] = () if self._hold is None else await self._hold(stream.peer, cids)
+        await stream.write_frame(encode_message({"held": sorted(set(held) & set(cids))}))
+
+
+async def _refuse(stream: WireStream, status: str) -> None:
+    await stream.write_frame(encode_message({"status": status}))
+
+
+def _expect_ok(head: dict[str, Value], cid: Cid, peer: PeerId) -> int:
+    match head:
+        case {"status": "ok", "offset": int(offset), "size": int(size), **rest} if not rest and 0 <= offset <= size:
+            return size
+        case {"status": "absent", **rest} if not rest:
+            raise NotFound(f"{peer} does not hold {cid}")
+        case {"status": ("busy" | "unreachable" | "range") as status, **rest} if not rest:
+            raise TryAgain(f"{peer} cannot send {cid} now: {status}")
+    raise RemoteError("a malformed answer to a request for a blob")
+
+
+def _cids(value: Value) -> tuple[Cid, ...]:
+    if not isinstance(value, list) or len(value) > MAX_HELD or not all(_is_blob(each) for each in value):
+        raise RemoteError("a malformed list of blobs")
+    return tuple(each for each in value if isinstance(each, Cid))
+
+
+def _is_blob(value: Value) -> bool:
+    return isinstance(value, Cid) and value.startswith(RAW_PREFIX)
+
+
+def _peer(text: str) -> PeerId:
+    try:
+        public_key_of(text)
+    except UsageError as error:
+        raise RemoteError("a relayed request that names no peer") from error
+    return PeerId(text)

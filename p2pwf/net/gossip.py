@@ -1,0 +1,287 @@
+"""Gossip: GossipSub on one topic, with the guards that libp2p 0.8.1's lacks. Knows nothing of what a message says.
+
+Gossip is a hint: a message may be lost, repeated or late, and nobody may act on one that is not checked elsewhere.
+What differs from the library: a malformed frame or key ends its stream, not the host; a frame is read in one piece and
+handled in order, so that a flooding peer waits for itself; the author has to be a member; a message's id is a hash of
+author and content, so that a sequence number used twice hides nothing, also after a restart with the same key.
+Sources: libp2p pubsub and gossipsub v1.1 specifications.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
+
+import trio
+from google.protobuf.message import DecodeError
+from libp2p.abc import IHost, INetStream
+from libp2p.custom_types import TProtocol
+from libp2p.peer.id import ID
+from libp2p.pubsub.gossipsub import GossipSub
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
+
+from p2pwf.core.ids import PeerId
+from p2pwf.errors import RemoteError
+from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.guards import check_methods
+from p2pwf.net.stream import WireStream
+from p2pwf.net.swarm import peer_text
+from p2pwf.net.types import Gate
+
+PROTOCOLS = ("/meshsub/1.2.0", "/meshsub/1.1.0", "/meshsub/1.0.0")
+MAX_MESSAGE = 1_000_000
+"""Bytes of one message: the library silently drops an RPC of 1 MiB, and an RPC is the message and its envelope."""
+MAX_RPC = 1 << 20
+DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
+HEARTBEAT = 1
+"""Seconds between repairs of the mesh; the library's default is two minutes."""
+RATE = 1000.0
+"""Messages a second from one peer in the long run: three times what one core carries."""
+BURST = 5000.0
+"""Messages from one peer at once: a batch of submissions after a partition."""
+BYTE_RATE, BYTE_BURST = 4e6, 32e6
+"""The same in bytes: the router keeps what it passed on for five seconds."""
+GOSSIP_QUEUE = 4096
+GOSSIP_QUEUE_BYTES = 16 << 20
+"""Gossip waiting for the node, in messages and bytes; what comes beyond is dropped."""
+RETRY_FIRST, RETRY_LAST = 0.1, 5.0
+"""Seconds between attempts to open the gossip stream to a member that is connected but did not take it yet."""
+
+
+class MeshRouter(GossipSub):
+    """The mesh of one topic. Settings that the library gets wrong for this use are fixed here."""
+
+    def __init__(self, counters: Counters) -> None:
+        super().__init__(
+            protocols=[TProtocol(name) for name in PROTOCOLS],
+            degree=DEGREE,
+            degree_low=DEGREE_LOW,
+            degree_high=DEGREE_HIGH,
+            heartbeat_initial_delay=0.1,
+            heartbeat_interval=HEARTBEAT,
+            adaptive_gossip_enabled=False,  # it makes heartbeats slower, a minute apart, when things go badly
+            spam_protection_enabled=False,  # it drops above 10 messages a second and peer, our own too
+            eclipse_protection_enabled=False,  # it wants peers of three networks, and members are admitted here
+        )
+        self._counters = counters
+        check_methods(GossipSub, MeshRouter, ("heartbeat", "_check_equivocation"))
+
+    def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:
+        """Pass on both of two messages with one sequence number: they are evidence, and the clock judges them."""
+        return True
+
+    async def heartbeat(self) -> None:
+        """Repair the mesh every second for ever: an error, which a peer's control message may provoke, is counted."""
+        while True:
+            try:
+                await super().heartbeat()
+            except Exception:  # noqa: BLE001 - counted
+                self._counters.count("gossip_heartbeat_failed")
+                await trio.sleep(HEARTBEAT)
+
+
+class MemberPubsub(Pubsub):
+    """Gossip among members, on one topic. `deliver` takes (author, data) of each new message; it must not block."""
+
+    def __init__(
+        self,
+        host: IHost,
+        topic: str,
+        *,
+        gate: Gate,
+        counters: Counters,
+        conduct: Conduct,
+        deliver: Callable[[PeerId, bytes], None],
+        accept: Callable[[PeerId, bytes], bool] | None,
+    ) -> None:
+        check_methods(
+            Pubsub,
+            MemberPubsub,
+            ("continuously_read_stream", "push_msg", "notify_subscriptions", "_handle_new_peer_with_retry"),
+        )
+        self.mesh = MeshRouter(counters)
+        super().__init__(
+            host,
+            self.mesh,
+            strict_signing=True,
+            msg_id_constructor=message_id,
+            max_inbound_rpc_size=MAX_RPC,
+            allowed_topics={topic},
+        )
+        self.counter = time.time_ns()  # seconds, as the library has it, repeat ids after a restart
+        self.topic = topic
+        self._gate = gate
+        self._counters = counters
+        self._conduct = conduct
+        self._deliver = deliver
+        self._accept = accept
+        self._opening: set[ID] = set()
+        self._inbound: Counter[ID] = Counter()
+        self.set_topic_validator(topic, self._is_acceptable, is_async_validator=False)
+
+    def admit(self, peer: ID) -> None:
+        """Open the gossip stream to a peer that became a member while it was connected."""
+        if self.manager.is_running:
+            self.manager.run_task(self._handle_new_peer_with_retry, peer)
+
+    async def announce(self, data: bytes) -> None:
+        """Publish `data` on the topic; raises ValueError over MAX_MESSAGE, where the library would drop it silently."""
+        if len(data) > MAX_MESSAGE:
+            raise ValueError(f"a gossip message of {len(data)} bytes, the limit is {MAX_MESSAGE}")
+        await self.publish(self.topic, data)
+
+    async def continuously_read_stream(self, stream: INetStream) -> None:
+        """Read one peer's gossip until its stream ends; raises RemoteError for a broken protocol."""
+        peer = stream.muxed_conn.peer_id
+        wire = WireStream(stream, peer_text(peer))
+        budget = _Budget()
+        self._inbound[peer] += 1
+        try:
+            while self.manager.is_running:
+                frame = await wire.read_frame(self.max_inbound_rpc_size)
+                if frame is None:
+                    return
+                rpc = rpc_pb2.RPC()
+                try:
+                    rpc.ParseFromString(frame)
+                except DecodeError as error:
+                    raise RemoteError("a malformed gossip frame") from error
+                await self._take(peer, rpc, budget)
+        finally:
+            self._inbound[peer] -= 1
+            if not self._inbound[peer]:  # a newer stream of the same peer may carry its subscriptions already
+                del self._inbound[peer]
+                self._handle_dead_peer(peer)
+
+    async def _take(self, peer: ID, rpc: rpc_pb2.RPC, budget: _Budget) -> None:
+        for message in rpc.publish:
+            if not self._is_subscribed_to_msg(message):
+                self._counters.count("gossip_other_topic")
+            elif not budget.spend(len(message.data)):
+                self._counters.count("gossip_over_rate")
+            else:
+                await self.push_msg(peer, message)
+        if len(rpc.subscriptions) > self.max_subscriptions_per_rpc:
+            raise RemoteError("too many subscriptions in one gossip frame")
+        for subscription in rpc.subscriptions:
+            self.handle_subscription(peer, subscription)
+        if rpc.HasField("control"):
+            try:
+                await self.router.handle_rpc(rpc, peer)
+            except Exception as error:
+                raise RemoteError("a malformed gossip control message") from error
+
+    async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
+        """Check one message, hand it on, pass it on. Never raises for what a message holds."""
+        author = PeerId("")
+        if msg_forwarder != self.my_id:
+            author = peer_text(ID(msg.from_id)) if len(msg.from_id) <= 64 else author
+            if not self._gate.is_member(author):
+                self._counters.count("gossip_from_no_member")
+                return
+        try:
+            await super().push_msg(msg_forwarder, msg)
+        except Exception:  # noqa: BLE001 - counted; a junk key raises whatever its parser does
+            self._counters.count("gossip_malformed_message")
+            self._conduct.strike(peer_text(msg_forwarder), "gossip_message")
+
+    def notify_subscriptions(self, publish_message: rpc_pb2.Message) -> None:
+        """Deliver a message that passed every check, unless it is our own."""
+        author = ID(publish_message.from_id)
+        if author != self.my_id:
+            self._counters.count("gossip_received")
+            self._deliver(peer_text(author), publish_message.data)
+
+    def _is_acceptable(self, _forwarder: ID, message: rpc_pb2.Message) -> bool:
+        if self._accept is None:
+            return True
+        try:
+            accepted = self._accept(peer_text(ID(message.from_id)), message.data)
+        except Exception:  # noqa: BLE001 - counted; the library lets a validator that raises end the host
+            self._counters.count("gossip_validator_raised")
+            return False
+        if not accepted:
+            self._counters.count("gossip_not_accepted")
+        return accepted
+
+    def _handle_dead_peer(self, peer_id: ID) -> None:
+        try:
+            super()._handle_dead_peer(peer_id)
+        except Exception:  # noqa: BLE001 - counted; a peer that leaves must not end gossip
+            self._counters.count("gossip_removal_failed")
+
+    async def _handle_new_peer_with_retry(self, peer_id: ID, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the library's
+        if peer_id in self._opening:
+            return
+        self._opening.add(peer_id)
+        delay = RETRY_FIRST
+        try:
+            while (
+                peer_id not in self.peers
+                and self._gate.is_member(peer_text(peer_id))
+                and self._peer_is_connected(peer_id)
+            ):
+                try:
+                    await self._handle_new_peer(peer_id)
+                except Exception:  # noqa: BLE001 - counted; the peer may not have admitted us yet
+                    self._counters.count("gossip_stream_refused")
+                if peer_id not in self.peers:
+                    await trio.sleep(delay)
+                    delay = min(2 * delay, RETRY_LAST)
+        finally:
+            self._opening.discard(peer_id)
+
+
+class _Budget:
+    """A token bucket for one peer's messages."""
+
+    def __init__(self) -> None:
+        self._messages = BURST
+        self._bytes = BYTE_BURST
+        self._at = trio.current_time()
+
+    def spend(self, size: int) -> bool:
+        now = trio.current_time()
+        self._messages = min(BURST, self._messages + (now - self._at) * RATE)
+        self._bytes = min(BYTE_BURST, self._bytes + (now - self._at) * BYTE_RATE)
+        self._at = now
+        if self._messages < 1 or self._bytes < size:
+            return False
+        self._messages -= 1
+        self._bytes -= size
+        return True
+
+
+def message_id(message: rpc_pb2.Message) -> bytes:
+    """SHA-256 over the author's peer id and the content. The author is in it so that nobody can suppress a message by
+    publishing the same bytes first; the sequence number is not, so that using one twice hides nothing."""
+    return sha256(message.from_id + message.data).digest()
+
+
+class GossipQueue:
+    """Gossip between libp2p, which must not wait, and the node: bounded in messages and bytes, newest dropped."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._send, self._receive = trio.open_memory_channel[tuple[PeerId, bytes]](GOSSIP_QUEUE)
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return self._receive.statistics().current_buffer_used
+
+    def put(self, author: PeerId, data: bytes) -> None:
+        """Queue a message, or drop and count it."""
+        if len(self) >= GOSSIP_QUEUE or self._bytes + len(data) > GOSSIP_QUEUE_BYTES:
+            self._counters.count("gossip_dropped")
+            return
+        self._send.send_nowait((author, data))
+        self._bytes += len(data)
+
+    async def take(self) -> tuple[PeerId, bytes]:
+        """Wait for the next message."""
+        author, data = await self._receive.receive()
+        self._bytes -= len(data)
+        return author, data

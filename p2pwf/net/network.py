@@ -1,0 +1,412 @@
+"""The network of one node: open it, watch its events, send, publish, fetch. The public face of this package.
+
+    async with open_network(config, seed, gate) as net:
+        net.want_peers({peer: [address, …]})
+        async for event in net.events: …
+
+Theory of operation. Every connection has one task that attends it from handshake to end: a member gets the clock
+stream and the gossip stream, a stranger gets the join protocol and two idle seconds. Membership is asked of the gate
+each time, and asked again for every connection on `members_changed`. What arrives goes to `events`, whose consumer
+sets the pace: clock frames wait for it, gossip is dropped when it falls behind, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+
+import trio
+from libp2p.network.connection.swarm_connection import SwarmConn
+
+from p2pwf.core.ids import Cid, PeerId, RunId
+from p2pwf.errors import InternalError, TryAgain, UsageError
+from p2pwf.net.addresses import split_peer
+from p2pwf.net.blobs import PROTOCOL as BLOB
+from p2pwf.net.blobs import Blobs
+from p2pwf.net.connections import Connections
+from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.dialler import Dialler
+from p2pwf.net.gossip import GossipQueue
+from p2pwf.net.host import Host, open_stream, run_host
+from p2pwf.net.joins import PROTOCOL as JOIN
+from p2pwf.net.joins import STREAMS_PER_PEER as JOIN_STREAMS
+from p2pwf.net.joins import Joins, busy_connection
+from p2pwf.net.links import PROTOCOL as CLOCK
+from p2pwf.net.links import Connection, Links
+from p2pwf.net.logs import PROTOCOL as LOGS
+from p2pwf.net.logs import LogRequest, Logs, next_chunk
+from p2pwf.net.mdns import announced_and_watched
+from p2pwf.net.stream import WireStream
+from p2pwf.net.swarm import libp2p_id
+from p2pwf.net.types import (
+    BlobStore,
+    Gate,
+    Gossip,
+    HoldHandler,
+    JoinHandler,
+    JoinReply,
+    JoinRequest,
+    LogHandler,
+    NetConfig,
+    NetEvent,
+    PeerUp,
+)
+from p2pwf.net.yamux import GuardedYamux
+
+EVENTS = 64
+"""Events waiting for the node: each frame may have 1 MiB, and the network waits well."""
+MAX_CLOCK_STREAMS = 4
+"""Of one peer: the one that stands, one that takes its place, and those of lost connections."""
+MAX_STRANGERS = 64
+"""Connections of no members at one time; each has seconds to live."""
+
+
+class Network:
+    """What `open_network` gives. Methods may be called from any task; peers are named by the text of their ids."""
+
+    def __init__(
+        self,
+        config: NetConfig,
+        *,
+        gate: Gate,
+        counters: Counters,
+        conduct: Conduct,
+        gossip: GossipQueue,
+        host: Host,
+        nursery: trio.Nursery,
+    ) -> None:
+        self._config = config
+        self._timing = config.timing
+        self._gate = gate
+        self._counters = counters
+        self._conduct = conduct
+        self._gossip = gossip
+        self._host = host
+        self._nursery = nursery
+        self._connections = Connections()
+        self._send_event, self.events = trio.open_memory_channel[NetEvent](EVENTS)
+        self._links = Links(
+            host.peer,
+            config.boot,
+            gate=gate,
+            timing=config.timing,
+            counters=counters,
+            conduct=conduct,
+            emit=self._emit,
+            open_stream=self._open_stream,
+            find=self._connections.find,
+        )
+        self._dialler = Dialler(host.peer, config.timing, counters, host.swarm.dial, self._connections.wait_lost)
+        self._blobs = Blobs(
+            timing=config.timing,
+            counters=counters,
+            conduct=conduct,
+            open_stream=self.open_to,
+            connect=self._connect,
+            linked=self._links.peers,
+        )
+        self._logs = Logs(
+            timing=config.timing,
+            counters=counters,
+            open_stream=self.open_to,
+            connect=self._connect,
+            linked=self._links.peers,
+        )
+        self._joins = Joins(timing=config.timing, counters=counters, open_stream=self.open_to, busy=self._joining)
+        host.door.drop_peer = self.drop
+        host.door.serve(CLOCK, self._links.handle_inbound, limit=MAX_CLOCK_STREAMS)
+        host.door.serve(BLOB, self._blobs.serve)
+        host.door.serve(LOGS, self._logs.serve)
+        host.door.serve_strangers(JOIN, self._joins.serve, limit=JOIN_STREAMS)
+        host.swarm.on_connection = self._on_connection
+
+    # What is asked of the network as a whole
+
+    @property
+    def peer_id(self) -> PeerId:
+        """The peer id of this host."""
+        return self._host.peer
+
+    def addresses(self) -> list[str]:
+        """The addresses to tell others, each ending in `/p2p/<peer id>`, best first."""
+        return self._host.addresses()
+
+    def peers(self) -> list[PeerId]:
+        """The members whose clock stream stands."""
+        return self._links.peers()
+
+    def statistics(self) -> dict[str, object]:
+        """Counts of everything dropped, refused and banned since the start, and what there is now."""
+        return {
+            "addresses": self.addresses(),
+            "banned": self._conduct.banned(),
+            "connections": len(self._connections),
+            "counts": self._counters.as_dict(),
+            "events_waiting": self.events.statistics().current_buffer_used,
+            "frames_waiting": self._links.queued(),
+            "gossip_waiting": len(self._gossip),
+            "links": len(self._links.peers()),
+            "streams_served": self._host.door.open_streams(),
+        }
+
+    # Connections
+
+    def want_peers(self, addresses: Mapping[PeerId, Sequence[str]]) -> None:
+        """Keep these peers connected, dialling for ever; addresses with or without `/p2p/…`, in order of preference."""
+        self._dialler.want(addresses)
+
+    async def dial(self, address: str) -> PeerId:
+        """Connect to the peer that a multiaddr names; raises TryAgain if it does not answer in time.
+
+        Raises UsageError if it names no peer, or this host.
+        """
+        bare, peer = split_peer(address)
+        if peer == self.peer_id:
+            raise UsageError(f"this node's own address: {address}", "give the address of another peer")
+        if not self._connections.of(peer):
+            await self._dialler.connect(peer, [bare])
+        return peer
+
+    def members_changed(self) -> None:
+        """Ask the gate about every connection again: let new members in, close those of former ones."""
+        for connection in self._connections.all():
+            member = self._gate.is_member(connection.peer)
+            if member and not connection.admitted:
+                self._admit(connection)
+            elif not member and connection.admitted:
+                self._counters.count("member_closed")
+                self._nursery.start_soon(connection.muxed.abort)
+
+    async def drop(self, peer: PeerId) -> None:
+        """Close every connection with `peer`."""
+        for connection in self._connections.of(peer):
+            await connection.muxed.abort()
+
+    def strike(self, peer: PeerId) -> None:
+        """Note that `peer` sent what no correct peer sends; some of these in a few minutes ban it for a minute."""
+        if self._conduct.strike(peer, "reported"):
+            self._nursery.start_soon(self.drop, peer)
+
+    # Clock streams and gossip
+
+    def send(self, peer: PeerId, frame: bytes) -> bool:
+        """Queue a frame (≤ 1 MiB) for a member; False, and counted, if no stream stands or its queue is full."""
+        return self._links.send(peer, frame)
+
+    async def send_wait(self, peer: PeerId, frame: bytes) -> bool:
+        """Queue a frame for a member once there is room; False if its stream does not stand, or ends meanwhile."""
+        return await self._links.send_wait(peer, frame)
+
+    async def publish(self, data: bytes) -> None:
+        """Gossip `data` (≤ 1,000,000 bytes) to the members; a hint that may be lost."""
+        await self._host.pubsub.announce(data)
+
+    # Blobs, logs, joining
+
+    def serve_blobs(self, store: BlobStore) -> None:
+        """Serve the blobs of `store` to members."""
+        self._blobs.serve_from(store)
+
+    async def fetch_blob(self, cid: Cid, peers: Sequence[PeerId], into: BlobStore) -> None:
+        """Get a blob from the first of `peers` that gives it, resuming what is on disk; returns once it is held.
+
+        A peer that is not connected is dialled if its address is known, and else asked through connected members. Two
+        calls for one blob share the work. Raises NotFound if every peer asked says that it has none, TryAgain if
+        none could be reached or finished, StorageError if our disk refused.
+        """
+        await self._blobs.fetch(cid, peers, into)
+
+    def serve_hold(self, handler: HoldHandler) -> None:
+        """Let `handler(peer, cids)` fetch and pin what a member wants held here; it returns the CIDs that are held."""
+        self._blobs.serve_hold(handler)
+
+    async def ask_to_hold(self, peer: PeerId, cids: Sequence[Cid]) -> set[Cid]:
+        """Ask a connected member to fetch blobs from us and keep them; the CIDs that it then holds.
+
+        Waits for as long as that takes. Raises TryAgain if it is not connected, RemoteError if the stream breaks.
+        """
+        return await self._blobs.ask_to_hold(peer, cids)
+
+    def serve_logs(self, handler: LogHandler) -> None:
+        """Serve logs: `handler(run, job, leg, attempt, first line)` gives an iterator of chunks of whole lines."""
+        self._logs.serve_with(handler)
+
+    async def follow_log(
+        self, peer: PeerId, run: RunId, job: str, leg: int, attempt: int, *, first_line: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """Chunks of whole lines of a log that `peer` has, from a line on, until the log is complete.
+
+        Close the iterator (`aclosing`) to stop following. A peer that is not connected is asked through connected
+        members. Raises NotFound if it has no such log, TryAgain if it cannot be reached, RemoteError if the stream
+        breaks: then ask again from the line after the last one received.
+        """
+        async with self._logs.follow(peer, LogRequest(run, job, leg, attempt, first_line)) as log:
+            while chunk := await next_chunk(log):
+                yield chunk
+
+    def serve_join(self, handler: JoinHandler) -> None:
+        """Let `handler(peer, request)` answer the join requests of strangers."""
+        self._joins.serve_with(handler)
+
+    async def ask_join(self, target: str, request: JoinRequest) -> JoinReply:
+        """Ask to be let in, of a connected peer's id or of the peer that a multiaddr names.
+
+        Raises TryAgain if it cannot be reached, RemoteError if it breaks the protocol or off.
+        """
+        peer = await self.dial(target) if target.startswith("/") else PeerId(target)
+        return await self._joins.ask(peer, request)
+
+    # Inside
+
+    async def _connect(self, peer: PeerId) -> bool:
+        """Whether there is, or now is, a connection to a peer."""
+        addresses = self._dialler.addresses(peer)
+        if not self._connections.of(peer) and addresses:
+            try:
+                await self._dialler.connect(peer, addresses)
+            except TryAgain:
+                return False
+        return bool(self._connections.of(peer))
+
+    def _discovered(self, peer: PeerId, addresses: tuple[str, ...]) -> None:
+        """Connect to a peer that was found on the local network, unless it is known."""
+        self._counters.count("mdns_found")
+        if peer != self.peer_id:
+            self._dialler.found(peer, addresses)
+            self._nursery.start_soon(self._connect, peer)
+
+    def _joining(self, stream: WireStream) -> AbstractContextManager[None]:
+        return busy_connection(self._connections.find(stream.conn) if stream.conn is not None else None)
+
+    async def open_to(self, peer: PeerId, protocol: str) -> WireStream:
+        """A stream to a connected peer; raises TryAgain if it is not connected, StreamBroken if it does not take it."""
+        connection = self._links.connection(peer)
+        candidates = [connection] if connection else self._connections.of(peer)[-1:]
+        if not candidates:
+            raise TryAgain(f"{peer} is not connected")
+        return await self._open_stream(candidates[0].conn, peer, protocol)
+
+    async def _open_stream(self, conn: SwarmConn, peer: PeerId, protocol: str) -> WireStream:
+        return await open_stream(conn, peer, protocol, self._timing.negotiate)
+
+    async def _emit(self, event: NetEvent) -> None:
+        if isinstance(event, PeerUp):
+            self._dialler.came_up(event.peer)
+        try:
+            await self._send_event.send(event)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self._counters.count("event_after_close")
+
+    async def _pump_gossip(self) -> None:
+        while True:
+            author, data = await self._gossip.take()
+            await self._emit(Gossip(author, data))
+
+    def _on_connection(self, conn: SwarmConn, muxed: GuardedYamux, peer: PeerId) -> None:
+        connection = Connection(peer, conn, muxed, conn.direction.name == "INBOUND")
+        self._connections.add(connection)
+        self._nursery.start_soon(self._attend, connection)
+
+    def _admit(self, connection: Connection) -> None:
+        connection.admission.set()
+        self._host.pubsub.admit(libp2p_id(connection.peer))
+
+    async def _attend(self, connection: Connection) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                if self._gate.is_member(connection.peer):
+                    self._admit(connection)
+                nursery.start_soon(self._tend, connection)
+                await connection.muxed.event_closed.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._connections.remove(connection)
+
+    async def _tend(self, connection: Connection) -> None:
+        strangers = sum(not each.admitted for each in self._connections.all())
+        if not connection.admitted and strangers > MAX_STRANGERS:
+            self._counters.count("stranger_refused")
+            await connection.muxed.abort()
+            return
+        idle = self._timing.stranger_idle
+        while not connection.admitted:
+            left = connection.last_join + idle - trio.current_time()
+            if left <= 0 and not connection.joins:
+                self._counters.count("stranger_closed")
+                await connection.muxed.close()
+                return
+            with trio.move_on_after(left if left > 0 else idle):
+                await connection.admission.wait()
+        await self._links.run_outbound(connection)
+
+    async def run(self) -> None:
+        """The work of the network besides its connections, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._dialler.run)
+            nursery.start_soon(self._pump_gossip)
+            if self._config.mdns:
+                nursery.start_soon(self._discover)
+
+    async def _discover(self) -> None:
+        try:
+            async with announced_and_watched(self._config.topic, self.addresses(), self._discovered):
+                await trio.sleep_forever()
+        except OSError:
+            self._counters.count("mdns_failed")  # no multicast here: everything else works without
+
+    def close(self) -> None:
+        """Take no further events: whoever waits for room in the queue goes on."""
+        self._send_event.close()
+
+
+@asynccontextmanager
+async def open_network(
+    config: NetConfig,
+    seed: bytes,
+    gate: Gate,
+    *,
+    accept_gossip: Callable[[PeerId, bytes], bool] | None = None,
+) -> AsyncIterator[Network]:
+    """The network of one node, with the Ed25519 key of `seed` (32 bytes), for the time of the block.
+
+    `accept_gossip(author, data)` may refuse a gossip message before it is passed on to others. The block is left by
+    InternalError if the host dies, so that the node can open another. Raises TryAgain if an address to listen on is
+    taken, UsageError if one is none.
+    """
+    counters = Counters()
+    conduct = Conduct(config.timing.ban, counters)
+    gossip = GossipQueue(counters)
+    failure: Exception | None = None
+    try:
+        async with (
+            run_host(
+                config,
+                seed,
+                gate=gate,
+                counters=counters,
+                conduct=conduct,
+                deliver=gossip.put,
+                accept=accept_gossip,
+            ) as host,
+            trio.open_nursery() as nursery,
+        ):
+            net = Network(
+                config, gate=gate, counters=counters, conduct=conduct, gossip=gossip, host=host, nursery=nursery
+            )
+            nursery.start_soon(net.run)
+            try:
+                yield net
+            except Exception as error:  # noqa: BLE001 - raised again below, outside of the nurseries that would wrap it
+                failure = error
+            finally:
+                net.close()
+                nursery.cancel_scope.cancel()
+    except ExceptionGroup as errors:
+        raise InternalError(f"the network host ended: {_first_of(errors)!r}", "the node opens another one") from errors
+    if failure is not None:
+        raise failure
+
+
+def _first_of(errors: ExceptionGroup[Exception]) -> Exception:
+    first = errors.exceptions[0]
+    return _first_of(first) if isinstance(first, ExceptionGroup) else first

@@ -1,0 +1,35 @@
+"""Runs one job on this machine: processes, step files, commands, masks, logs. Knows nothing of the network.
+
+    async with open_spawner() as spawner:                  # one for all jobs of a node
+        with closing(FileLog(path)) as log:
+            result = await run_job(JobRequest(…), RunnerEnv(work_root=…, log=log, spawner=spawner, …))
+
+`log.follow()` streams the lines while the job runs; `sweep_leftovers(work_root)` cleans up after a killed node.
+"""
+
+from __future__ import annotations
+
+from p2pwf.runner.job import run_job
+from p2pwf.runner.leftovers import Swept, job_folder, sweep_leftovers
+from p2pwf.runner.log import FileLog, LogLine, LogSink, read_log
+from p2pwf.runner.processes import Spawner, open_spawner
+from p2pwf.runner.values import Annotation, JobRequest, JobResult, Limits, RunnerEnv, StepResult
+
+__all__ = [
+    "Annotation",
+    "FileLog",
+    "JobRequest",
+    "JobResult",
+    "Limits",
+    "LogLine",
+    "LogSink",
+    "RunnerEnv",
+    "Spawner",
+    "StepResult",
+    "Swept",
+    "job_folder",
+    "open_spawner",
+    "read_log",
+    "run_job",
+    "sweep_leftovers",
+]

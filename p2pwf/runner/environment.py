@@ -1,0 +1,125 @@
+"""The variables a step sees: a small choice of the machine's, the standard ones, then what the workflow says.
+
+Nothing else of the node's own environment reaches a step: it may hold secrets. Source of the order: the open runner's
+`ActionRunner` and `Handler`: the workflow's `env`, the job's, what earlier steps wrote to GITHUB_ENV, the step's own;
+GITHUB_* and RUNNER_* are laid over all of them, CI only where nobody set it.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from p2pwf.errors import UsageError
+from p2pwf.workflow import RunFacts, Value
+
+KEPT: Final = ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ", "USER")
+KEPT_PREFIX: Final = "LC_"
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+JOB_MARK: Final = "P2PWF_JOB"
+"""In the environment of every process of a job, with the job's folder: what a crashed node left is known by it."""
+_OS: Final = {"linux": "Linux", "darwin": "macOS", "win32": "Windows"}
+_ARCH: Final = {"x86_64": "X64", "amd64": "X64", "aarch64": "ARM64", "arm64": "ARM64", "i686": "X86", "armv7l": "ARM"}
+_MARKS: Final = frozenset((JOB_MARK, "P2PWF_STEP"))
+
+
+def base_environment(machine: Mapping[str, str]) -> dict[str, str]:
+    """What a job keeps of this process's environment."""
+    kept = {name: value for name, value in machine.items() if name in KEPT or name.startswith(KEPT_PREFIX)}
+    kept.setdefault("PATH", DEFAULT_PATH)
+    kept.setdefault("LANG", "C.UTF-8")
+    return kept
+
+
+@attrs.frozen(slots=True)
+class Folders:
+    """The folders of one job, all below `root`, which is the job's alone and goes with it.
+
+    `commands` holds the files that steps write for the runner; `temp` is RUNNER_TEMP.
+    """
+
+    root: Path
+    workspace: Path
+    temp: Path
+    commands: Path
+    tools: Path
+
+    @classmethod
+    def below(cls, root: Path, repository: str) -> Folders:
+        """The folders of a job at `root`; the workspace is called after the repository, as on GitHub."""
+        name = repository.rpartition("/")[2]
+        # A repository's name comes from a submission: it may not lead out of the folder.
+        name = name if name not in ("", ".", "..") and "\0" not in name and len(name.encode()) <= 100 else "workspace"
+        temp = root / "_temp"
+        return cls(root, root / name / name, temp, temp / "_runner_file_commands", root / "_tool")
+
+    def make(self) -> None:
+        """Create them, for their owner only; raises OSError, also if `root` is there already."""
+        self.root.mkdir(mode=0o700)
+        for folder in (self.workspace, self.commands, self.tools):
+            folder.mkdir(parents=True)
+
+    @property
+    def event_file(self) -> Path:
+        """GITHUB_EVENT_PATH."""
+        return self.root / "_github_workflow" / "event.json"
+
+
+def runner_context(folders: Folders, name: str, debug: bool) -> dict[str, Value]:
+    """The `runner` context."""
+    context: dict[str, Value] = {
+        "name": name,
+        "os": _OS.get(sys.platform, "Linux"),
+        "arch": _ARCH.get(platform.machine().lower(), "X64"),
+        "temp": str(folders.temp),
+        "tool_cache": str(folders.tools),
+        "workspace": str(folders.workspace.parent),
+        "environment": "self-hosted",
+    }
+    if debug:
+        context["debug"] = "1"
+    return context
+
+
+def github_additions(folders: Folders, job_id: str) -> dict[str, Value]:
+    """What only the runner knows of the `github` context, beside what changes with every step."""
+    return {"workspace": str(folders.workspace), "event_path": str(folders.event_file), "job": job_id, "token": ""}
+
+
+def standard_variables(facts: RunFacts, folders: Folders, job_id: str, runner: Mapping[str, Value]) -> dict[str, str]:
+    """The variables that no workflow can change: GITHUB_*, RUNNER_* and the mark of the job's processes."""
+    variables = facts.environment()
+    variables["GITHUB_EVENT_PATH"] = str(folders.event_file)
+    variables["GITHUB_JOB"] = job_id
+    variables["GITHUB_WORKSPACE"] = str(folders.workspace)
+    variables.update({f"RUNNER_{name.upper()}": str(value) for name, value in runner.items()})
+    variables[JOB_MARK] = str(folders.root)
+    return variables
+
+
+def step_variables(
+    base: Mapping[str, str],
+    workflow: Mapping[str, str],
+    standard: Mapping[str, str],
+    step: Mapping[str, str],
+    paths: Sequence[str],
+) -> dict[str, str]:
+    """The whole environment of a step.
+
+    `workflow`: env of workflow, job, GITHUB_ENV and step, merged; `step`: the variables of its files and its id;
+    `paths`: folders from GITHUB_PATH, in the order they came: the last is searched first.
+    Raises UsageError for a name or a value that no process can be given.
+    """
+    for name, value in workflow.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise UsageError(f"not a variable for a process: {name[:80]!r}", "names may hold no '=', neither a NUL")
+    own = {name: value for name, value in workflow.items() if name not in _MARKS}
+    variables = {**base, **standard, **own, **{k: v for k, v in standard.items() if k != "CI"}, **step}
+    if paths:
+        variables["PATH"] = ":".join((*reversed(paths), variables["PATH"]))
+    return variables

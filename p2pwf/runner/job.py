@@ -1,0 +1,258 @@
+"""One attempt of a job, from its workflow's text to its result: `run_job`.
+
+A job that goes wrong is a result, not an exception; only two things leave `run_job` as such: TryAgain when processes
+cannot be started here at all, and the cancellation of the trio scope around it, after which nothing of the job lives.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import lru_cache, partial
+from typing import Any, Final, cast
+
+import attrs
+import trio
+
+from p2pwf.errors import InvalidWorkflow, P2pwfError
+from p2pwf.runner.environment import (
+    Folders,
+    base_environment,
+    github_additions,
+    runner_context,
+    standard_variables,
+)
+from p2pwf.runner.filecommands import FileCommands
+from p2pwf.runner.hashfiles import hash_files
+from p2pwf.runner.leftovers import job_folder, kill_marked, remove_tree
+from p2pwf.runner.masking import Masker
+from p2pwf.runner.output import Annotations, JobLog
+from p2pwf.runner.processes import Spawner, open_spawner
+from p2pwf.runner.state import JobState
+from p2pwf.runner.step import StepRun
+from p2pwf.runner.values import MAX_OUTPUTS, JobRequest, JobResult, Outcome, RunnerEnv
+from p2pwf.workflow import ResolvedJob, RunFacts, expand_job, parse, resolve_job
+from p2pwf.workflow.model import Workflow
+
+PARSED_KEPT: Final = 32
+"""Workflows kept parsed: the legs of one run share it."""
+_FACTS: Final = frozenset(field.name for field in attrs.fields(RunFacts))
+
+
+async def run_job(request: JobRequest, env: RunnerEnv) -> JobResult:
+    """Run one attempt of a leg of a job and tell how it went.
+
+    The caller has decided that it runs (its `if`, its needs). The log is written to `env.log`, which stays open.
+    Nothing of the job is left when this returns or raises: no process, no file. Raises TryAgain when processes
+    cannot be started.
+    """
+    try:
+        facts = _facts(request)
+        workflow = await trio.to_thread.run_sync(_workflow, request.workflow_text, request.workflow_path)
+        resolved = _resolve(request, workflow, facts)
+    except (P2pwfError, KeyError, IndexError) as error:
+        return _failed(error)
+    if env.spawner is not None:
+        return await _run(request, env, env.spawner, facts, resolved)
+    async with open_spawner() as spawner:
+        return await _run(request, env, spawner, facts, resolved)
+
+
+def _failed(error: P2pwfError | KeyError | IndexError | OSError) -> JobResult:
+    if isinstance(error, P2pwfError):
+        message = error.message if error.hint is None else f"{error.message} ({error.hint})"
+    elif isinstance(error, OSError):
+        message = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
+    else:
+        message = f"the workflow has no such job or leg: {error}"
+    return JobResult(outcome="failure", conclusion="failure", error=message)
+
+
+@lru_cache(PARSED_KEPT)
+def _workflow(text: str, path: str) -> Workflow:
+    return parse(text, path).require()
+
+
+def _facts(request: JobRequest) -> RunFacts:
+    known = {name: value for name, value in request.facts.items() if name in _FACTS}
+    own = {"run_id": request.run, "workflow_path": request.workflow_path, **known, "attempt": request.attempt}
+    return RunFacts(**cast("dict[str, Any]", own))  # checked when it was submitted
+
+
+def _resolve(request: JobRequest, workflow: Workflow, facts: RunFacts) -> ResolvedJob:
+    needs = cast("Mapping[str, Mapping[str, object]]", request.needs)
+    total = request.legs
+    if total is None:
+        total = len(expand_job(workflow, request.job_id, facts, needs))
+    leg = {"name": request.leg_name or request.job_id, "matrix": request.matrix}
+    return resolve_job(
+        workflow,
+        request.job_id,
+        facts,
+        needs,
+        leg_index=request.leg,
+        legs=[leg] * max(total, request.leg + 1),
+        secrets=request.secrets,
+    )
+
+
+@attrs.frozen(slots=True)
+class _Ended:
+    """What the steps left to say of the job; `goes_on`: its own continue-on-error."""
+
+    outputs: Mapping[str, str]
+    error: str | None
+    goes_on: bool
+    killed: int
+
+
+async def _run(
+    request: JobRequest, env: RunnerEnv, spawner: Spawner, facts: RunFacts, resolved: ResolvedJob
+) -> JobResult:
+    folders = Folders.below(job_folder(env.work_root, request), facts.repository)
+    try:
+        async with (
+            _made(folders, facts) as files,
+            spawner.supervise() as supervisor,
+            trio.open_nursery() as readers,
+        ):
+            masker = Masker()
+            for secret in request.secrets.values():
+                masker.add(secret)
+            debug = "true" in (facts.vars.get("ACTIONS_STEP_DEBUG"), request.secrets.get("ACTIONS_STEP_DEBUG"))
+            runner = runner_context(folders, request.runner_name, debug)
+            state = JobState(
+                request=request,
+                env=env,
+                facts=facts,
+                resolved=resolved,
+                folders=folders,
+                files=files,
+                supervisor=supervisor,
+                readers=readers,
+                log=JobLog(env.log, masker, env.now_ms, env.limits.line_bytes, env.limits.log_bytes),
+                masker=masker,
+                annotations=Annotations(masker),
+                base=base_environment(os.environ) if env.base is None else env.base,
+                standard=standard_variables(facts, folders, request.job_id, runner),
+                github=github_additions(folders, request.job_id),
+                runner=runner,
+                hash_files=partial(hash_files, folders.workspace),
+                slow="hashfiles" in request.workflow_text.lower(),
+                debug=debug,
+                variables={},
+            )
+            ended = await _perform(state)
+    except OSError as error:
+        return _failed(error)
+    return _result(state, ended)  # only now: the last lines of what was killed have been read
+
+
+@asynccontextmanager
+async def _made(folders: Folders, facts: RunFacts) -> AsyncIterator[FileCommands]:
+    """The job's folders; gone at the end of the block, whatever is in them."""
+    await trio.to_thread.run_sync(remove_tree, folders.root)  # of an earlier life of this node
+    folders.make()
+    try:
+        folders.event_file.parent.mkdir()
+        folders.event_file.write_text(json.dumps(facts.payload), encoding="utf-8")
+        files = FileCommands(folders.commands)
+        try:
+            yield files
+        finally:
+            files.close()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(remove_tree, folders.root)
+
+
+async def _perform(state: JobState) -> _Ended:
+    error: str | None = None
+    outputs: dict[str, str] = {}
+    goes_on = False
+    state.log.say(0, *_opening(state))
+    try:
+        state.variables.update(state.resolved.env(state.github))
+        goes_on = state.resolved.continue_on_error()
+        minutes = state.resolved.timeout_minutes()
+        async with trio.open_nursery() as watch:
+            watch.start_soon(_watch, state, minutes)
+            for number, step in enumerate(state.resolved.steps, 1):
+                await StepRun(state, number, step).run()
+            watch.cancel_scope.cancel()
+        outputs = await _outputs(state)
+    except InvalidWorkflow as invalid:
+        error = invalid.message if invalid.hint is None else f"{invalid.message} ({invalid.hint})"
+        state.error(0, error)
+    killed = await state.supervisor.kill_everything()
+    if state.supervisor.lost:
+        killed += await trio.to_thread.run_sync(kill_marked, state.folders.root)
+    if killed:
+        state.log.say(0, f"Ended {killed} processes that steps had left behind")
+    # All writers are dead, so their pipes end; one that hangs in the kernel is not waited for.
+    state.readers.cancel_scope.deadline = trio.current_time() + state.env.limits.linger_s
+    return _Ended(outputs, error, goes_on, killed)
+
+
+def _result(state: JobState, ended: _Ended) -> JobResult:
+    error = ended.error
+    if state.log.broken is not None and error is None:
+        error = f"the log cannot be written: {state.log.broken.strerror} (is the disk full?)"
+    outcome: Outcome = "cancelled" if state.status == "cancelled" else "failure" if error else state.status
+    return JobResult(
+        outcome=outcome,
+        conclusion="success" if outcome == "failure" and ended.goes_on else outcome,
+        outputs={} if error else ended.outputs,
+        steps=tuple(state.results),
+        annotations=tuple(state.annotations.kept),
+        error=error,
+        dropped_log_bytes=state.log.dropped,
+        killed=ended.killed,
+    )
+
+
+def _opening(state: JobState) -> tuple[str, ...]:
+    request = state.request
+    return (
+        f"Job {state.resolved.name}, attempt {request.attempt}, on {request.runner_name}",
+        f"Run {request.run} of {state.facts.repository} at {state.facts.ref}",
+    )
+
+
+async def _watch(state: JobState, minutes: float) -> None:
+    """Cancel the job when asked or when its time is over, and end it when the time for clean-up is over as well."""
+    with trio.move_on_after(minutes * 60 if minutes > 0 else math.inf) as time:
+        if state.env.cancel is None:
+            await trio.sleep_forever()
+        else:
+            await state.env.cancel.wait()
+    overtime = f"The job has exceeded the maximum execution time of {minutes:g} minutes."
+    state.error(0, overtime if time.cancelled_caught else "The run was cancelled.")
+    state.status = "cancelled"
+    if state.current is not None:
+        state.current(False)
+    await trio.sleep(state.env.limits.cancel_s)
+    state.given_up = True
+    if state.current is not None:
+        state.current(True)
+
+
+async def _outputs(state: JobState) -> dict[str, str]:
+    """The job's outputs; raises InvalidWorkflow if they cannot be evaluated or are too large."""
+    evaluated = await state.evaluate(state.resolved.outputs, state.scope({}))
+    outputs: dict[str, str] = {}
+    for name, value in evaluated.items():
+        if state.masker.mask(value) != value:
+            state.log.say(0, f"##[warning]Skip output '{name}' since it may contain secret.")
+        elif value:
+            outputs[name] = value
+    size = sum(len(name.encode()) + len(value.encode("utf-8", "replace")) for name, value in outputs.items())
+    if size > MAX_OUTPUTS:
+        raise InvalidWorkflow(
+            f"the outputs of the job are {size} bytes, the bound is {MAX_OUTPUTS}",
+            "pass large results on as files, and only their names as outputs",
+        )
+    return outputs

@@ -1,0 +1,290 @@
+"""A step's output: bytes to lines, lines to log and workflow commands. Knows nothing of processes.
+
+Lines end at \\n, \\r\\n or \\r, as on GitHub. A line longer than the bound is logged in pieces, cut so that a hidden
+value across the cut is still found; only a whole line can be a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import attrs
+
+from p2pwf.runner.log import LogLine, LogSink, Stream
+from p2pwf.runner.masking import Masker
+from p2pwf.runner.values import MAX_ANNOTATIONS, Annotation, AnnotationLevel
+from p2pwf.workflow import Command, CommandReader
+from p2pwf.workflow.commands import MAX_LINE
+
+MAX_MESSAGE: Final = 4096
+"""Characters of an annotation that are kept."""
+MAX_VALUES: Final = 1024 * 1024
+"""Characters of the outputs or states that one step may set by commands: as much as their files may hold."""
+MARKERS: Final = (b"::", b"##[")
+LEVELS: Final[Mapping[str, AnnotationLevel]] = {"notice": "notice", "warning": "warning", "error": "error"}
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines of bounded length. A line comes with whether it is whole."""
+
+    def __init__(self, bound: int, overlap: Callable[[], int], mask: Callable[[str], str]) -> None:
+        self._bound = bound
+        self._overlap = overlap
+        self._mask = mask
+        self._rest = b""
+        self._cut = False
+
+    def feed(self, data: bytes) -> Iterator[tuple[str, bool]]:
+        """The lines that `data` completes, and pieces of one that outgrew the bound."""
+        data = self._rest + data
+        if b"\r" in data:
+            held = data.endswith(b"\r")  # perhaps half of a \r\n
+            data = (data[:-1] if held else data).replace(b"\r\n", b"\n").replace(b"\r", b"\n") + (
+                b"\r" if held else b""
+            )
+        *whole, self._rest = data.split(b"\n")
+        for line in whole:
+            yield self._line(line)
+        bound = MAX_LINE if self._rest.lstrip().startswith(MARKERS) and not self._cut else self._bound
+        if len(self._rest) > bound + self._overlap():
+            yield self._piece()
+
+    def finish(self) -> Iterator[tuple[str, bool]]:
+        """The line that had no end when the stream ended."""
+        rest, self._rest = self._rest.removesuffix(b"\r"), b""
+        if rest:
+            yield self._line(rest)
+
+    def _line(self, line: bytes) -> tuple[str, bool]:
+        whole = not self._cut
+        self._cut = False
+        return line.decode("utf-8", "replace"), whole
+
+    def _piece(self) -> tuple[str, bool]:
+        text = self._mask(self._rest.decode("utf-8", "surrogateescape"))
+        keep = max(self._overlap() - 1, 4)  # four: a character cut in half stays whole
+        self._cut = True
+        self._rest = text[-keep:].encode("utf-8", "surrogateescape")
+        return text[:-keep].encode("utf-8", "surrogateescape").decode("utf-8", "replace"), False
+
+
+class JobLog:
+    """The log of a job: masks every line, stamps it, bounds the whole, and counts what the bound cut off."""
+
+    def __init__(self, sink: LogSink, masker: Masker, now_ms: Callable[[], int], line_bytes: int, bound: int) -> None:
+        self._sink = sink
+        self._masker = masker
+        self._now_ms = now_ms
+        self._line = line_bytes
+        self._left = bound
+        self._bound = bound
+        self.dropped = 0
+        """Characters that were not logged because of the bound."""
+        self.broken: OSError | None = None
+        """Why the sink takes no lines any more: a log with a hole must not look whole, so nothing follows."""
+        self.now = now_ms()
+
+    def stamp(self) -> None:
+        """Take the time for the lines that follow: once per chunk of output is exact enough."""
+        self.now = self._now_ms()
+
+    def write(self, step: int, stream: Stream, text: str) -> None:
+        """Log a line; one that is too long is logged in pieces."""
+        text = self._masker.mask(text)
+        if self._left <= 0:
+            self.dropped += len(text)
+            return
+        self._left -= len(text) + 1
+        for start in range(0, len(text), self._line) if len(text) > self._line else (0,):
+            self._put(LogLine(self.now, step, stream, text[start : start + self._line]))
+        if self._left <= 0:
+            limit = f"{self._bound // (1024 * 1024)} MiB" if self._bound >= 1024 * 1024 else f"{self._bound} bytes"
+            notice = f"##[warning]The log is cut off here: it reached its bound of {limit}. The job goes on."
+            self._put(LogLine(self.now, step, "system", notice))
+
+    def _put(self, line: LogLine) -> None:
+        if self.broken is None:
+            try:
+                self._sink.write(line)
+            except OSError as error:
+                self.broken = error
+
+    def say(self, step: int, *lines: str) -> None:
+        """Log lines of the runner's own."""
+        self.stamp()
+        for line in "\n".join(lines).split("\n"):
+            self.write(step, "system", line)
+        self.flush()
+
+    def flush(self) -> None:
+        """Show readers what was logged."""
+        if self.broken is None:
+            try:
+                self._sink.flush()
+            except OSError as error:
+                self.broken = error
+
+
+class Annotations:
+    """The annotations of a job, bounded; `dropped` counts those beyond."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._masker = masker
+        self.kept: list[Annotation] = []
+        self.dropped = 0
+
+    def add(self, annotation: Annotation) -> None:
+        """Keep one, masked and cut to its bound."""
+        if len(self.kept) >= MAX_ANNOTATIONS:
+            self.dropped += 1
+            return
+        message = self._masker.mask(annotation.message)[:MAX_MESSAGE]
+        title = self._masker.mask(annotation.title)[:MAX_MESSAGE]
+        file = self._masker.mask(annotation.file)[:MAX_MESSAGE]
+        self.kept.append(attrs.evolve(annotation, message=message, title=title, file=file))
+
+
+class StepOutput:
+    """What one step says: logs it and obeys its commands. Both its streams end here."""
+
+    def __init__(
+        self,
+        step: int,
+        log: JobLog,
+        masker: Masker,
+        annotations: Annotations,
+        *,
+        debug: bool,
+        insecure: bool,
+        line: int,
+    ) -> None:
+        self._step = step
+        self._log = log
+        self._masker = masker
+        self._annotations = annotations
+        self._debug = debug
+        self._insecure = insecure
+        self._echo = debug
+        self._reader = CommandReader()
+        self._size = 0
+        self._splitters = {
+            name: LineSplitter(line, lambda: masker.longest, masker.mask) for name in ("stdout", "stderr")
+        }
+        self.outputs: dict[str, str] = {}
+        self.state: dict[str, str] = {}
+        self.variables: dict[str, str] = {}
+        self.paths: list[str] = []
+        self.refused: str | None = None
+        """Why a command made the step fail."""
+        self.over = False
+        """Set once the step has ended: what a process it left behind still says is logged, and obeyed only in masks."""
+
+    def feed(self, stream: Stream, data: bytes) -> None:
+        """Take a chunk of output; an empty one is the stream's end."""
+        self._log.stamp()
+        splitter = self._splitters[stream]
+        for text, whole in splitter.feed(data) if data else splitter.finish():
+            if whole and (":" in text or "#" in text):
+                self._judge(stream, text)
+            else:
+                self._log.write(self._step, stream, text)
+        self._log.flush()
+
+    def _judge(self, stream: Stream, text: str) -> None:
+        reaction, command = self._reader.feed(text)
+        if command is None:
+            self._log.write(self._step, stream, text)
+        elif reaction == "refused":
+            self._log.write(self._step, stream, text)
+            self._fail(
+                f"Invalid stop-commands token '{command.data[:80]}': it may be neither empty nor a command's name"
+            )
+        elif reaction in ("stopped", "resumed") or (self.over and command.name != "add-mask"):
+            self._log.write(self._step, stream, text)
+        else:
+            self._obey(command, text)
+
+    def _show(self, text: str) -> None:
+        self._log.write(self._step, "command", text)
+
+    def _fail(self, message: str) -> None:
+        self._show(f"##[error]{message}")
+        self._annotations.add(Annotation(level="error", message=message, step=self._step))
+        self.refused = self.refused or message
+
+    def _obey(self, command: Command, text: str) -> None:
+        name, data = command.name, command.data
+        if name == "add-mask":
+            self._mask(data)
+            if self._echo:
+                self._show("::add-mask::***")
+        elif name in LEVELS:
+            for line in data.split("\n") or [""]:
+                self._show(f"##[{name}]{line}")
+            self._annotations.add(_annotation(LEVELS[name], command, self._step))
+        elif name == "debug":
+            if self._debug:
+                self._show(f"##[debug]{data}")
+        elif name in ("group", "endgroup"):
+            self._show(f"##[{name}]{data}" if name == "group" else "##[endgroup]")
+        elif name == "echo":
+            if data.lower() in ("on", "off"):
+                self._echo = data.lower() == "on"
+            else:
+                self._fail(f"Invalid echo command value '{data[:80]}': it is on or off")
+        elif name in ("set-output", "save-state", "set-env"):
+            self._set(command, text)
+        elif name == "add-path":
+            if self._allowed(command):
+                self.paths.append(data)
+        elif self._debug:
+            self._show(f"##[debug]{text}")  # problem matchers
+
+    def _mask(self, value: str) -> None:
+        if value.strip():
+            self._masker.add(value)
+        else:
+            self._show("##[warning]Can't add secret mask for empty string in ##[add-mask] command.")
+
+    def _allowed(self, command: Command) -> bool:
+        if self._insecure:
+            return True
+        file = "GITHUB_ENV" if command.name == "set-env" else "GITHUB_PATH"
+        self._fail(f"The `{command.name}` command is disabled: write to the file ${file} instead")
+        return False
+
+    def _set(self, command: Command, text: str) -> None:
+        target = {"set-output": self.outputs, "save-state": self.state, "set-env": self.variables}[command.name]
+        name = command.property_("name")
+        if not name:
+            self._fail(f"Required field 'name' is missing in ##[{command.name}] command.")
+            return
+        if command.name == "set-env" and not self._allowed(command):
+            return
+        self._size += len(name) + len(command.data)
+        if self._size > MAX_VALUES:
+            self._fail(f"The step sets more than {MAX_VALUES} characters by commands")
+            return
+        target[name] = command.data
+        if self._echo:
+            self._show(text)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _annotation(level: AnnotationLevel, command: Command, step: int) -> Annotation:
+    line, column = _number(command.property_("line")), _number(command.property_("col"))
+    return Annotation(
+        level=level,
+        message=command.data,
+        step=step,
+        title=command.property_("title"),
+        file=command.property_("file"),
+        line=line,
+        end_line=_number(command.property_("endline")),
+        column=column,
+        end_column=_number(command.property_("endcolumn")),
+    )

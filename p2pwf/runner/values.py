@@ -1,0 +1,142 @@
+"""The runner's values: what it is asked (JobRequest), where it works (RunnerEnv), what came of it (JobResult).
+
+Plain data, so that whoever asks (a node, a one-shot command, a test) needs to know nothing of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import attrs
+import trio
+
+from p2pwf.core.ids import Cid
+from p2pwf.runner.log import LogSink
+from p2pwf.runner.processes import Spawner
+from p2pwf.workflow.expr import Value
+
+Outcome = Literal["success", "failure", "cancelled", "skipped"]
+AnnotationLevel = Literal["notice", "warning", "error"]
+
+MAX_OUTPUTS: Final = 64 * 1024
+"""Bytes of all outputs of a job, names and values in UTF-8: they travel in an event of the clock."""
+MAX_ANNOTATIONS: Final = 50
+"""Annotations kept for a job, the first ones; the log has them all. GitHub's own pages show as many."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class JobRequest:
+    """One attempt of one leg of a job.
+
+    `run` is the run id as text. `facts` describe the run: event, payload, ref, sha, repository, actor, inputs, vars,
+    workflow name. `needs` maps each needed job to {"result": …, "outputs": {…}}. `matrix` is None for a plain job.
+    `legs` is how many the job has (None: worked out from `needs`). `source` is the manifest that actions/checkout
+    lays out.
+    """
+
+    run: str
+    job_id: str
+    leg: int
+    attempt: int
+    workflow_text: str
+    workflow_path: str
+    facts: Mapping[str, Value]
+    needs: Mapping[str, Mapping[str, Value]] = attrs.field(factory=dict)
+    matrix: Mapping[str, Value] | None = None
+    leg_name: str = ""
+    legs: int | None = None
+    source: Cid | None = None
+    runner_name: str = "runner"
+    labels: tuple[str, ...] = ()
+    network: str = ""
+    secrets: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Limits:
+    """Bounds and graces of one job, in seconds and bytes; the defaults are what GitHub has where it has any."""
+
+    job_minutes: float = 360.0
+    """A job without `timeout-minutes`."""
+    cancel_s: float = 300.0
+    """How long steps with `always()` or `cancelled()` may take once a job is cancelled or timed out."""
+    interrupt_s: float = 2.5
+    """From SIGINT to SIGTERM when a step is stopped. With the next, well inside the 10 s a node has to leave."""
+    terminate_s: float = 2.5
+    """From SIGTERM to SIGKILL."""
+    linger_s: float = 2.0
+    """How long an ended step's output is awaited when a process that it left behind still holds it open."""
+    line_bytes: int = 64 * 1024
+    """A longer line is logged in pieces of this size."""
+    log_bytes: int = 64 * 1024 * 1024
+    """Text of a job's log; what comes after is dropped, counted, and said so."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class RunnerEnv:
+    """Where a job runs and what it may use.
+
+    `work_root`: the node's own folder for jobs. `fetch_blob`: the local path of a blob, fetched if need be.
+    `spawner`: shared by a node's jobs; without one the job starts its own. `cancel`: set it to cancel the job as GitHub
+    does: the current step is stopped, steps with `always()` or `cancelled()` still run. (Cancelling the trio scope
+    around `run_job` ends everything at once.) `base`: the variables a step starts from; None takes a small choice
+    of this process's. `now_ms`: the wall clock.
+    """
+
+    work_root: Path
+    log: LogSink
+    fetch_blob: Callable[[Cid], Awaitable[Path]]
+    spawner: Spawner | None = None
+    cancel: trio.Event | None = None
+    base: Mapping[str, str] | None = None
+    limits: Limits = Limits()
+    now_ms: Callable[[], int]
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Annotation:
+    """A notice, warning or error that a step raised, with the place it names, if any."""
+
+    level: AnnotationLevel
+    message: str
+    step: int
+    title: str = ""
+    file: str = ""
+    line: int | None = None
+    end_line: int | None = None
+    column: int | None = None
+    end_column: int | None = None
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class StepResult:
+    """How a step went. `outcome` is before `continue-on-error`, `conclusion` after it. Times in ms, None if skipped."""
+
+    number: int
+    id: str
+    name: str
+    outcome: Outcome
+    conclusion: Outcome
+    started_ms: int | None = None
+    completed_ms: int | None = None
+    summary: str = ""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class JobResult:
+    """How a job went. `outcome` is before the job's `continue-on-error`, `conclusion` after it.
+
+    `error` says, in one line, why a job failed for a reason that is no step's (bad expression, outputs too large, …).
+    `dropped_log_bytes` counts what the log's bound cut off; `killed` the processes that steps left behind.
+    """
+
+    outcome: Outcome
+    conclusion: Outcome
+    outputs: Mapping[str, str] = attrs.field(factory=dict)
+    steps: tuple[StepResult, ...] = ()
+    annotations: tuple[Annotation, ...] = ()
+    error: str | None = None
+    dropped_log_bytes: int = 0
+    killed: int = 0

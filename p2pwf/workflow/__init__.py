@@ -1,0 +1,88 @@
+"""The workflow language, pure: no I/O, no clock, no randomness.
+
+    parsed = parse(data, "ci.yml")                 # any bytes -> Parsed: .workflow or None, .diagnostics
+    workflow = parsed.require()                    # or raises InvalidWorkflow, which carries the diagnostics
+    refused = unsupported(workflow)                # what this release's runner cannot do
+    event = choose_event(workflow)                 # workflow_dispatch, else the only one declared
+    inputs = dispatch_inputs(workflow, {"level": "2"})
+    facts = RunFacts(event=event, inputs=inputs, payload={"inputs": payload_inputs(inputs)}, …)
+    plan = build_plan(workflow, facts)             # plain data, fit for an event
+    should_run(workflow, "test", facts, needs, ancestors, cancelled=False)
+    legs = expand_job(workflow, "test", facts, needs)            # for a job whose legs the plan leaves open
+    job = resolve_job(workflow, "test", facts, needs, legs=legs, leg_index=0, secrets={})
+    job.env(); job.step_runs(step, scope); job.step_script(step, scope); job.outputs(scope)
+
+`needs` is everywhere {job id: {"result": "success|failure|cancelled|skipped", "outputs": {name: value}}}.
+"""
+
+from __future__ import annotations
+
+from p2pwf.workflow.commands import COMMANDS, Command, CommandReader, parse_command
+from p2pwf.workflow.diagnostics import Diagnostic, Place
+from p2pwf.workflow.expr import ExpressionError, Function, Value, evaluate, interpolate
+from p2pwf.workflow.facts import RunFacts
+from p2pwf.workflow.model import Condition, InputSpec, Job, JobId, Step, StepId, Trigger, Workflow
+from p2pwf.workflow.parsing import Parsed, parse
+from p2pwf.workflow.plan import (
+    Plain,
+    Strategy,
+    build_plan,
+    expand_job,
+    is_dynamic,
+    job_continue_on_error,
+    job_strategy,
+    should_run,
+)
+from p2pwf.workflow.refusals import unsupported
+from p2pwf.workflow.resolve import ResolvedJob, Status, StepScope, resolve_job
+from p2pwf.workflow.stepfiles import BLOCKED, StepFileError, parse_pairs, parse_paths
+from p2pwf.workflow.tags import TAGS, tags_in
+from p2pwf.workflow.triggers import choose_event, declared_events, dispatch_inputs, payload_inputs
+
+__all__ = [
+    "BLOCKED",
+    "COMMANDS",
+    "TAGS",
+    "Command",
+    "CommandReader",
+    "Condition",
+    "Diagnostic",
+    "ExpressionError",
+    "Function",
+    "InputSpec",
+    "Job",
+    "JobId",
+    "Parsed",
+    "Place",
+    "Plain",
+    "ResolvedJob",
+    "RunFacts",
+    "Status",
+    "Step",
+    "StepFileError",
+    "StepId",
+    "StepScope",
+    "Strategy",
+    "Trigger",
+    "Value",
+    "Workflow",
+    "build_plan",
+    "choose_event",
+    "declared_events",
+    "dispatch_inputs",
+    "evaluate",
+    "expand_job",
+    "interpolate",
+    "is_dynamic",
+    "job_continue_on_error",
+    "job_strategy",
+    "parse",
+    "parse_command",
+    "parse_pairs",
+    "parse_paths",
+    "payload_inputs",
+    "resolve_job",
+    "should_run",
+    "tags_in",
+    "unsupported",
+]

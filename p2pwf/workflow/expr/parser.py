@@ -1,0 +1,339 @@
+"""From tokens to a tree. Knows which names and functions are allowed only by what the caller passes in.
+
+A precedence parser on two stacks, without recursion, so that input never decides the depth of our own stack.
+Depth counts as GitHub counts it: chained `&&` and chained `||` are one level, each index, call and `!` is one more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+import attrs
+
+from p2pwf.workflow.expr.errors import ExpressionError, located
+from p2pwf.workflow.expr.lexer import Token, tokenize
+from p2pwf.workflow.expr.values import fold
+
+MAX_DEPTH: Final = 50
+"""Levels of an expression tree, GitHub's bound; the evaluator recurses by it."""
+
+Arity: TypeAlias = tuple[int, int]
+MANY: Final = 255
+
+BUILT_IN: Final[Mapping[str, Arity]] = {
+    "CASE": (3, MANY),
+    "CONTAINS": (2, 2),
+    "ENDSWITH": (2, 2),
+    "FORMAT": (1, MANY),
+    "FROMJSON": (1, 1),
+    "JOIN": (1, 2),
+    "STARTSWITH": (2, 2),
+    "TOJSON": (1, 1),
+}
+"""Functions of the language itself, names folded, and the least and most arguments of each."""
+
+STATUS_FUNCTIONS: Final = frozenset(("SUCCESS", "FAILURE", "ALWAYS", "CANCELLED"))
+
+
+@attrs.frozen(slots=True, eq=False)
+class Constant:
+    """A constant."""
+
+    value: bool | float | str | None
+    offset: int
+    depth: int = 1
+
+
+@attrs.frozen(slots=True, eq=False)
+class Name:
+    """A context, such as `github`; `key` is its folded name."""
+
+    name: str
+    key: str
+    offset: int
+    depth: int = 1
+
+
+@attrs.frozen(slots=True, eq=False)
+class Wildcard:
+    """The `*` of `.*` and `[*]`."""
+
+    offset: int
+    depth: int = 1
+
+
+@attrs.frozen(slots=True, eq=False)
+class Index:
+    """`target.name`, `target[key]`, `target.*`."""
+
+    target: Node
+    key: Node
+    offset: int
+    depth: int
+
+
+@attrs.frozen(slots=True, eq=False)
+class Call:
+    """A function call; `key` is the folded name."""
+
+    name: str
+    key: str
+    arguments: tuple[Node, ...]
+    offset: int
+    depth: int
+
+
+@attrs.frozen(slots=True, eq=False)
+class Operation:
+    """`!` with one operand, a comparison with two, `&&` or `||` with two or more."""
+
+    operator: str
+    operands: tuple[Node, ...]
+    offset: int
+    depth: int
+
+
+Node: TypeAlias = Constant | Name | Wildcard | Index | Call | Operation
+
+_PRECEDENCE: Final[Mapping[str, int]] = {
+    **dict.fromkeys((".", "["), 20),
+    "!": 16,
+    **dict.fromkeys((">", ">=", "<", "<="), 11),
+    **dict.fromkeys(("==", "!="), 10),
+    "&&": 6,
+    "||": 5,
+}
+_OPERAND_END: Final = frozenset((")", "]", "*", "literal", "property", "name"))
+_OPERAND_START: Final = frozenset((None, ",", "(", "[", "operator"))
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The nodes right below one."""
+    if isinstance(node, Index):
+        return node.target, node.key
+    if isinstance(node, Call):
+        return node.arguments
+    return node.operands if isinstance(node, Operation) else ()
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """A node and all below it."""
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(reversed(children(node)))
+
+
+def uses_status_function(node: Node) -> bool:
+    """Whether success, failure, always or cancelled is called anywhere: then no implicit success() is added."""
+    return any(isinstance(part, Call) and part.key in STATUS_FUNCTIONS for part in walk(node))
+
+
+def names_used(node: Node) -> frozenset[str]:
+    """The folded names of all contexts that an expression mentions."""
+    return frozenset(part.key for part in walk(node) if isinstance(part, Name))
+
+
+@lru_cache(2048)  # a step's expressions are read when the file is checked, planned and run
+def parse(source: str) -> Node | None:
+    """The tree of an expression, None for a blank one; raises ExpressionError of kind lexing or parsing.
+
+    Names and functions are not looked up: see `parse_known`.
+    """
+    return _Parser(source).run()
+
+
+def parse_known(source: str, contexts: AbstractSet[str], functions: Mapping[str, Arity]) -> Node | None:
+    """As `parse`, and every name and function must be known, every call have the right number of arguments.
+
+    `contexts` and the keys of `functions` are folded; the built-in functions need not be listed. Raises
+    ExpressionError, kind parsing: of several faults the first in reading order is told.
+    """
+    try:
+        node = parse(source)
+    except ExpressionError as error:
+        if error.kind == "parsing":
+            before = [token for token in tokenize(source) if token.offset < error.offset]
+            _check_names([(token.raw, token.offset) for token in before if token.kind == "name"], source, contexts)
+            _check_calls([(token.raw, token.offset) for token in before if token.kind == "function"], source, functions)
+        raise
+    if node is not None:
+        parts = sorted(walk(node), key=lambda part: part.offset)
+        names = [(part.name, part.offset) for part in parts if isinstance(part, Name)]
+        calls = [part for part in parts if isinstance(part, Call)]
+        _check_names(names, source, contexts)
+        _check_calls([(call.name, call.offset) for call in calls], source, functions)
+        for call in calls:
+            _check_arity(call, BUILT_IN.get(call.key) or functions[call.key], source)
+    return node
+
+
+def _check_names(names: Iterable[tuple[str, int]], source: str, contexts: AbstractSet[str]) -> None:
+    for raw, offset in names:
+        if fold(raw) not in contexts:
+            known = ", ".join(sorted(name.lower() for name in contexts))
+            hint = f"known here: {known}" if known else "no context is known here"
+            raise located("parsing", "Unrecognized named-value", raw, offset, source, hint=hint)
+
+
+def _check_calls(calls: Iterable[tuple[str, int]], source: str, functions: Mapping[str, Arity]) -> None:
+    for raw, offset in calls:
+        if fold(raw) not in BUILT_IN and fold(raw) not in functions:
+            raise located("parsing", "Unrecognized function", raw, offset, source)
+
+
+def _check_arity(call: Call, arity: Arity, source: str) -> None:
+    count = len(call.arguments)
+    if count < arity[0]:
+        raise located("parsing", "Too few parameters supplied", call.name, call.offset, source)
+    if count > arity[1]:
+        raise located("parsing", "Too many parameters supplied", call.name, call.offset, source)
+    if call.key == "CASE" and count % 2 == 0:
+        what = "Even number of parameters supplied, requires an odd number of parameters"
+        raise located("parsing", what, call.name, call.offset, source)
+
+
+@attrs.define(slots=True)
+class _Open:
+    """An unclosed `(` or `[`: where its operands start, and the function if it is a call."""
+
+    token: Token
+    function: Token | None
+    base: int
+    commas: int = 0
+
+
+class _Parser:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.tokens = tokenize(source)
+        self.operands: list[Node] = []
+        self.operators: list[Token | _Open] = []
+        self.open: list[_Open] = []
+
+    def run(self) -> Node | None:
+        last: Token | None = None
+        for token in self.tokens:
+            self._check_place(token, last)
+            self._take(token, last)
+            last = token
+        if last is None:
+            return None
+        if self.open or last.kind in ("operator", ".", "function"):
+            raise located("parsing", "Unexpected end of expression", last.raw, last.offset, self.source)
+        self._flush(-1)
+        return self.operands[0]
+
+    def _check_place(self, token: Token, last: Token | None) -> None:
+        before = last.kind if last else None
+        kind = token.kind
+        if kind == "property":
+            legal = before == "."
+        elif kind in ("literal", "name", "function") or token.raw == "!":
+            legal = before in _OPERAND_START
+        elif kind == "(":
+            legal = before == "function" or before in _OPERAND_START
+        elif kind in ("[", "."):
+            legal = before in _OPERAND_END and before != "literal"
+        elif kind == "*":
+            legal = before in ("[", ".")
+        elif kind == ")":
+            empty_call = before == "(" and bool(self.open) and self.open[-1].function is not None
+            legal = (before in _OPERAND_END or empty_call) and bool(self.open) and self.open[-1].token.kind == "("
+        elif kind == "]":
+            legal = before in _OPERAND_END and bool(self.open) and self.open[-1].token.kind == "["
+        elif kind == ",":
+            legal = before in _OPERAND_END and bool(self.open) and self.open[-1].function is not None
+        else:
+            legal = before in _OPERAND_END
+        if not legal:
+            raise located("parsing", "Unexpected symbol", token.raw, token.offset, self.source)
+
+    def _take(self, token: Token, last: Token | None) -> None:
+        kind = token.kind
+        if kind == "literal":
+            self.operands.append(Constant(token.value, token.offset))
+        elif kind == "property":
+            self.operands.append(Constant(token.raw, token.offset))
+        elif kind == "name":
+            self.operands.append(Name(token.raw, fold(token.raw), token.offset))
+        elif kind == "*":
+            self.operands.append(Wildcard(token.offset))
+        elif kind == "(":
+            called = last if last is not None and last.kind == "function" else None
+            self._push_open(_Open(token, called, len(self.operands)))
+        elif kind == "[":
+            self._flush(_PRECEDENCE["["])
+            self._push_open(_Open(token, None, len(self.operands)))
+        elif kind == ",":
+            self._flush(-1)
+            self.open[-1].commas += 1
+        elif kind in (")", "]"):
+            self._close(empty=last is not None and last.kind == "(")
+        elif kind in ("operator", "."):
+            if token.raw != "!":
+                self._flush(_PRECEDENCE[token.raw])
+            self.operators.append(token)
+
+    def _push_open(self, bracket: _Open) -> None:
+        self.open.append(bracket)
+        self.operators.append(bracket)
+
+    def _close(self, empty: bool) -> None:
+        self._flush(-1)
+        self.operators.pop()
+        bracket = self.open.pop()
+        if bracket.token.kind == "[":
+            key = self.operands.pop()
+            self._push_index(self.operands.pop(), key, bracket.token.offset)
+        elif bracket.function is not None:
+            arguments = () if empty else tuple(self.operands[bracket.base :])
+            del self.operands[bracket.base :]
+            depth = self._deeper(arguments)
+            name = bracket.function.raw
+            self.operands.append(Call(name, fold(name), arguments, bracket.function.offset, depth))
+
+    def _push_index(self, target: Node, key: Node, offset: int) -> None:
+        self.operands.append(Index(target, key, offset, self._deeper((target, key))))
+
+    def _deeper(self, nodes: tuple[Node, ...]) -> int:
+        depth = 1 + max((node.depth for node in nodes), default=0)
+        if depth > MAX_DEPTH:
+            raise ExpressionError("parsing", f"Exceeded max expression depth {MAX_DEPTH}")
+        return depth
+
+    def _flush(self, precedence: int) -> None:
+        """Apply the operators on top that bind at least as strongly, down to the innermost open bracket."""
+        while self.operators:
+            top = self.operators[-1]
+            if isinstance(top, _Open) or _PRECEDENCE[top.raw] < precedence:
+                return
+            self.operators.pop()
+            right = self.operands.pop()
+            if top.raw == "!":
+                self.operands.append(Operation("!", (right,), top.offset, self._deeper((right,))))
+                continue
+            left = self.operands.pop()
+            if top.kind == ".":
+                self._push_index(left, right, top.offset)
+                continue
+            self.operands.append(self._binary(top, left, right))
+
+    def _binary(self, token: Token, left: Node, right: Node) -> Operation:
+        pair = (left, right)
+        if token.raw not in ("&&", "||"):
+            return Operation(token.raw, pair, token.offset, self._deeper(pair))
+        operands: list[Node] = []
+        depth = 0
+        for node in pair:
+            if isinstance(node, Operation) and node.operator == token.raw:
+                operands.extend(node.operands)
+                depth = max(depth, node.depth)
+            else:
+                operands.append(node)
+                depth = max(depth, self._deeper((node,)))
+        return Operation(token.raw, tuple(operands), token.offset, depth)

@@ -1,0 +1,251 @@
+"""What a schema cannot say: ids, the graph of jobs, matrices, references. Knows nodes, the file's keys and no run.
+
+Works on trees that may hold schema errors too, so that all findings of a file come in one go: whatever has the wrong
+shape was already told, and is passed over here. Names that lead nowhere are warnings, since GitHub takes them as null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from p2pwf.workflow.build import build_triggers, step_kind
+from p2pwf.workflow.cron import cron_fault
+from p2pwf.workflow.diagnostics import Findings, Place
+from p2pwf.workflow.events import EXCLUSIVE_FILTERS
+from p2pwf.workflow.expr import fold, has_expression
+from p2pwf.workflow.expr.parser import Node as Tree
+from p2pwf.workflow.graph import find_cycles
+from p2pwf.workflow.matrix import MatrixError, build_legs
+from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode, to_value, walk
+from p2pwf.workflow.references import Names, Use, check_references
+
+MAX_ID: Final = 100
+"""Characters of a job or step id, GitHub's bound (exclusive)."""
+MAX_GROUP: Final = 400
+"""Characters of the name of a concurrency group, GitHub's bound."""
+_ID = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]*", re.ASCII)
+_PATH_SEPARATORS = re.compile(r"[/\\]")
+
+
+class Linter:
+    """Collects the expressions of a file while it is checked, then looks at the file as a whole."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._expressions: list[Use] = []
+
+    def expression(self, tree: Tree, node: Scalar, offset: int, path: tuple[str, ...]) -> None:
+        """Take note of one expression that parses."""
+        self._expressions.append(Use(tree, node, offset, path))
+
+    def workflow(self, root: MappingNode) -> None:
+        """Look at the whole file."""
+        self._triggers(root.get("on"))
+        self._concurrency(root.get("concurrency"))
+        jobs = root.get("jobs")
+        if isinstance(jobs, MappingNode):
+            self._jobs(jobs)
+            names = Names.of(root)
+            for use in self._expressions:
+                check_references(use, names, self._findings)
+
+    def _triggers(self, on: Node | None) -> None:
+        for trigger in build_triggers(on, tagged=False):
+            for pair in EXCLUSIVE_FILTERS:
+                if all(name in trigger.filters for name in pair):
+                    message = f"You may only define one of '{pair[0]}' and '{pair[1]}' for a single event"
+                    self._findings.error(trigger.place, "exclusive-filters", message, "use '!' patterns in the first")
+            for spec in trigger.inputs:
+                self._input(spec.name, spec.place, spec.type, spec.default, spec.options)
+        schedule = on.get("schedule") if isinstance(on, MappingNode) else None
+        for item in schedule.items if isinstance(schedule, SequenceNode) else ():
+            cron = item.get("cron") if isinstance(item, MappingNode) else None
+            if isinstance(cron, Scalar) and cron.text:
+                fault = cron_fault(cron.text)
+                if fault:
+                    hint = "five fields: minute hour day-of-month month day-of-week, in UTC"
+                    self._findings.error(cron.place, "cron", f"Invalid cron expression '{cron.text}': {fault}", hint)
+
+    def _input(self, name: str, place: Place, kind: str, default: Scalar | None, options: tuple[str, ...]) -> None:
+        if not _ID.fullmatch(name):
+            hint = "an input's name starts with a letter or '_' and holds letters, digits, '-' and '_'"
+            self._findings.error(place, "input-name", f"The input name '{name}' is invalid", hint)
+        if kind == "choice" and not options:
+            self._findings.error(place, "input-options", f"The choice input '{name}' has no options")
+        if default is None or has_expression(default.text):
+            return
+        fits = {
+            "choice": not options or default.text in options,
+            "boolean": isinstance(default.value, bool) or default.text in ("true", "false"),
+            "number": isinstance(default.value, float),
+        }.get(kind, True)
+        if not fits:
+            listed = f"options: {', '.join(options)}" if kind == "choice" else None
+            message = f"The default '{default.text}' of the input '{name}' is not a {kind}"
+            self._findings.error(default.place, "input-default", message, listed)
+
+    def _concurrency(self, node: Node | None) -> None:
+        group = node.get("group") if isinstance(node, MappingNode) else node
+        if isinstance(group, Scalar) and len(group.text) > MAX_GROUP and not has_expression(group.text):
+            message = f"Concurrency group name must be less than {MAX_GROUP} characters"
+            self._findings.error(group.place, "concurrency-group", message)
+
+    def _jobs(self, jobs: MappingNode) -> None:
+        if not jobs.entries:
+            self._findings.error(jobs.place, "no-jobs", "No jobs defined in `jobs`")
+        needs: dict[str, list[Scalar]] = {}
+        declared = {fold(key.text): key for key, _ in jobs.entries}
+        for key, job in jobs.entries:
+            self._id(key)
+            if isinstance(job, MappingNode):
+                needs[fold(key.text)] = list(_scalars(job.get("needs")))
+                self._job(key, job)
+        self._graph(jobs, declared, needs)
+
+    def _id(self, key: Scalar) -> bool:
+        text = key.text
+        if not _ID.fullmatch(text) or len(text) >= MAX_ID:
+            message = (
+                f"The identifier '{text}' is invalid. IDs may only contain alphanumeric characters, '_', and '-'. "
+                f"IDs must start with a letter or '_' and must be less than {MAX_ID} characters."
+            )
+        elif text.startswith("__"):
+            message = f"The identifier '{text}' is invalid. IDs starting with '__' are reserved."
+        else:
+            return True
+        self._findings.error(key.place, "id", message)
+        return False
+
+    def _graph(self, jobs: MappingNode, declared: dict[str, Scalar], needs: dict[str, list[Scalar]]) -> None:
+        for name, wanted in needs.items():
+            for need in wanted:
+                if fold(need.text) not in declared and not has_expression(need.text):
+                    message = f"Job '{declared[name].text}' depends on unknown job '{need.text}'."
+                    hint = f"jobs: {', '.join([key.text for key in declared.values()][:30])}"
+                    self._findings.error(need.place, "unknown-need", message, hint)
+        edges = {
+            name: [fold(need.text) for need in wanted if fold(need.text) in declared] for name, wanted in needs.items()
+        }
+        for cycle in find_cycles(edges):
+            for name in cycle:
+                for need in needs[name]:
+                    if fold(need.text) in cycle:
+                        message = (
+                            f"Job '{declared[name].text}' depends on job '{need.text}' which creates a cycle in the "
+                            "dependency graph."
+                        )
+                        self._findings.error(need.place, "needs-cycle", message)
+        if needs and all(needs.values()) and len(needs) == len(jobs.entries):
+            message = "The workflow must contain at least one job with no dependencies."
+            self._findings.error(jobs.place, "no-first-job", message)
+
+    def _job(self, key: Scalar, job: MappingNode) -> None:
+        steps = job.get("steps")
+        if job.get("uses") is None and (not isinstance(steps, SequenceNode) or not steps.items):
+            wrong_shape = isinstance(steps, (MappingNode, Scalar)) and not (
+                isinstance(steps, Scalar) and steps.value is None
+            )
+            if not wrong_shape:
+                message = f"No steps defined in `steps` and no workflow called in `uses` for the job '{key.text}'"
+                self._findings.error(key.place, "no-steps", message)
+        self._concurrency(job.get("concurrency"))
+        strategy = job.get("strategy")
+        matrix = strategy.get("matrix") if isinstance(strategy, MappingNode) else None
+        if isinstance(matrix, MappingNode):
+            self._matrix(matrix)
+        uses = job.get("uses")
+        if isinstance(uses, Scalar) and uses.text and not has_expression(uses.text):
+            self._call(uses)
+        seen: dict[str, Scalar] = {}
+        for step in _steps(steps):
+            self._step(step, seen)
+
+    def _matrix(self, matrix: MappingNode) -> None:
+        if not all(isinstance(value, SequenceNode) for _, value in matrix.entries):
+            return
+        for part in walk(matrix):
+            if isinstance(part, Scalar) and has_expression(part.text):
+                return
+        try:
+            build_legs(to_value(matrix))
+        except MatrixError as error:
+            self._findings.error(_place_at(matrix, error.path), "matrix", error.message)
+
+    def _call(self, uses: Scalar) -> None:
+        text = uses.text
+        if text.startswith("./"):
+            fits = text.endswith((".yml", ".yaml")) and "@" not in text
+        else:
+            name, _, ref = text.partition("@")
+            fits = name.count("/") >= 3 and bool(ref) and name.endswith((".yml", ".yaml"))
+        if not fits:
+            message = f"Invalid workflow reference '{text}'"
+            hint = "write owner/repo/.github/workflows/file.yml@ref, or ./.github/workflows/file.yml"
+            self._findings.error(uses.place, "uses", message, hint)
+
+    def _step(self, step: MappingNode, seen: dict[str, Scalar]) -> None:
+        given = step.get("id")
+        if isinstance(given, Scalar) and given.text and not has_expression(given.text) and self._id(given):
+            first = seen.setdefault(fold(given.text), given)
+            if first is not given:
+                message = f"The identifier '{given.text}' may not be used more than once within the same scope."
+                hint = f"it stands first on line {first.place.line}"
+                self._findings.error(given.place, "duplicate-id", message, hint)
+        uses = step.get("uses")
+        if isinstance(uses, Scalar) and uses.text and not has_expression(uses.text):
+            self._action(uses)
+        inner = step.get("parallel")
+        for nested in inner.items if isinstance(inner, SequenceNode) else ():
+            if isinstance(nested, MappingNode):
+                self._parallel(nested)
+
+    def _action(self, uses: Scalar) -> None:
+        text = uses.text
+        if text.startswith(("docker://", "./", ".\\")):
+            return
+        name, *refs = text.split("@")
+        segments = [segment for segment in _PATH_SEPARATORS.split(name) if segment]
+        if len(refs) != 1 or not refs[0] or len(segments) < 2:
+            message = f"Expected format {{org}}/{{repo}}[/path]@ref. Actual '{text}'"
+            self._findings.error(uses.place, "uses", message, "for example actions/checkout@v4")
+
+    def _parallel(self, step: MappingNode) -> None:
+        if step.get("background") is not None:
+            hint = "steps of a parallel block run in the background anyway"
+            message = "'background' is not allowed inside a parallel block"
+            self._findings.error(step.place, "parallel", message, hint)
+        if step_kind(step) not in ("run", "uses"):
+            self._findings.error(step.place, "parallel", f"'{step_kind(step)}' is not allowed inside a parallel block")
+
+
+def _scalars(node: Node | None) -> Iterator[Scalar]:
+    items = node.items if isinstance(node, SequenceNode) else (node,)
+    for item in items:
+        if isinstance(item, Scalar) and item.text:
+            yield item
+
+
+def _steps(node: Node | None) -> Iterator[MappingNode]:
+    for step in node.items if isinstance(node, SequenceNode) else ():
+        if isinstance(step, MappingNode):
+            yield step
+            yield from _steps(step.get("parallel"))
+
+
+def _place_at(node: Node, path: tuple[str | int, ...]) -> Place:
+    """The place of the part of a tree that a path of keys and indexes leads to, as far as it leads."""
+    place = node.place
+    for key in path:
+        if isinstance(node, MappingNode):
+            found = next(((name, value) for name, value in node.entries if name.text == key), None)
+            if found is None:
+                break
+            place, node = found[0].place, found[1]
+        elif isinstance(node, SequenceNode) and isinstance(key, int) and key < len(node.items):
+            node = node.items[key]
+            place = node.place
+        else:
+            break
+    return place

@@ -1,0 +1,124 @@
+"""The tree of a YAML file: scalars, sequences and mappings, each with its place. Knows nothing of workflows."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import TypeAlias
+
+import attrs
+
+from p2pwf.workflow.diagnostics import Place
+from p2pwf.workflow.expr.values import Value, format_number
+
+Plain: TypeAlias = bool | float | str | None
+
+
+@attrs.frozen(slots=True, eq=False)
+class Scalar:
+    """A scalar: its value by the YAML 1.2 core schema (numbers are floats) and `raw`, its source text as written.
+
+    `raw` starts at `place`; it is kept only where the value holds `${{`, to find an expression's own place.
+    """
+
+    place: Place
+    value: Plain
+    raw: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value as GitHub turns it into a string: `3.10` is 3.1, null is empty."""
+        if self.value is None:
+            return ""
+        if isinstance(self.value, str):
+            return self.value
+        if isinstance(self.value, bool):
+            return "true" if self.value else "false"
+        return format_number(self.value)
+
+    def place_of(self, offset: int) -> Place:
+        """The place of the character at `offset` of a string value, as near as quoting and folding let it be found."""
+        if not self.raw or not isinstance(self.value, str):
+            return self.place
+        marks = _marks(self.value, self.raw)
+        number = bisect_right(marks.in_value, offset) - 1
+        if not 0 <= number < len(marks.in_raw):
+            return self.place
+        index = marks.in_raw[number]
+        inner = self.value[marks.in_value[number] : offset]
+        if self.raw.startswith(inner, index):
+            index += len(inner)
+        newlines = bisect_right(marks.newlines, index - 1)
+        if not newlines:
+            return Place(self.place.line, self.place.column + index)
+        return Place(self.place.line + newlines, index - marks.newlines[newlines - 1])
+
+
+@attrs.frozen(slots=True)
+class _Marks:
+    """Where expressions start in a value and in its source text, and where that has line ends."""
+
+    in_value: list[int]
+    in_raw: list[int]
+    newlines: list[int]
+
+
+@lru_cache(4)  # a file may hold thousands of faults in one long scalar
+def _marks(value: str, raw: str) -> _Marks:
+    return _Marks(_all(value, "${{"), _all(raw, "${{"), _all(raw, "\n"))
+
+
+def _all(text: str, part: str) -> list[int]:
+    found: list[int] = []
+    index = text.find(part)
+    while index >= 0:
+        found.append(index)
+        index = text.find(part, index + 1)
+    return found
+
+
+@attrs.frozen(slots=True, eq=False)
+class SequenceNode:
+    """A sequence."""
+
+    place: Place
+    items: tuple[Node, ...]
+
+
+@attrs.frozen(slots=True, eq=False)
+class MappingNode:
+    """A mapping; keys are scalars, in file order, and `by_name` finds the value of a key."""
+
+    place: Place
+    entries: tuple[tuple[Scalar, Node], ...]
+    by_name: Mapping[str, Node]
+
+    def get(self, key: str) -> Node | None:
+        """The value of a key, or None."""
+        return self.by_name.get(key)
+
+
+Node: TypeAlias = Scalar | SequenceNode | MappingNode
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """A node and all below it, keys included."""
+    stack: list[Node] = [node]
+    while stack:
+        node = stack.pop()
+        yield node
+        if isinstance(node, SequenceNode):
+            stack.extend(reversed(node.items))
+        elif isinstance(node, MappingNode):
+            for key, value in reversed(node.entries):
+                stack.extend((value, key))
+
+
+def to_value(node: Node) -> Value:
+    """A tree without expressions as a value of the expression language; as deep as the loader let it be."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, SequenceNode):
+        return [to_value(item) for item in node.items]
+    return {key.text: to_value(value) for key, value in node.entries}

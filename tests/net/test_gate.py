@@ -1,0 +1,173 @@
+"""Who may do what: strangers reach the join protocol and nothing else, for as long as they use it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from p2pwf.core.ids import block_cid
+from p2pwf.errors import RemoteError
+from p2pwf.net import JoinReply, JoinRequest, PeerDown
+from p2pwf.net.door import Door
+from p2pwf.net.network import Network
+from p2pwf.net.stream import WireStream
+from tests.net.kit import Members, connections, count, event, join, network, peer, until, up
+
+MEMBERS_ONLY = (
+    "/p2pwf/clock/1.0.0",
+    "/p2pwf/blob/1.0.0",
+    "/p2pwf/logs/1.0.0",
+    "/meshsub/1.2.0",
+    "/meshsub/1.1.0",
+    "/meshsub/1.0.0",
+    "/ipfs/id/1.0.0",
+    "/ipfs/ping/1.0.0",
+)
+NETWORK = block_cid(b"a genesis event")
+ASK = JoinRequest(NETWORK, b"s" * 16, "laptop", ["linux", "gpu"], 4)
+
+
+@pytest.mark.parametrize("protocol", MEMBERS_ONLY)
+async def test_a_stranger_is_offered_no_protocol_of_members(protocol: str) -> None:
+    """T02."""
+    async with network(1, Members()) as net, network(2) as stranger:
+        await stranger.dial(net.addresses()[0])
+        with pytest.raises(RemoteError, match="did not take"):
+            await stranger.open_to(net.peer_id, protocol)
+
+
+async def test_without_the_gate_the_stranger_reaches_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin of the test above."""
+    gate = Members()
+    async with network(1, gate) as net, network(2) as stranger:
+        door = net._host.door
+        monkeypatch.setattr(door, "_for_strangers", door._for_members)
+        await stranger.dial(net.addresses()[0])
+        await (await stranger.open_to(net.peer_id, "/p2pwf/blob/1.0.0")).close()
+
+
+async def test_a_stranger_is_given_no_stream_and_closed_when_idle() -> None:
+    async with network(1, Members()) as net, network(2) as stranger:
+        await stranger.dial(net.addresses()[0])
+        await until(lambda: connections(net) == 0 and connections(stranger) == 0)
+        assert count(net, "stranger_closed") == 1
+        assert list(net._host.pubsub.peers) == []
+        assert net.peers() == stranger.peers() == []
+
+
+async def test_a_stranger_that_asks_to_join_is_heard_and_kept_while_it_asks() -> None:
+    asked = trio.Event()
+    decide = trio.Event()
+
+    async def decide_late(who: str, request: JoinRequest) -> JoinReply:
+        assert (who, request) == (peer(2), ASK)
+        asked.set()
+        await decide.wait()
+        return JoinReply("pending", NETWORK, "an admin has to admit you")
+
+    async with network(1, Members()) as net, network(2, Members()) as stranger, trio.open_nursery() as nursery:
+        net.serve_join(decide_late)
+        replies: list[JoinReply] = []
+
+        async def ask() -> None:
+            replies.append(await stranger.ask_join(net.addresses()[0], ASK))
+
+        nursery.start_soon(ask)
+        await asked.wait()
+        with trio.move_on_after(3 * 0.3):  # three times what an idle stranger is given
+            await until(lambda: connections(net) == 0)
+        assert connections(net) == 1
+        decide.set()
+        await until(lambda: replies == [JoinReply("pending", NETWORK, "an admin has to admit you")])
+        await until(lambda: connections(net) == 0)
+
+
+async def test_a_stranger_becomes_a_member_on_the_connection_that_it_asked_on() -> None:
+    host_gate, guest_gate = Members(), Members()
+
+    async def admit(who: str, _request: JoinRequest) -> JoinReply:
+        host_gate.members.add(peer(2))
+        net.members_changed()
+        return JoinReply("admitted", NETWORK)
+
+    async with network(1, host_gate) as net, network(2, guest_gate) as guest:
+        net.serve_join(admit)
+        assert (await guest.ask_join(net.addresses()[0], ASK)).status == "admitted"
+        guest_gate.members.add(net.peer_id)
+        guest.members_changed()
+        await up(net, guest.peer_id)
+        await up(guest, net.peer_id)
+
+
+async def test_a_former_member_is_closed_at_once() -> None:
+    gate = Members([peer(2)])
+    async with network(1, gate) as net, network(2) as other:
+        await join(net, other)
+        gate.members.clear()
+        net.members_changed()
+        assert (await event(net, PeerDown)).peer == other.peer_id
+        assert (await event(other, PeerDown)).peer == net.peer_id
+        assert count(net, "member_closed") == 1
+
+
+async def test_gossip_of_a_former_member_is_not_taken_from_others() -> None:
+    gate = Members([peer(1), peer(2), peer(3)])
+    async with network(1, gate) as net, network(2) as hub, network(3) as former:
+        await join(hub, net)
+        await join(hub, former)
+        gate.members.discard(former.peer_id)
+        await until(lambda: len(hub._host.pubsub.peer_topics.get("test", ())) == 2)
+        await former.publish(b"from no member")
+        await until(lambda: count(net, "gossip_from_no_member") == 1)
+        assert count(net, "gossip_received") == 0
+
+
+async def test_a_refusal_and_no_handler_are_answers_too() -> None:
+    async with network(1, Members()) as net, network(2) as stranger:
+        assert (await stranger.ask_join(net.addresses()[0], ASK)).status == "refused"
+
+        async def refuse(_who: str, _request: JoinRequest) -> JoinReply:
+            return JoinReply("refused", None, "the ticket expired")
+
+        net.serve_join(refuse)
+        assert await stranger.ask_join(net.addresses()[0], ASK) == JoinReply("refused", None, "the ticket expired")
+
+
+async def test_a_malformed_join_request_is_not_answered() -> None:
+    async def never(_who: str, _request: JoinRequest) -> JoinReply:
+        raise AssertionError("a malformed request was decided on")
+
+    async with network(1, Members()) as net, network(2) as stranger:
+        net.serve_join(never)
+        await stranger.dial(net.addresses()[0])
+        stream = await stranger.open_to(net.peer_id, "/p2pwf/join/1.0.0")
+        await stream.write_frame(b"\xa1\x61a\x01")
+        assert await answer(stream) is None
+        assert count(net, "strike_protocol") == 1
+
+
+async def test_a_stranger_that_sends_its_request_too_slowly_is_dropped() -> None:
+    """T24."""
+    from attrs import evolve
+
+    from tests.net.kit import QUICK
+
+    timing = evolve(QUICK, request=0.3, stranger_idle=0.2)
+    async with network(1, Members(), timing=timing) as net, network(2) as stranger:
+        await stranger.dial(net.addresses()[0])
+        stream = await stranger.open_to(net.peer_id, "/p2pwf/join/1.0.0")
+        await stream.write(b"\x20half of it")
+        await until(lambda: connections(net) == 0)
+        assert count(net, "stream_broken") == 1
+
+
+async def answer(stream: WireStream) -> bytes | None:
+    try:
+        return await stream.read_frame(4096)
+    except RemoteError:
+        return None
+
+
+def test_the_gate_is_asked_for_every_stream() -> None:
+    assert "is_member" in Door._negotiate_and_serve.__code__.co_names
+    assert "is_member" in Network.members_changed.__code__.co_names
