@@ -19,6 +19,7 @@ from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
 from p2pwf.places import data_dir
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 PIPE_CODE = 141
 """Exit code when the reader of our output left: as the shell reports a death by SIGPIPE."""
 
@@ -35,7 +36,7 @@ class Session:
         """The client of the chosen node; nothing is touched until it is used."""
         return Client(data_dir(self.given))
 
-    def answer(self, value: Any, draw: Callable[[Any], None]) -> None:
+    def answer(self, value: T, draw: Callable[[T], None]) -> None:
         """Print a command's answer: as JSON, or drawn for a person."""
         if self.json:
             print_json(value)
@@ -43,7 +44,7 @@ class Session:
             draw(value)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """One JSON value on one line; indented on a terminal."""
     try:
         text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
@@ -52,7 +53,7 @@ def print_json(value: Any) -> None:
         sys.stdout.write(json.dumps(value) + "\n")
 
 
-def print_line(value: Any) -> None:
+def print_line(value: object) -> None:
     """One JSON value of a stream: always on one line, and out at once."""
     try:
         sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
@@ -85,14 +86,20 @@ def anywhere(command: F) -> F:
         callback=_set_data_dir,
         help="The node's data folder (or P2P_DATA_DIR).",
     )
-    return cast(F, json_option(folder_option(command)))
+    return json_option(folder_option(command))
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when one is used; its help needs none of them."""
 
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        lazy: Mapping[str, tuple[str, str]],
+        **rest: Any,  # noqa: ANN401 - click's own
+    ) -> None:
+        super().__init__(name, **rest)
         self._lazy = lazy
         """From a command's name to (module:attribute, short help)."""
 
@@ -149,7 +156,8 @@ def say_error(error: P2pwfError, as_json: bool) -> int:
 
 def _path_in(message: str) -> str:
     """The file that an invalid workflow's message begins with: `path:line:column: …`."""
-    return message.split(": ")[0].rstrip("0123456789").rstrip(":").rstrip("0123456789").rstrip(":")
+    place, _, _ = message.partition(": ")
+    return place.rstrip("0123456789").rstrip(":").rstrip("0123456789").rstrip(":")
 
 
 def usage_of(error: click.ClickException) -> UsageError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from p2pwf.cli.names import name_of, peer_names
 from p2pwf.cli.runs import FINAL, word_of
-from p2pwf.cli.text import GLYPHS, clean, short, span
+from p2pwf.cli.text import clean, colour_of, has_unicode, short, sign_of, span
 from p2pwf.control.client import Client
 from p2pwf.errors import P2pwfError
 
@@ -68,7 +67,8 @@ def watch_live(client: Client, views: Iterator[dict[str, Any]]) -> dict[str, Any
     run = first
     console = Console(highlight=False)
     tails.follow(run)
-    with Live(_picture(run, names, tails, console.height), console=console, auto_refresh=False) as live:
+    # Nothing else prints while the picture stands, and what asks what stdout is must not meet a proxy.
+    with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
             live.update(_picture(run, names, tails, console.height), refresh=True)
             try:
@@ -116,7 +116,7 @@ def _picture(run: dict[str, Any], names: dict[str, str], tails: Tails, height: i
 
 def _head(run: dict[str, Any]) -> Text:
     word = run["status"]
-    sign, _, colour = GLYPHS[word]
+    sign, colour = sign_of(word), colour_of(word)
     head = Text(no_wrap=True, overflow="ellipsis")
     head.append(f"{sign} ", style=colour).append(clean(run["name"]), style="bold")
     head.append("  " + word.replace("_", " "), style=colour)
@@ -135,13 +135,14 @@ def _rows(jobs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str]]:
     for job in jobs:
         legs[job["job"]] = legs.get(job["job"], 0) + 1
     rows = []
+    branches = ("├ ", "└ ") if has_unicode() else ("  ", "  ")
     for job in jobs:
         name = clean(job["name"])
         count = legs[job["job"]]
         if count == 1:
             rows.append((job, name))
             continue
-        rows.append((job, ("└ " if job["index"] == count - 1 else "├ ") + name))
+        rows.append((job, branches[job["index"] == count - 1] + name))
     return rows
 
 
@@ -156,19 +157,13 @@ def _most_urgent(rows: list[tuple[dict[str, Any], str]], room: int) -> list[tupl
 
 def _cells(job: dict[str, Any], label: str, names: dict[str, str], tails: Tails) -> tuple[Text, ...]:
     word = word_of(job)
-    sign, _, colour = GLYPHS.get(word, ("?", "?", "white"))
     attempt = f"attempt {job['attempt']}" if job["attempt"] > 1 else ""
     last = tails.last.get((job["job"], job["index"]), "") if job["status"] == "in_progress" else job["error"] or ""
     return (
-        Text(sign, style=colour),
+        Text(sign_of(word), style=colour_of(word)),
         Text(label, style="bold" if word == "in_progress" else ""),
         Text(name_of(names, job["owner"]), style="" if job["owner"] else "bright_black"),
         Text(span(job["started_at"], job["completed_at"]) if job["started_at"] else word.replace("_", " ")),
         Text(attempt, style="yellow"),
         Text(clean(last)),
     )
-
-
-def now_ms() -> float:
-    """The wall clock, ms."""
-    return time.time() * 1000

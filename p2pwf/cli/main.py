@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -10,6 +11,8 @@ from p2pwf import __version__
 from p2pwf.cli.base import PIPE_CODE, LazyGroup, Session, anywhere, say_error, silence, usage_of
 from p2pwf.errors import InternalError, P2pwfError
 
+COMPLETION_ENV = "_P2PWF_COMPLETE"
+"""Set by the shell's completion script; click answers it."""
 COMMANDS = {
     "up": ("p2pwf.cli.up:up", "Run this machine's node, in the foreground."),
     "status": ("p2pwf.cli.node:status", "Show this node."),
@@ -43,8 +46,12 @@ def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code. Tells every error as one line and a hint."""
     as_json = "--json" in arguments
     try:
-        code = cli.main(arguments, prog_name="p2pwf", standalone_mode=False)
+        # Not cli.main(): that answers a broken pipe with the code of a failed run.
+        with cli.make_context("p2pwf", list(arguments)) as context:
+            code = cli.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except click.ClickException as error:
         return say_error(usage_of(error), as_json)
     except P2pwfError as error:
@@ -54,7 +61,7 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         silence()
         return PIPE_CODE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told, with its place
         return say_error(_bug(error), as_json)
     return code if isinstance(code, int) else 0
 
@@ -72,6 +79,8 @@ def _bug(error: Exception) -> InternalError:
 
 def main() -> None:
     """The console script."""
+    if COMPLETION_ENV in os.environ:
+        cli.main(prog_name="p2pwf")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import click
 
 from p2pwf.cli.base import Session, anywhere, print_json
 from p2pwf.cli.names import peer_names
-from p2pwf.cli.runs import draw_run, exit_code
+from p2pwf.cli.runs import FINAL, draw_run, exit_code
 from p2pwf.cli.text import clean, dim, glyph, short
-from p2pwf.errors import UsageError
+from p2pwf.errors import NoNode, UsageError
 
 MAX_FILE = 1024 * 1024
 """Bytes of an event or of inputs."""
@@ -76,14 +77,21 @@ def submit(
         return 0
     if not session.json and sys.stderr.isatty():
         click.echo(dim(f"waiting for {short(made['workflow_id'])}"), err=True)
-    last: dict[str, Any] = {}
-    for last in client.stream("runs", made["workflow_id"], "watch"):
-        pass
+    last = _last(client.stream("runs", made["workflow_id"], "watch"))
     if session.json:
         print_json(last)
     else:
         draw_run(last, peer_names(client))
     return exit_code(last)
+
+
+def _last(views: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    last: dict[str, Any] | None = None
+    for view in views:
+        last = view
+    if last is None or last["status"] not in FINAL:
+        raise NoNode("the node stopped before the run ended", "the run goes on: see `p2pwf workflow list`")
+    return last
 
 
 def _absolute(path: str) -> str:

@@ -27,7 +27,7 @@ _COLOUR = re.compile("(\x1b\\[[0-9;:]*m)")
 GLYPHS = {
     "success": ("✓", "+", "green"), "completed": ("✓", "+", "green"),
     "failure": ("✗", "x", "red"), "failed": ("✗", "x", "red"),
-    "cancelled": ("⊘", "-", "yellow"), "skipped": ("–", "-", "bright_black"),
+    "cancelled": ("⊘", "-", "yellow"), "skipped": ("»", "-", "bright_black"),
     "in_progress": ("●", "*", "cyan"), "queued": ("○", "o", "bright_black"),
     "assigned": ("○", "o", "bright_black"), "pending": ("○", "o", "bright_black"),
     "waiting": ("·", ".", "bright_black"),
@@ -56,22 +56,28 @@ def short(id_: str | None) -> str:
 
 def dots() -> str:
     """The sign for left-out text, as far as the output can show it."""
-    return "…" if _unicode() else ".."
+    return "…" if has_unicode() else ".."
 
 
-def _unicode() -> bool:
+def has_unicode() -> bool:
+    """Whether stdout takes more than ASCII."""
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def glyph(word: str) -> str:
     """The coloured sign of a status or conclusion."""
-    sign, plain, colour = GLYPHS.get(word, ("?", "?", "white"))
-    return style(sign if _unicode() else plain, colour)
+    return style(sign_of(word), colour_of(word))
+
+
+def sign_of(word: str) -> str:
+    """The sign of a status or conclusion, as far as the output can show it."""
+    sign, plain, _ = GLYPHS.get(word, ("?", "?", "white"))
+    return sign if has_unicode() else plain
 
 
 def colour_of(word: str) -> str:
     """The colour of a status or conclusion."""
-    return GLYPHS.get(word, ("", "", "white"))[2]
+    return GLYPHS.get(word, ("?", "?", "white"))[2]
 
 
 def style(text: str, colour: str | None = None, bold: bool = False) -> str:

@@ -29,7 +29,7 @@ MAX_SLOTS = 1024
 @click.option("--mdns", is_flag=True, help="Find peers on the local network.")
 @anywhere
 @click.pass_obj
-def up(session: Session, **flags: Any) -> None:
+def up(session: Session, /, **flags: Any) -> None:  # noqa: ANN401 - click gives each of its own type
     """Run this machine's node, in the foreground.
 
     It makes its identity on first use, and a network of its own unless it is told to join one. Prints its ready line

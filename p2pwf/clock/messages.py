@@ -26,6 +26,8 @@ MAX_AUTHORS: Final = 16_384
 MAX_IDS: Final = 4096
 MAX_HELD: Final = 4096
 MAX_ADDRESSES: Final = 16
+MAX_PEERS: Final = 512
+"""Members whose addresses are told at a time: more than anyone keeps connections to."""
 
 
 class MessageError(ValueError):
@@ -111,7 +113,14 @@ class Presence:
     slots: int
 
 
-Message: TypeAlias = Hello | Digest | Events | Want | Stored | Beat | Probe | Presence
+@attrs.frozen(slots=True)
+class Peers:
+    """Where other members can be dialled, as they said themselves: told to a peer that has just connected."""
+
+    addresses: Mapping[PeerId, tuple[str, ...]]
+
+
+Message: TypeAlias = Hello | Digest | Events | Want | Stored | Beat | Probe | Presence | Peers
 
 
 def encode_message(message: Message) -> bytes:
@@ -145,6 +154,8 @@ def _to_map(message: Message) -> Mapping[str, object]:
             return {"t": "beat", "held": _attempts_out(message.held)}
         case Probe():
             return {"t": "probe", "asked": _attempts_out(message.asked)}
+        case Peers():
+            return {"t": "peers", "peers": message.addresses}
         case Presence():
             return {
                 "t": "presence",
@@ -258,6 +269,17 @@ def _presence(value: Mapping[str, Value]) -> Presence:
     )
 
 
+def _peers(value: Mapping[str, Value]) -> Peers:
+    lines = value["peers"]
+    _require(type(lines) is dict and len(lines) <= MAX_PEERS, "no map of peers, or too large")
+    return Peers(
+        {
+            PeerId(_text(peer)): tuple(_text(item) for item in _list(addresses, MAX_ADDRESSES))
+            for peer, addresses in cast("dict[str, Value]", lines).items()
+        }
+    )
+
+
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Value]], Message]]] = {
     "hello": _hello,
     "digest": lambda value: Digest(_bytes(value["digest"], 32, 32)),
@@ -267,4 +289,5 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Value]], Message]]] = {
     "beat": lambda value: Beat(_attempts(value["held"])),
     "probe": lambda value: Probe(_attempts(value["asked"])),
     "presence": _presence,
+    "peers": _peers,
 }

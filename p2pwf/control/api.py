@@ -76,7 +76,7 @@ class ControlApi(Protocol):
         """Ask for a run to be cancelled; {workflow_id}."""
 
     async def update(
-        self, name: str, wanted: str | None, priority: float | None, result: Any = None, error: str | None = None
+        self, name: str, wanted: str | None, priority: float | None, result: object = None, error: str | None = None
     ) -> JsonObject:
         """Change a run; its new `run_status`."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -54,7 +55,7 @@ class Client:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def call(self, method: str, *parts: str, query: Mapping[str, object] | None = None, body: object = None) -> Any:
+    def call(self, method: str, *parts: str, query: Mapping[str, object] | None = None, body: object = None) -> Any:  # noqa: ANN401 - JSON
         """The answer to one request. Raises what the node raised, or NoNode."""
         values = list(self._exchange(method, target_of(*parts, query=query), body, ANSWER_SECONDS))
         return values[0]
@@ -67,10 +68,8 @@ class Client:
         exchange = Exchange()
         with self._connect() as connection:
             connection.settimeout(patience)
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may refuse before it reads: the answer says why
                 connection.sendall(exchange.start(method, target, body))
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it may have refused us before it read: the answer says why
             while not exchange.done:
                 try:
                     data = connection.recv(CHUNK)

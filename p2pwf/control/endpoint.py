@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from p2pwf.errors import Refused, StorageError
 from p2pwf.places import SOCKET_NAME, SOCKET_NOTE, fits_socket
@@ -126,7 +126,14 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-def peer_uid(connection: socket.socket) -> int | None:
+class HasOptions(Protocol):
+    """A socket, plain or trio's."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """An option's bytes."""
+
+
+def peer_uid(connection: HasOptions) -> int | None:
     """The user at the other end of a Unix socket, from the kernel; None where the system does not say."""
     try:
         if sys.platform == "darwin":

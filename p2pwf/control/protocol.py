@@ -101,7 +101,7 @@ class Exchange:
         elif self._rest:
             yield from self._lines()
 
-    def _value(self, text: bytes | bytearray) -> Any:
+    def _value(self, text: bytes | bytearray) -> Any:  # noqa: ANN401 - JSON
         try:
             value = json.loads(text)
         except ValueError as error:

@@ -31,7 +31,7 @@ LINES_TYPE: Final = "application/x-ndjson"
 _log = structlog.get_logger()
 
 
-def to_bytes(value: Any) -> bytes:
+def to_bytes(value: object) -> bytes:
     """A JSON-able value on one line."""
     # Half a surrogate pair may come through from a job's output: as an escape it is legal JSON, as UTF-8 it is not.
     try:
@@ -48,7 +48,7 @@ def error_body(error: P2pwfError) -> dict[str, Any]:
     return {"error": told}
 
 
-def json_reply(value: Any) -> Response:
+def json_reply(value: object) -> Response:
     """An answer."""
     return Response(to_bytes(value), media_type=JSON_TYPE)
 
@@ -101,7 +101,7 @@ class LineStream(Response):
             await put(b"", False)
         except P2pwfError as error:
             failed = error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - logged, and told to the caller
             _log.exception("a control stream failed")
             failed = InternalError(f"{type(error).__name__} in the node", "its log has more: please report it")
         else:

@@ -23,7 +23,7 @@ class Fields:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
 
-    def anything(self, name: str) -> Any:
+    def anything(self, name: str) -> Any:  # noqa: ANN401 - JSON
         """A value of any kind; None if it is not there."""
         return self._values.pop(name, None)
 

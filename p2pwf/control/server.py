@@ -7,9 +7,8 @@ caller that stops reading.
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import structlog
 import trio
@@ -29,8 +28,8 @@ MAX_HEAD: Final = 16 * 1024
 """Bytes of a request's line and headers: ours take a few hundred."""
 IDLE_SECONDS: Final = 30.0
 """A connection may say nothing, or half a request's head, for as long."""
-STALLED_SECONDS: Final = 60.0
-"""A caller may leave what we wrote unread for as long: then it is gone, or stopped by Ctrl-Z."""
+STALLED_SECONDS: Final = 3600.0
+"""A caller may leave what we wrote unread for as long: someone reads a log in a pager. One costs a task and a buffer."""
 FORBIDDEN: Final = (
     b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
     b'{"error":{"code":"refused","message":"this node belongs to another user","hint":"run your own: p2pwf up"}}\n'
@@ -66,9 +65,14 @@ class _Caller:
         self.socket.close()
 
 
-async def serve_control(
-    api: ControlApi, folder: Path, task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED
-) -> None:
+class Starting(Protocol):
+    """Whoever waits for the server to be up: what trio.Nursery.start hands to a task."""
+
+    def started(self, value: Path, /) -> None:
+        """The socket at this path takes connections."""
+
+
+async def serve_control(api: ControlApi, folder: Path, task_status: Starting = trio.TASK_STATUS_IGNORED) -> None:
     """Serve `api` until cancelled; starts with the socket's path. `folder`: the data folder, locked by the caller.
 
     Raises Refused or StorageError where the socket cannot be made.
@@ -91,7 +95,7 @@ async def serve_control(
         callers.add(caller)
         try:
             await TCPServer(app, config, context, ConnectionState({}), caller)  # type: ignore[arg-type]
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged
             # One connection must never end the node; what an endpoint raises is answered before it comes here.
             _log.exception("a control connection failed")
         finally:
@@ -107,8 +111,7 @@ async def serve_control(
 
 
 async def _admitted(stream: trio.SocketStream, others: int) -> bool:
-    raw: socket.socket = stream.socket._sock  # type: ignore[attr-defined]  # noqa: SLF001 - trio has no way to it
-    uid = peer_uid(raw)
+    uid = peer_uid(stream.socket)
     if uid is not None and uid not in (0, os.geteuid()):
         _log.warning("refused a control connection", uid=uid)
         with trio.move_on_after(1):

@@ -26,6 +26,10 @@ PRESENCE_EVERY: Final = 10.0
 """Seconds between presences; in larger networks a twentieth of a second for each member, so gossip carries them."""
 PRESENCE_LASTS: Final = 3.0
 """Presence intervals after which a member that is not connected is not held alive."""
+GREETING: Final = 0.5
+"""Seconds after a peer connected until presence is gossiped anew: time for the gossip mesh to take it in."""
+GRACE: Final = 10.0
+"""Seconds for which a member that this node has never heard is not called absent: one presence interval."""
 RECEIPT_WAIT: Final = 0.25
 """Seconds that a submission waits for one other peer's receipt before it is acknowledged with one copy."""
 WAKE_GAP: Final = 3.0

@@ -16,6 +16,7 @@ from p2pwf.clock.messages import (
     Events,
     Hello,
     MessageError,
+    Peers,
     Presence,
     Probe,
     Stored,
@@ -134,7 +135,7 @@ class Engine:
             case PeerUp():
                 self.liveness.heard_from(input.peer)
                 self.syncer.up(input.peer)
-                self.liveness.beat_soon()
+                self.liveness.greet(input.peer)
             case PeerDown():
                 self.syncer.down(input.peer)
                 self.liveness.lost(input.peer)
@@ -201,6 +202,8 @@ class Engine:
                 self.liveness.beat(message)
             case Probe():
                 self.liveness.probe(peer, message, self.conductor.holds)
+            case Peers():
+                self.liveness.told(message)
             case Presence():
                 self._misbehaved(peer, "a presence on a clock stream")
             case None:
@@ -244,7 +247,7 @@ class Engine:
         absent = sorted(
             member.peer
             for member in desk.roster.members.values()
-            if member.can("run") and not self.liveness.is_alive(member.peer)
+            if member.can("run") and self.liveness.is_absent(member.peer)
         )
         try:
             event = desk.write("run.submit", {**request.body, "absent": cast(Value, absent)})

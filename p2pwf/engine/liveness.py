@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from p2pwf.clock.messages import Attempt, Beat, Presence, Probe
+from p2pwf.clock.messages import MAX_PEERS, Attempt, Beat, Peers, Presence, Probe
 from p2pwf.core.ids import PeerId
-from p2pwf.engine.config import BEAT, PRESENCE_EVERY, PRESENCE_LASTS, PROBE_LEAD, RESUME_WAIT, WAKE_GAP, WATCHERS
+from p2pwf.engine.config import (
+    BEAT,
+    GRACE,
+    GREETING,
+    PRESENCE_EVERY,
+    PRESENCE_LASTS,
+    PROBE_LEAD,
+    RESUME_WAIT,
+    WAKE_GAP,
+    WATCHERS,
+)
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.outputs import Learned, Publish, Send
 from p2pwf.engine.syncer import Syncer
@@ -29,6 +39,8 @@ class Liveness:
         self._expecting: dict[Attempt, float] = {}
         self._probed: dict[Attempt, float] = {}
         self.seen: dict[PeerId, float] = {}
+        self.lost_peers: set[PeerId] = set()
+        self._first_seen: dict[PeerId, float] = {}
         self.presence: dict[PeerId, Presence] = {}
         self._addresses: tuple[str, ...] = ()
         self._last_step = desk.now.mono
@@ -42,10 +54,12 @@ class Liveness:
 
     def heard_from(self, peer: PeerId) -> None:
         self.seen[peer] = self._desk.now.mono
+        self.lost_peers.discard(peer)
 
     def lost(self, peer: PeerId) -> None:
         """Its connection ended: until it is heard again it is not held alive."""
         self.seen.pop(peer, None)
+        self.lost_peers.add(peer)
 
     def present(self, peer: PeerId, message: Presence) -> None:
         self.heard_from(peer)
@@ -60,6 +74,12 @@ class Liveness:
             return True
         last = self.seen.get(peer)
         return last is not None and self._desk.now.mono - last < PRESENCE_LASTS * self._presence_every()
+
+    def is_absent(self, peer: PeerId) -> bool:
+        """Whether a member is to be passed over by a submission: not alive, and not just new to this node, which may
+        have had no time to hear it."""
+        since = self._first_seen.setdefault(peer, self._desk.now.mono)
+        return not self.is_alive(peer) and (peer in self.lost_peers or self._desk.now.mono - since >= GRACE)
 
     def _presence_every(self) -> float:
         return max(PRESENCE_EVERY, len(self._desk.roster.members) / 20)
@@ -104,6 +124,8 @@ class Liveness:
         if now >= self._next_beat:
             self._next_beat = now + BEAT
             self._beat(held())
+        for peer in self._desk.roster.members:
+            self._first_seen.setdefault(peer, now)
         if now >= self._next_presence and self._desk.roster.holds(self._desk.me, None):
             self._next_presence = now + self._presence_every()
             config = self._desk.config
@@ -128,9 +150,24 @@ class Liveness:
         self._expecting.setdefault(attempt, self._desk.now.mono)
         return True
 
-    def beat_soon(self) -> None:
-        """Send beats with the next tick: a peer has just connected and may be about to judge."""
-        self._next_beat = self._desk.now.mono
+    def greet(self, peer: PeerId) -> None:
+        """A peer has just connected: it may be about to judge our attempts, and may know few others."""
+        now = self._desk.now.mono
+        self._next_beat = now
+        self._next_presence = min(self._next_presence, now + GREETING)
+        known = {
+            other: presence.addresses
+            for other, presence in list(self.presence.items())[-MAX_PEERS:]
+            if other != peer and presence.addresses and self._desk.roster.holds(other, None)
+        }
+        if known:
+            self._desk.emit(Send(peer, Peers(known)))
+
+    def told(self, message: Peers) -> None:
+        """Addresses at second hand: taken where the member itself has not been heard."""
+        for peer, addresses in message.addresses.items():
+            if peer != self._desk.me and peer not in self.presence and self._desk.roster.holds(peer, None):
+                self._desk.emit(Learned(peer, addresses))
 
     def _beat(self, held: Iterable[tuple[Run, Attempt]]) -> None:
         by_peer: dict[PeerId, list[Attempt]] = {}

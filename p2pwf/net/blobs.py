@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import trio
+from attrs import evolve
 
-from p2pwf.core.dagcbor import Value
-from p2pwf.core.ids import RAW_PREFIX, Cid, PeerId, public_key_of
-from p2pwf.errors import NotFound, P2pwfError, RemoteError, StorageError, TryAgain, UsageError
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.errors import NotFound, P2pwfError, RemoteError, StorageError, TryAgain
+from p2pwf.net import blob_messages as messages
+from p2pwf.net.blob_messages import MAX_HELD, MAX_MESSAGE, Fetch, Held, Hold, Refusal, Sending
 from p2pwf.net.counters import Conduct, Counters
-from p2pwf.net.requests import SERVER_IDLE, Open, Requester, decode_message, encode_message
+from p2pwf.net.requests import SERVER_IDLE, Open, Requester
 from p2pwf.net.stream import StreamBroken, WireStream
 from p2pwf.net.types import BlobStore, HoldHandler, PartialBlob, Timing
 
 PROTOCOL = "/p2pwf/blob/1.0.0"
-MAX_REQUEST = 1 << 16
-MAX_HEAD = 1 << 16
-MAX_HELD = 1024
-"""Blobs named in one request to hold: about 41 bytes each."""
 CHUNK = 1 << 20
 """Bytes read from disk and written to a stream at a time."""
 DISK_BATCH = 1 << 19
@@ -117,11 +115,11 @@ class Blobs:
     async def _fetch_from(self, cid: Cid, peer: PeerId, via: PeerId | None, into: BlobStore) -> None:
         partial = await trio.to_thread.run_sync(into.partial, cid)
         try:
-            request: dict[str, object] = {"cid": cid, "length": None, "offset": partial.offset, "via": via}
+            request = messages.encode(Fetch(cid, partial.offset, via=via))
             deadline = self._timing.request + (self._timing.dial if via else 0.0)
-            async with self._requests.ask(peer, request, MAX_HEAD, deadline) as (head, stream):
-                size = _expect_ok(head, cid, peer)
-                await self._receive(stream, partial, size - partial.offset)
+            async with self._requests.ask(peer, request, MAX_MESSAGE, deadline) as (head, stream):
+                sending = _expect_sending(messages.decode_fetch_answer(head), cid, peer)
+                await self._receive(stream, partial, sending.size - partial.offset)
             await trio.to_thread.run_sync(partial.finish)
         finally:
             with trio.CancelScope(shield=True):
@@ -173,8 +171,9 @@ class Blobs:
         held: set[Cid] = set()
         for start in range(0, len(cids), MAX_HELD):
             asked = list(cids[start : start + MAX_HELD])
-            async with self._requests.ask(peer, {"hold": asked}, MAX_HEAD, HOLD_DEADLINE) as (head, _):
-                held |= set(_cids(head.get("held"))) & set(asked)
+            request = messages.encode(Hold(asked))
+            async with self._requests.ask(peer, request, MAX_MESSAGE, HOLD_DEADLINE) as (answer, _):
+                held |= set(messages.decode_held(answer).cids) & set(asked)
         return held
 
     # Serving
@@ -184,49 +183,36 @@ class Blobs:
         while True:
             request = None
             with trio.move_on_after(SERVER_IDLE):
-                request = await stream.read_frame(MAX_REQUEST)
+                request = await stream.read_frame(MAX_MESSAGE)
             if request is None:
                 return
-            await self._answer(stream, decode_message(request, MAX_REQUEST))
+            match messages.decode_request(request):
+                case Hold(cids):
+                    await self._answer_hold(stream, cids)
+                case Fetch() as fetch:
+                    await self._answer_fetch(stream, fetch)
 
-    async def _answer(self, stream: WireStream, request: dict[str, Value]) -> None:
-        match request:
-            case {"hold": list(cids), **rest} if not rest:
-                await self._answer_hold(stream, _cids(cids))
-            case {
-                "cid": Cid() as cid,
-                "length": int() | None as length,
-                "offset": int(offset),
-                "via": str() | None as via,
-                **rest,
-            } if not rest and offset >= 0 and (length is None or length >= 0) and _is_blob(cid):
-                await self._answer_fetch(stream, cid, offset, length, via)
-            case _:
-                raise RemoteError("a malformed request for a blob")
-
-    async def _answer_fetch(
-        self, stream: WireStream, cid: Cid, offset: int, length: int | None, via: str | None
-    ) -> None:
-        store = self._store
+    async def _answer_fetch(self, stream: WireStream, fetch: Fetch) -> None:
+        store, cid = self._store, fetch.cid
         size = await trio.to_thread.run_sync(store.size, cid) if store is not None else None
         if store is None or size is None:
-            if via is None:
-                await _refuse(stream, "absent")
+            if fetch.via is None:
+                await _refuse(stream, messages.ABSENT)
             else:
-                await self._relay(stream, cid, offset, length, _peer(via))
+                await self._relay(stream, fetch, fetch.via)
             return
-        if offset > size:
-            await _refuse(stream, "range")
+        if fetch.offset > size:
+            await _refuse(stream, messages.RANGE)
             return
-        end = size if length is None else min(size, offset + length)
+        end = _end_of(fetch, size)
         try:
-            first = await trio.to_thread.run_sync(store.read_range, cid, offset, min(CHUNK, end - offset))
+            first = await trio.to_thread.run_sync(store.read_range, cid, fetch.offset, min(CHUNK, end - fetch.offset))
         except (NotFound, StorageError):
             self._counters.count("blob_unreadable")
-            await _refuse(stream, "absent")
+            await _refuse(stream, messages.ABSENT)
             return
-        await stream.write_frame(encode_message({"offset": offset, "size": size, "status": "ok"}))
-        await self._send(stream, store, cid, first, offset=offset, end=end)
+        await stream.write_frame(messages.encode(Sending(fetch.offset, size)))
+        await self._send(stream, store, cid, first, offset=fetch.offset, end=end)
 
     async def _send(
         self, stream: WireStream, store: BlobStore, cid: Cid, first: bytes, *, offset: int, end: int
@@ -264,71 +250,60 @@ class Blobs:
             raise StreamBroken(f"sending {cid} failed") from failure
         self._counters.count("blob_bytes_sent", end - offset)
 
-    async def _relay(self, stream: WireStream, cid: Cid, offset: int, length: int | None, source: PeerId) -> None:
+    async def _relay(self, stream: WireStream, fetch: Fetch, source: PeerId) -> None:
         """Pass a blob of `source` through, without keeping it; one hop, so the request onwards names no relay."""
-        if self._relays >= MAX_RELAYS or source not in self._linked():
+        if source not in self._linked():
             self._counters.count("blob_relay_refused")
-            await _refuse(stream, "busy" if source in self._linked() else "unreachable")
+            await _refuse(stream, messages.UNREACHABLE)
+            return
+        if self._relays >= MAX_RELAYS:
+            self._counters.count("blob_relay_refused")
+            await _refuse(stream, messages.BUSY)
             return
         self._relays += 1
-        onwards: dict[str, object] = {"cid": cid, "length": length, "offset": offset, "via": None}
         answered = False
+        onwards = messages.encode(evolve(fetch, via=None))
         try:
-            async with self._requests.ask(source, onwards, MAX_HEAD, self._timing.request) as (head, body):
-                try:
-                    size = _expect_ok(head, cid, source)
-                except (NotFound, TryAgain):
-                    size = offset
+            async with self._requests.ask(source, onwards, MAX_MESSAGE, self._timing.request) as (head, body):
+                answer = messages.decode_fetch_answer(head)
                 answered = True
-                await stream.write_frame(encode_message(dict(head)))
-                left = max(0, (size if length is None else min(size, offset + length)) - offset)
-                self._counters.count("blob_bytes_relayed", left)
-                while left > 0:
-                    chunk = await self._read_batch(body, left)
-                    left -= len(chunk)
-                    await stream.write(chunk)
+                await stream.write_frame(messages.encode(answer))
+                if isinstance(answer, Sending):
+                    await self._pass_on(body, stream, max(0, _end_of(fetch, answer.size) - fetch.offset))
         except (TryAgain, RemoteError) as error:
             # Whatever the source did, or failed to do, is not the asker's fault.
             self._counters.count("blob_relay_failed")
             if answered:
-                raise StreamBroken(f"relaying {cid} failed") from error
-            await _refuse(stream, "unreachable")
+                raise StreamBroken(f"relaying {fetch.cid} failed") from error
+            await _refuse(stream, messages.UNREACHABLE)
         finally:
             self._relays -= 1
 
+    async def _pass_on(self, source: WireStream, stream: WireStream, left: int) -> None:
+        self._counters.count("blob_bytes_relayed", left)
+        while left > 0:
+            chunk = await self._read_batch(source, left)
+            left -= len(chunk)
+            await stream.write(chunk)
+
     async def _answer_hold(self, stream: WireStream, cids: tuple[Cid, ...]) -> None:
         held: Collection[Cid] = () if self._hold is None else await self._hold(stream.peer, cids)
-        await stream.write_frame(encode_message({"held": sorted(set(held) & set(cids))}))
+        await stream.write_frame(messages.encode(Held(set(held) & set(cids))))
 
 
 async def _refuse(stream: WireStream, status: str) -> None:
-    await stream.write_frame(encode_message({"status": status}))
+    await stream.write_frame(messages.encode(Refusal(status)))
 
 
-def _expect_ok(head: dict[str, Value], cid: Cid, peer: PeerId) -> int:
-    match head:
-        case {"status": "ok", "offset": int(offset), "size": int(size), **rest} if not rest and 0 <= offset <= size:
-            return size
-        case {"status": "absent", **rest} if not rest:
+def _end_of(fetch: Fetch, size: int) -> int:
+    return size if fetch.length is None else min(size, fetch.offset + fetch.length)
+
+
+def _expect_sending(answer: Sending | Refusal, cid: Cid, peer: PeerId) -> Sending:
+    match answer:
+        case Sending():
+            return answer
+        case Refusal(messages.ABSENT):
             raise NotFound(f"{peer} does not hold {cid}")
-        case {"status": ("busy" | "unreachable" | "range") as status, **rest} if not rest:
+        case Refusal(status):
             raise TryAgain(f"{peer} cannot send {cid} now: {status}")
-    raise RemoteError("a malformed answer to a request for a blob")
-
-
-def _cids(value: Value) -> tuple[Cid, ...]:
-    if not isinstance(value, list) or len(value) > MAX_HELD or not all(_is_blob(each) for each in value):
-        raise RemoteError("a malformed list of blobs")
-    return tuple(each for each in value if isinstance(each, Cid))
-
-
-def _is_blob(value: Value) -> bool:
-    return isinstance(value, Cid) and value.startswith(RAW_PREFIX)
-
-
-def _peer(text: str) -> PeerId:
-    try:
-        public_key_of(text)
-    except UsageError as error:
-        raise RemoteError("a relayed request that names no peer") from error
-    return PeerId(text)

@@ -14,8 +14,9 @@ import trio
 from attrs import frozen
 
 from p2pwf.core.dagcbor import Value
-from p2pwf.core.ids import DAG_CBOR_PREFIX, Cid, PeerId, RunId, public_key_of
-from p2pwf.errors import NotFound, RemoteError, TryAgain, UsageError
+from p2pwf.core.ids import DAG_CBOR_PREFIX, Cid, PeerId, RunId
+from p2pwf.errors import NotFound, RemoteError, TryAgain
+from p2pwf.net.blob_messages import peer_named
 from p2pwf.net.counters import Counters
 from p2pwf.net.requests import Open, decode_message, encode_message
 from p2pwf.net.stream import StreamBroken, WireStream, closing
@@ -74,7 +75,7 @@ def decode_request(data: bytes) -> LogRequest:
             and min(leg, attempt, first_line) >= 0
             and not any(isinstance(number, bool) for number in (leg, attempt, first_line))
         ):
-            return LogRequest(run, job, leg, attempt, first_line, _peer(via) if via is not None else None)
+            return LogRequest(run, job, leg, attempt, first_line, peer_named(via) if via is not None else None)
     raise RemoteError("a malformed request for a log")
 
 
@@ -255,11 +256,3 @@ def _expect_ok(head: dict[str, Value], peer: PeerId) -> None:
         case {"status": ("busy" | "unreachable") as status, **rest} if not rest:
             raise TryAgain(f"{peer} cannot send the log now: {status}")
     raise RemoteError("a malformed answer to a request for a log")
-
-
-def _peer(text: str) -> PeerId:
-    try:
-        public_key_of(text)
-    except UsageError as error:
-        raise RemoteError("a relayed request that names no peer") from error
-    return PeerId(text)

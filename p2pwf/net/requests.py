@@ -56,18 +56,17 @@ class Requester:
 
     @asynccontextmanager
     async def ask(
-        self, peer: PeerId, message: dict[str, object], limit: int, deadline: float
-    ) -> AsyncIterator[tuple[dict[str, Value], WireStream]]:
+        self, peer: PeerId, request: bytes, limit: int, deadline: float
+    ) -> AsyncIterator[tuple[bytes, WireStream]]:
         """Send a request and give its answer's head (≤ `limit` bytes), with the stream for what follows.
 
         The block has to read the body to its end; left by an exception, the stream is dropped. Raises TryAgain if the
         peer is not connected, StreamBroken and RemoteError as the stream does.
         """
-        request = encode_message(message)
         async with self._limits.setdefault(peer, trio.CapacityLimiter(STREAMS_PER_PEER)):
             stream, head = await self._exchange(peer, request, limit, deadline)
             try:
-                yield decode_message(head, limit), stream
+                yield head, stream
             except BaseException:
                 await stream.reset()
                 raise

@@ -38,8 +38,8 @@ class Masker:
 
     def add(self, secret: str) -> None:
         """Hide `secret`, and each line of it. Blank values hide nothing."""
-        for value in {secret.strip(), *map(str.strip, secret.splitlines())}:
-            if not value:
+        for value in {secret.strip("\r\n"), secret.strip(), *map(str.strip, secret.splitlines())}:
+            if not value.strip():
                 continue
             if self._secrets >= MAX_SECRETS or len(value) > MAX_SECRET:
                 self.refused += 1

@@ -42,6 +42,8 @@ READ_SIZE = 1 << 16
 POLL_FLOOR_S = 0.0005
 POLL_CEILING_S = 0.02
 """Between looks at whether killed processes are gone; doubled from floor to ceiling."""
+EMPTY_LOOKS = 2
+"""Looks that find nothing before nothing is believed to be there: one look can miss what forks while it is taken."""
 KILL_PATIENCE_S = 10.0
 """How long to wait for killed processes: one that hangs in the kernel (a dead network disk) must not hang the job."""
 CANNOT_RUN = 126
@@ -92,13 +94,25 @@ class Table:
         return found & self.alive
 
 
-def has_mark(pid: int, mark: str) -> bool:
-    """Whether the environment that a process started with holds `mark`, a whole `name=value`."""
+def step_of(pid: int) -> str | None:
+    """The key of the step in whose environment a process started, or None if it has no mark."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - as above
-            return mark.encode() in file.read().split(b"\0")
+            for entry in file.read().split(b"\0"):
+                if entry.startswith(STEP_MARK.encode()):
+                    return os.fsdecode(entry[len(STEP_MARK) :])
     except OSError:
-        return False
+        pass  # it has just ended
+    return None
+
+
+def own_children() -> list[int]:
+    """The children of this process; empty where the kernel does not list them."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:  # noqa: PTH123 - as above
+            return list(map(int, file.read().split()))
+    except OSError:
+        return []
 
 
 def send_signal(pid: int, number: int) -> None:
@@ -107,26 +121,35 @@ def send_signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def kill_all(members: Callable[[Table], set[int]], reap: Callable[[], bool]) -> int:
+def kill_all(members: Callable[[Table], set[int]], reap: Callable[[], bool], *, to_the_last: bool = False) -> int:
     """Kill the processes that `members` finds until it finds none; how many there were.
 
     They are stopped first, again and again until no new one shows, so that a fork bomb cannot outrun its end.
-    `reap` collects dead children and says whether any child is left.
+    `reap` collects dead children and says whether any child is left. A process that hands over to a fresh one every
+    few milliseconds slips through such looks; with `to_the_last`, which takes every child, it is caught as the orphan
+    that it becomes.
     """
     killed: set[int] = set()
     pause = POLL_FLOOR_S
     deadline = time.monotonic() + KILL_PATIENCE_S
+    empty_looks = 0
     while reap() and time.monotonic() < deadline:
         stopped: set[int] = set()
         while fresh := members(Table()) - stopped:
             for pid in fresh:
                 send_signal(pid, signal.SIGSTOP)
             stopped |= fresh
-        if not stopped:
+        killed |= stopped
+        if to_the_last:
+            while reap() and (children := own_children()) and time.monotonic() < deadline:
+                killed.update(children)
+                for pid in children:
+                    send_signal(pid, signal.SIGKILL)
+        empty_looks = 0 if stopped else empty_looks + 1
+        if empty_looks == EMPTY_LOOKS and not to_the_last:
             break
         for pid in stopped:
             send_signal(pid, signal.SIGKILL)
-        killed |= stopped
         time.sleep(pause)
         pause = min(pause * 2, POLL_CEILING_S)
     return len(killed)
@@ -139,6 +162,8 @@ class Supervisor:
         self._link = link
         self._steps: dict[int, bytes] = {}
         self._pids: dict[bytes, int] = {}
+        self._before: dict[bytes, set[int]] = {}
+        """What lived when a step was started, where anything did: none of it is that step's."""
         self._buffer = b""
         self._descriptors: list[int] = []
         self._silent = False
@@ -212,6 +237,8 @@ class Supervisor:
         arguments = fields[3 : 3 + count]
         environment = dict(pair.partition(b"=")[::2] for pair in fields[3 + count :])
         output, errors = self._descriptors.pop(0), self._descriptors.pop(0)
+        if self._reap():
+            self._before[key] = _descendants(Table())
         try:
             # Not fork: this copies no memory. The folder is inherited, and nothing else here depends on it.
             os.chdir(folder)
@@ -261,7 +288,7 @@ class Supervisor:
             for pid in self._pids.values():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
-        return kill_all(lambda table: table.below(table.children.get(os.getpid(), [])), self._reap)
+        return kill_all(_descendants, self._reap, to_the_last=True)
 
     def _kill_step(self, key: bytes) -> int:
         pid = self._pids.get(key)
@@ -270,14 +297,23 @@ class Supervisor:
         if not _linux:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-        mark = STEP_MARK + key.decode()
+        before = self._before.get(key, set())
+
+        def belongs(other: int, table: Table) -> bool:
+            if other == pid or table.session[other] == pid:
+                return True
+            step = step_of(other)
+            return step == key.decode() if step is not None else other not in before
 
         def members(table: Table) -> set[int]:
-            mine = table.below(table.children.get(os.getpid(), []))
-            roots = [other for other in mine if other == pid or table.session[other] == pid or has_mark(other, mark)]
-            return table.below(roots)
+            # By the supervisor's own children: below each of them all is of one step.
+            return table.below([other for other in table.children.get(os.getpid(), ()) if belongs(other, table)])
 
         return kill_all(members, self._reap)
+
+
+def _descendants(table: Table) -> set[int]:
+    return table.below(table.children.get(os.getpid(), []))
 
 
 def serve_spawner(link: socket.socket) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 from p2pwf.core.ids import Cid
 from p2pwf.runner import read_log, run_job
@@ -94,7 +95,7 @@ async def test_checkout_refuses_what_it_cannot_or_must_not_do(
     ran = await run(bench, source, f"- run: ln -s /tmp link\n- {{uses: actions/checkout@v4, with: {inputs}}}")
     assert ran.outcomes() == ["success", "failure"]
     assert said in ran.result.annotations[0].message
-    assert not Path("/tmp/out").exists()  # noqa: S108 - that nothing is there is the point
+    assert not await trio.Path("/tmp/out").exists()  # noqa: S108 - that nothing is there is the point
 
 
 async def test_checkout_without_a_source_says_so(bench: Bench) -> None:

@@ -61,12 +61,14 @@ async def test_a_step_timeout_takes_the_whole_tree_and_fails_the_step(bench: Ben
     script = DAEMONS[kind].format(mark=mark).replace("'", "''")
     ran = await bench.run(
         f"""
-        - {{run: '{script}; sleep 1000 {mark}', timeout-minutes: 0.004}}
-        - {{if: always(), run: "echo after"}}
+        - {{run: '{script}; sleep 1000 {mark}', timeout-minutes: 0.008}}
+        - {{if: always(), run: "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"}}
         """
     )
+    assert "up" in ran.text(1)
+    assert mark not in ran.text(2)
     assert ran.outcomes() == ["failure", "success"]
-    assert "has timed out after 0.004 minutes" in ran.result.annotations[0].message
+    assert "has timed out after 0.008 minutes" in ran.result.annotations[0].message
     assert ran.result.outcome == "failure"
     assert alive(mark) == []
 
@@ -166,6 +168,15 @@ async def test_a_fork_bomb_is_ended_with_its_job(bench: Bench, mark: str) -> Non
     ran = await bench.run(f"- {{timeout-minutes: 0.008, run: '{bomb}'}}")
     assert ran.outcomes() == ["failure"]
     assert alive(mark) == []
+
+
+async def test_a_process_that_hands_over_and_over_is_caught(bench: Bench, mark: str, tmp_path: Path) -> None:
+    """Each process of the chain starts the next, in a session of its own, and ends: no look sees it twice."""
+    hop = tmp_path / "hop"
+    hop.write_text('[ "$1" -gt 3000 ] || setsid -f bash "$0" $(($1 + 1)) $2\n')
+    ran = await bench.run(f"- run: bash {hop} 0 {mark}")
+    assert ran.result.killed > 0
+    assert not any(alive(mark) for _ in range(20))
 
 
 async def test_a_killed_supervisor_takes_its_processes_along_and_fails_the_step(bench: Bench, mark: str) -> None:

@@ -341,6 +341,31 @@ def test_submodules_travel_as_they_are_checked_out(tree: Path, blobs: BlobStore,
     assert taken.left_out == ("vendor/library/",)
 
 
+def test_a_submodule_that_became_a_link_is_not_followed(tree: Path, blobs: BlobStore, tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    _repository(library)
+    workflow = _repository(tree)
+    _git(tree, "submodule", "--quiet", "add", str(library), "library")
+    shutil.rmtree(tree / "library")
+    (tree / "library").symlink_to(library)
+    taken = _taken(workflow, blobs)
+    assert _paths(taken, blobs) == [".github/workflows/ci.yml", ".gitmodules"]
+    assert taken.left_out == ("library/",)
+
+
+def test_a_file_in_conflict_travels_once_as_it_stands(tree: Path, blobs: BlobStore) -> None:
+    _write(tree, {"a": "base"})
+    workflow = _repository(tree)
+    for branch in ("one", "two"):
+        _git(tree, "checkout", "-qb", branch, "main")
+        _write(tree, {"a": branch})
+        _git(tree, "commit", "-qam", branch)
+    with pytest.raises(subprocess.CalledProcessError):
+        _git(tree, "merge", "one")
+    assert _paths(_taken(workflow, blobs), blobs) == [".github/workflows/ci.yml", "a"]
+
+
 def test_a_repository_inside_that_is_no_submodule_is_left_out_and_named(tree: Path, blobs: BlobStore) -> None:
     workflow = _repository(tree)
     (tree / "other").mkdir()
