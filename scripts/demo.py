@@ -148,7 +148,7 @@ def main() -> int:
     return 0
 
 
-def _too_late(signum: int, frame: object) -> None:
+def _too_late(*_: object) -> None:
     raise SystemExit(f"error: the demo did not end within {WHOLE_SECONDS} s\nhint: is this machine very busy?")
 
 

@@ -136,7 +136,8 @@ def roster_of(clock: Clock) -> object:
         for peer, member in clock.roster.members.items()
     }
     cuts = {
-        peer: sorted((sorted(cut.roles), cut.event.cid.text) for cut in cuts) for peer, cuts in clock.roster.cuts.items()
+        peer: sorted((sorted(cut.roles), cut.event.cid.text) for cut in cuts)
+        for peer, cuts in clock.roster.cuts.items()
     }
     void = sorted(node.cid.text for node in clock.dag if node.void)
     return members, cuts, void, clock.dag.digest()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import aclosing
+from math import isfinite, nan
 from typing import Any, Final, cast
 
 import trio
@@ -55,9 +57,13 @@ class Fields:
         value = self.anything(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < float("inf"):
+        try:
+            number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else nan
+        except OverflowError:  # a whole number of 400 digits is none to a float
+            number = nan
+        if not isfinite(number):
             raise UsageError(f"{name} is not a number")
-        return float(value)
+        return number
 
     def flag(self, name: str) -> bool:
         """A truth value, also in the words of a query; false if it is not there."""
@@ -88,20 +94,7 @@ def query_fields(request: Request) -> Fields:
 
 async def body_fields(request: Request) -> Fields:
     """The fields of a JSON body, {} if there is none. Raises UsageError for what is none, or too large."""
-    parts: list[bytes] = []
-    size = 0
-    with trio.move_on_after(BODY_SECONDS) as scope:
-        try:
-            async for part in request.stream():
-                size += len(part)
-                if size > MAX_BODY:
-                    raise UsageError(f"the request is larger than {MAX_BODY:,} bytes", "send files by their path")
-                parts.append(part)
-        except ClientDisconnect as error:
-            raise TryAgain("the caller hung up in the middle of a request") from error
-    if scope.cancelled_caught:
-        raise TryAgain("the request did not arrive in time")
-    body = b"".join(parts)
+    body = await _body(request)
     try:
         values = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError) as error:
@@ -109,3 +102,19 @@ async def body_fields(request: Request) -> Fields:
     if not isinstance(values, dict):
         raise UsageError("the request's body is no JSON object")
     return Fields(values)
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    with trio.move_on_after(BODY_SECONDS) as scope:
+        try:
+            async with aclosing(request.stream()) as parts:
+                async for part in parts:
+                    body += part
+                    if len(body) > MAX_BODY:
+                        raise UsageError(f"the request is larger than {MAX_BODY:,} bytes", "send files by their path")
+        except ClientDisconnect as error:
+            raise TryAgain("the caller hung up in the middle of a request") from error
+    if scope.cancelled_caught:
+        raise TryAgain("the request did not arrive in time")
+    return bytes(body)

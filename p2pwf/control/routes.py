@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -25,6 +26,8 @@ ROLES = ["submit", "run"]
 """The roles given where a caller names none."""
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+_log = structlog.get_logger()
 
 
 def make_app(api: ControlApi) -> Starlette:
@@ -47,7 +50,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     return error_reply(NotFound(f"no such route: {request.url.path}", f"see {PREFIX}/openapi.json"))
 
 
-async def _on_bug(_: Request, error: Exception) -> Response:
+async def _on_bug(request: Request, error: Exception) -> Response:
+    _log.error("a control request failed", method=request.method, path=request.url.path, exc_info=error)
     return error_reply(InternalError(f"{type(error).__name__} in the node", "its log has more: please report it"))
 
 

@@ -7,6 +7,7 @@ caller that stops reading.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -20,7 +21,9 @@ from hypercorn.utils import wrap_app
 
 from p2pwf.control.api import ControlApi
 from p2pwf.control.endpoint import bound_socket, peer_uid
+from p2pwf.control.replies import error_body, to_bytes
 from p2pwf.control.routes import make_app
+from p2pwf.errors import P2pwfError, Refused, TryAgain
 
 MAX_CONNECTIONS: Final = 256
 """At a time: each watching face holds one or two."""
@@ -29,11 +32,9 @@ MAX_HEAD: Final = 16 * 1024
 IDLE_SECONDS: Final = 30.0
 """A connection may say nothing, or half a request's head, for as long."""
 STALLED_SECONDS: Final = 3600.0
-"""A caller may leave what we wrote unread for as long: someone reads a log in a pager. One costs a task and a buffer."""
-FORBIDDEN: Final = (
-    b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
-    b'{"error":{"code":"refused","message":"this node belongs to another user","hint":"run your own: p2pwf up"}}\n'
-)
+"""What a caller leaves unread for as long: someone may read a log in a pager. Waiting costs a task and a buffer."""
+FOREIGN: Final = Refused("this node belongs to another user", "run your own: p2pwf up")
+CROWDED: Final = TryAgain("too many connections to this node", "close some, or try again")
 
 _log = structlog.get_logger()
 
@@ -114,13 +115,20 @@ async def _admitted(stream: trio.SocketStream, others: int) -> bool:
     uid = peer_uid(stream.socket)
     if uid is not None and uid not in (0, os.geteuid()):
         _log.warning("refused a control connection", uid=uid)
-        with trio.move_on_after(1):
-            await stream.send_all(FORBIDDEN)
+        await _turn_away(stream, b"403 Forbidden", FOREIGN)
         return False
     if others >= MAX_CONNECTIONS:
         _log.warning("too many control connections", bound=MAX_CONNECTIONS)
+        await _turn_away(stream, b"503 Service Unavailable", CROWDED)
         return False
     return True
+
+
+async def _turn_away(stream: trio.SocketStream, status: bytes, error: P2pwfError) -> None:
+    """Answer whatever is going to be asked."""
+    head = b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+    with trio.move_on_after(1), suppress(trio.BrokenResourceError):
+        await stream.send_all(head + to_bytes(error_body(error)))
 
 
 async def _drop_at_end(callers: set[_Caller]) -> None:

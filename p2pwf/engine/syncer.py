@@ -12,7 +12,11 @@ from p2pwf.engine.outputs import Alarm, Misbehaved, Ready, Send, SendEvents
 
 
 class Syncer:
-    """One conversation with each connected peer. `synced`: this node once had all that some peer had."""
+    """One conversation with each connected peer.
+
+    `synced_at`: when this node last had all that some peer had. `ready`: it is a member, and has synced with one since
+    it started, or waited a lease for one: a node whose peers are all down must still take submissions.
+    """
 
     def __init__(self, desk: Desk, intake: Intake) -> None:
         self._desk = desk
@@ -21,6 +25,7 @@ class Syncer:
         self._boots: dict[PeerId, bytes] = {}
         self._next_digest = 0.0
         self.connected: dict[PeerId, None] = {}
+        self._started = desk.now.mono
         self.synced_at: float | None = None
         self.ready = False
 
@@ -96,7 +101,8 @@ class Syncer:
                 self.synced_at = self._desk.now.mono
         if not self.ready and self._desk.roster.holds(self._desk.me, None):
             alone = len(self._desk.roster.members) == 1
-            if alone or self.synced_at is not None:
+            waited = self._desk.now.mono - self._started >= self._desk.config.lease
+            if alone or waited or self.synced_at is not None:
                 self.ready = True
                 self._desk.emit(Ready())
 

@@ -26,7 +26,7 @@ def _cids(cids: Iterable[Cid]) -> tuple[Cid, ...]:
 
 @frozen
 class Fetch:
-    """Send the blob from `offset` on, at most `length` bytes; `via` is the peer to get it from, if not the one asked."""
+    """Send the blob from `offset` on, at most `length` bytes; `via`: the peer to get it from, if not the one asked."""
 
     cid: Cid
     offset: int = 0

@@ -173,8 +173,8 @@ class Links:
             self._counters.count("link_refused")
             return False
         try:
-            await stream.write_frame(self._opening(number))
-            boot, _ = _read_opening(await stream.expect_frame(MAX_OPENING, self._timing.request))
+            await stream.write_frame(encode_opening(self._boot, number))
+            boot, _ = decode_opening(await stream.expect_frame(MAX_OPENING, self._timing.request))
             return await self._serve(_Link(connection, stream, boot, number))
         except StreamBroken:
             self._counters.count("link_broken")
@@ -191,12 +191,9 @@ class Links:
             return  # it ended meanwhile
         if self._own < stream.peer:
             raise RemoteError("a clock stream opened by the side that has to wait")
-        boot, number = _read_opening(await stream.expect_frame(MAX_OPENING, self._timing.request))
-        await stream.write_frame(self._opening(number))
+        boot, number = decode_opening(await stream.expect_frame(MAX_OPENING, self._timing.request))
+        await stream.write_frame(encode_opening(self._boot, number))
         await self._serve(_Link(connection, stream, boot, number))
-
-    def _opening(self, number: int) -> bytes:
-        return encode({"boot": self._boot, "link": number, "v": VERSION})
 
     async def _serve(self, link: _Link) -> bool:
         """Serve a link to its end; False if another one stays in its place. Raises what its stream raised."""
@@ -275,12 +272,20 @@ def _check_size(data: bytes) -> None:
         raise ValueError(f"a frame of {len(data)} bytes, the limit is {MAX_FRAME}")
 
 
-def _read_opening(data: bytes) -> tuple[bytes, int]:
+def encode_opening(boot: bytes, number: int) -> bytes:
+    """The opening frame of a clock stream."""
+    return encode({"boot": boot, "link": number, "v": VERSION})
+
+
+def decode_opening(data: bytes) -> tuple[bytes, int]:
+    """(boot, link) of an opening frame received; raises RemoteError for anything malformed."""
     try:
         value = decode(data, MAX_OPENING)
     except DagCborError as error:
         raise RemoteError("a malformed opening of the clock stream") from error
     match value:
-        case {"boot": bytes(boot), "link": int(number), "v": int(), **rest} if len(boot) == BOOT_BYTES and not rest:
+        case {"boot": bytes(boot), "link": int(number), "v": int(), **rest} if (
+            not rest and type(boot) is bytes and len(boot) == BOOT_BYTES and type(number) is int and number >= 0
+        ):
             return boot, number
     raise RemoteError("a malformed opening of the clock stream")

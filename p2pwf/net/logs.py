@@ -13,7 +13,6 @@ from functools import partial
 import trio
 from attrs import frozen
 
-from p2pwf.core.dagcbor import Value
 from p2pwf.core.ids import DAG_CBOR_PREFIX, Cid, PeerId, RunId
 from p2pwf.errors import NotFound, RemoteError, TryAgain
 from p2pwf.net.blob_messages import peer_named
@@ -30,6 +29,7 @@ MAX_JOB_ID = 256
 MAX_RELAYS = 16
 """Logs passed through for others at a time."""
 RELAYS_TRIED = 3
+OK, ABSENT, BUSY, UNREACHABLE = "ok", "absent", "busy", "unreachable"
 
 
 @frozen
@@ -77,6 +77,19 @@ def decode_request(data: bytes) -> LogRequest:
         ):
             return LogRequest(run, job, leg, attempt, first_line, peer_named(via) if via is not None else None)
     raise RemoteError("a malformed request for a log")
+
+
+def encode_head(status: str) -> bytes:
+    """The head of an answer."""
+    return encode_message({"status": status})
+
+
+def decode_head(data: bytes) -> str:
+    """The status in the head of an answer; raises RemoteError for anything malformed."""
+    match decode_message(data, MAX_HEAD):
+        case {"status": ("ok" | "absent" | "busy" | "unreachable") as status, **rest} if not rest:
+            return status
+    raise RemoteError("a malformed answer to a request for a log")
 
 
 class Logs:
@@ -131,7 +144,7 @@ class Logs:
         try:
             await stream.write_frame(request.encode())
             deadline = self._timing.request + (self._timing.dial if request.via else 0.0)
-            _expect_ok(decode_message(await stream.expect_frame(MAX_HEAD, deadline), MAX_HEAD), peer)
+            _expect_ok(decode_head(await stream.expect_frame(MAX_HEAD, deadline)), peer)
         except BaseException:
             await stream.reset()
             raise
@@ -144,16 +157,16 @@ class Logs:
             await self._relay(stream, request, request.via)
             return
         if self._handler is None:
-            await _head(stream, "absent")
+            await _head(stream, ABSENT)
             return
         try:
             chunks = await self._handler(request.run, request.job, request.leg, request.attempt, request.first_line)
         except NotFound:
-            await _head(stream, "absent")
+            await _head(stream, ABSENT)
             return
 
         async def send() -> None:
-            await _head(stream, "ok")
+            await _head(stream, OK)
             async with _closed_after(chunks):
                 async for chunk in chunks:
                     await _write(stream, chunk)
@@ -164,16 +177,16 @@ class Logs:
     async def _relay(self, stream: WireStream, request: LogRequest, source: PeerId) -> None:
         if self._relays >= MAX_RELAYS or source not in self._linked():
             self._counters.count("log_relay_refused")
-            await _head(stream, "busy" if source in self._linked() else "unreachable")
+            await _head(stream, BUSY if source in self._linked() else "unreachable")
             return
         self._relays += 1
         onwards = LogRequest(request.run, request.job, request.leg, request.attempt, request.first_line)
         try:
             body = await self._ask(source, onwards)
         except NotFound:
-            await _head(stream, "absent")
+            await _head(stream, ABSENT)
         except (TryAgain, RemoteError):
-            await _head(stream, "unreachable")
+            await _head(stream, UNREACHABLE)
         else:
             async with closing(body):
                 await _until_hung_up(stream, partial(_pass_on, body, stream))
@@ -182,7 +195,7 @@ class Logs:
 
 
 async def _pass_on(source: WireStream, stream: WireStream) -> None:
-    await _head(stream, "ok")
+    await _head(stream, OK)
     try:
         while chunk := await next_chunk(source):
             await stream.write_frame(chunk)
@@ -244,15 +257,11 @@ async def _write(stream: WireStream, chunk: bytes) -> None:
 
 
 async def _head(stream: WireStream, status: str) -> None:
-    await stream.write_frame(encode_message({"status": status}))
+    await stream.write_frame(encode_head(status))
 
 
-def _expect_ok(head: dict[str, Value], peer: PeerId) -> None:
-    match head:
-        case {"status": "ok", **rest} if not rest:
-            return
-        case {"status": "absent", **rest} if not rest:
-            raise NotFound(f"{peer} has no such log")
-        case {"status": ("busy" | "unreachable") as status, **rest} if not rest:
-            raise TryAgain(f"{peer} cannot send the log now: {status}")
-    raise RemoteError("a malformed answer to a request for a log")
+def _expect_ok(status: str, peer: PeerId) -> None:
+    if status == ABSENT:
+        raise NotFound(f"{peer} has no such log")
+    if status != OK:
+        raise TryAgain(f"{peer} cannot send the log now: {status}")

@@ -21,8 +21,8 @@ SERVER_IDLE = 15.0
 """Seconds that a server waits for the next request on a stream."""
 CLIENT_IDLE = 10.0
 """Seconds that a client keeps an idle stream: less than the server, so that it rarely picks one that ends."""
-IDLE_STREAMS = 4
-"""Idle streams kept for one peer."""
+IDLE_STREAMS = 8
+"""Idle streams kept for one peer: as many as there are requests at a time."""
 STREAMS_PER_PEER = 8
 """Requests to one peer at a time; the peer allows more, which leaves room for streams that linger."""
 

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
 import trio
@@ -353,7 +353,7 @@ class NodeApi:
             return
         deadline = float("inf") if follow else trio.current_time() + FOLLOW_SECONDS
         remote = node.network.follow_log(owner, run, *key, attempt, first_line=first)
-        async with aclosing(cast("AsyncGenerator[bytes, None]", remote)) as chunks:
+        async with aclosing(remote) as chunks:
             rest = b""
             while True:
                 with trio.move_on_at(deadline) as scope:

@@ -124,14 +124,18 @@ class Node:
             await trio.sleep(REOPEN_SECONDS)
 
     async def _listen(self) -> tuple[str, ...]:
-        """Where to listen: as told, else as last time, else the default port, else any."""
-        if self.settings.listen:
-            return tuple(self.settings.listen)
+        """Where to listen: as told, or on the default port; a port that was any (0, or the default taken) stays what
+        it was last time if it is free, so that tickets and other peers' notes of this node stay true."""
+        asked = tuple(self.settings.listen)
         kept = self.engine.desk.meta.get(LISTEN)
-        for addresses in ([tuple(kept.decode().split())] if kept else []) + [DEFAULT_LISTEN]:
-            if await _is_free(addresses):
-                return addresses
-        return tuple(address.rsplit("/", 1)[0] + "/0" for address in DEFAULT_LISTEN)
+        wanted, _, port = kept.decode().partition("\n") if kept else ("", "", "")
+        if port and wanted.split() == list(asked or DEFAULT_LISTEN):
+            again = _with_port(asked or DEFAULT_LISTEN, port)
+            if await _is_free(again):
+                return again
+        if asked or await _is_free(DEFAULT_LISTEN):
+            return asked or DEFAULT_LISTEN
+        return _with_port(DEFAULT_LISTEN, "0", of_any=False)
 
     async def _serve(self, net: Network) -> None:
         net.serve_blobs(self.blobs)
@@ -158,17 +162,15 @@ class Node:
                     log.error("two nodes run with one key", peer=event.peer, hint="give each a data folder of its own")
 
     async def _keep_port(self, net: Network) -> None:
-        """Remember the port, so that tickets and other peers' notes of this node stay true."""
-        if self.settings.listen:
+        """Remember the port, if it was the system's choice."""
+        asked = tuple(self.settings.listen) or DEFAULT_LISTEN
+        ports = [parts[4] for parts in (address.split("/") for address in net.addresses()) if parts[3] == "tcp"]
+        if not ports or (self.settings.listen and not any(address.endswith("/tcp/0") for address in asked)):
             return
-        for address in net.addresses():
-            parts = address.split("/")
-            if "tcp" in parts:
-                port = parts[parts.index("tcp") + 1]
-                kept = " ".join(one.rsplit("/", 1)[0] + f"/{port}" for one in DEFAULT_LISTEN)
-                await trio.to_thread.run_sync(self.store.commit, Commit((), {LISTEN: kept.encode()}))
-                self.engine.desk.meta[LISTEN] = kept.encode()
-                return
+        kept = f"{' '.join(asked)}\n{ports[0]}".encode()
+        if self.engine.desk.meta.get(LISTEN) != kept:
+            self.engine.desk.meta[LISTEN] = kept
+            await trio.to_thread.run_sync(self.store.commit, Commit((), {LISTEN: kept}))
 
     async def _join(self, peer: PeerId, request: JoinRequest) -> JoinReply:
         answer = await self.loop.ask(
@@ -220,10 +222,22 @@ async def _chunks(file_log: FileLog, first: int) -> AsyncIterator[bytes]:
         yield line.to_json().encode("utf-8", "replace") + b"\n"
 
 
+def _with_port(addresses: tuple[str, ...], port: str, *, of_any: bool = True) -> tuple[str, ...]:
+    """The addresses with this port: those of the default, or with `of_any` those that ask for any port."""
+    every = addresses is DEFAULT_LISTEN or not of_any
+    return tuple(
+        f"{address.rsplit('/', 1)[0]}/{port}" if every or address.endswith("/tcp/0") else address
+        for address in addresses
+    )
+
+
 async def _is_free(addresses: tuple[str, ...]) -> bool:
     """Whether the TCP ports of these addresses can be bound now."""
     for address in addresses:
-        _, family, host, _, port = address.split("/")
+        parts = address.split("/")
+        if len(parts) != 5 or parts[3] != "tcp" or parts[4] == "0":
+            continue
+        _, family, host, _, port = parts
         six = family == "ip6"
         with trio.socket.socket(trio.socket.AF_INET6 if six else trio.socket.AF_INET) as probe:
             try:

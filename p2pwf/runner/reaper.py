@@ -62,10 +62,9 @@ def become_subreaper() -> None:
 
 
 class Table:
-    """A look at the processes of the machine: parents, sessions, and which are alive (no zombies)."""
+    """A look at the processes of the machine: who has which children, and which are alive (no zombies)."""
 
     def __init__(self) -> None:
-        self.session: dict[int, int] = {}
         self.children: dict[int, list[int]] = {}
         self.alive: set[int] = set()
         for name in os.listdir("/proc") if _linux else ():  # noqa: PTH208 - pathlib costs start-up time
@@ -76,8 +75,7 @@ class Table:
     def _add(self, pid: int) -> None:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
             # The name, in parentheses, may hold anything; what follows the last one is numbers.
-            state, parent, _group, session = file.read().rpartition(b")")[2].split()[:4]
-        self.session[pid] = int(session)
+            state, parent = file.read().rpartition(b")")[2].split()[:2]
         self.children.setdefault(int(parent), []).append(pid)
         if state not in (b"Z", b"X"):
             self.alive.add(pid)
@@ -299,15 +297,13 @@ class Supervisor:
                 os.killpg(pid, signal.SIGKILL)
         before = self._before.get(key, set())
 
-        def belongs(other: int, table: Table) -> bool:
-            if other == pid or table.session[other] == pid:
-                return True
+        def belongs(other: int) -> bool:
             step = step_of(other)
             return step == key.decode() if step is not None else other not in before
 
         def members(table: Table) -> set[int]:
             # By the supervisor's own children: below each of them all is of one step.
-            return table.below([other for other in table.children.get(os.getpid(), ()) if belongs(other, table)])
+            return table.below([other for other in table.children.get(os.getpid(), ()) if belongs(other)])
 
         return kill_all(members, self._reap)
 

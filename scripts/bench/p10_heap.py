@@ -31,7 +31,7 @@ Result = tuple[float, list[int]]
 
 def make_work(inserts: int, cut: bool) -> Work:
     """Keys to insert, then (index, new key), each smaller than before; the first to leave is never decreased."""
-    source = random.Random(10)  # noqa: S311 - a seed, not a key
+    source = random.Random(10)
     keys = [source.random() for _ in range(inserts)]
     first = min(range(inserts), key=keys.__getitem__)
     now = list(keys)

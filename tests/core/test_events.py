@@ -48,7 +48,12 @@ def test_every_known_body_has_exactly_its_fields() -> None:
     one, *_ = network(2)
     run = one.submit({"a": [], "b": ["a"]})
     good = one.write("run.priority", {"run": run.id, "priority": 1.0}, run)
-    for body in ({"run": run.id}, {"run": run.id, "priority": 1}, {"run": run.id, "priority": 1.0, "more": 0}):
+    wrong: list[dict[str, object]] = [
+        {"run": run.id},
+        {"run": run.id, "priority": 1},
+        {"run": run.id, "priority": 1.0, "more": 0},
+    ]
+    for body in wrong:
         with pytest.raises(EventError, match="form"):
             one.write("run.priority", body, run)
     assert good.type in FORMS
@@ -117,7 +122,7 @@ def test_the_envelope_is_bounded() -> None:
         return author_event(key, **{**fields, **changes})  # type: ignore[arg-type]
 
     assert write().seq == 1
-    for wrong in (
+    changes: list[dict[str, object]] = [
         {"seq": 0},
         {"prev": None},
         {"parents": []},
@@ -129,7 +134,8 @@ def test_the_envelope_is_bounded() -> None:
         {"parents": [block_cid(bytes([n])) for n in range(17)]},
         {"type": "run.cancel", "body": {"run": genesis.cid}},
         {"after": [genesis.cid], "type": "member.update", "body": {"name": "n", "labels": [], "slots": 0}},
-    ):
+    ]
+    for wrong in changes:
         with pytest.raises(EventError):
             write(**wrong)
 

@@ -42,13 +42,13 @@ while True:
 """
 
 
-def _kill_writers(path: Path, kills: int, seed: int) -> int:
+def _kill_writers(path: Path, kills: int, commits: int, seed: int) -> int:
     chance = random.Random(seed)
     acknowledged = 0
     for _ in range(kills):
         writer = python(WRITE_EVENTS, path, acknowledged)
         assert writer.stdout is not None
-        for _ in range(chance.randrange(1, 150)):
+        for _ in range(chance.randrange(1, commits)):
             acknowledged = int(writer.stdout.readline())
         writer.kill()
         for line in writer.stdout:
@@ -65,12 +65,12 @@ def _kill_writers(path: Path, kills: int, seed: int) -> int:
 
 
 def test_no_acknowledged_event_is_lost_when_the_writer_is_killed(tmp_path: Path) -> None:
-    assert _kill_writers(tmp_path / "events.db", kills=6, seed=1) > 6
+    assert _kill_writers(tmp_path / "events.db", kills=6, commits=150, seed=1) > 6
 
 
 @pytest.mark.long
 def test_no_acknowledged_event_is_lost_over_two_hundred_kills(tmp_path: Path) -> None:
-    assert _kill_writers(tmp_path / "events.db", kills=200, seed=2) > 200
+    assert _kill_writers(tmp_path / "events.db", kills=200, commits=30, seed=2) > 200
 
 
 def test_no_acknowledged_blob_or_pin_is_lost_when_the_writer_is_killed(tmp_path: Path) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from p2pwf.clock.dag import Dag
+from p2pwf.clock.dag import Dag, Node
 from p2pwf.engine.conductor import Conductor
-from p2pwf.engine.desk import Desk
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.syncer import Syncer
-from p2pwf.runs.tally import LegState, Tally
+from p2pwf.runs.tally import LegState, RunEvent, Tally
 from p2pwf.testing import SCENARIOS, run_seed
 
 SEEDS = 13
@@ -38,33 +35,45 @@ def found_by(name: str, seeds: int) -> bool:
     return any(run_seed(name, seed)[1] for seed in range(seeds))
 
 
-def no_store(self: Desk, *args: object) -> None:
-    self._stored.clear()
+def never(*_: object) -> bool:
+    return False
 
 
-PLANTED: dict[str, tuple[object, str, Callable[..., object], str]] = {
-    "digests are never sent": (Syncer, "tick", lambda self: self.check(), "loss"),
-    "a node that restarts takes part at once": (Liveness, "suspended", property(lambda self: False), "torn"),  # type: ignore[dict-item]
-    "silence is judged by who hears no beats": (Liveness, "expects_beats", lambda self, *args: True, "crash"),
-    "nobody takes over": (Conductor, "_watch", lambda self, *args: None, "crash"),
-    "an interrupted attempt is left open": (Conductor, "_close_interrupted", lambda self, *args: None, "crash"),
-    "outcomes are taken as they arrive": (Tally, "finish", lambda self, key: next(iter(self.leg(key).finishes), None), "partition"),
-    "the newest reassign wins": (LegState, "apply", lambda self, event: _last_wins(self, event), "storm"),
-    "nobody else writes the end": (Conductor, "_turn", lambda self, *args: False, "crash"),
-    "heads forget what lies aside": (Dag, "heads", lambda self: [list(self._nodes.values())[-1]], "loss"),
-}
+def always(*_: object) -> bool:
+    return True
 
 
-def _last_wins(state: LegState, event: object) -> None:
-    kind = event.type  # type: ignore[attr-defined]
-    if kind == "job.reassign":
-        state.reassigns[event.attempt] = event  # type: ignore[attr-defined,assignment]
-    elif kind == "job.start":
-        state.starts[event.attempt] = event  # type: ignore[attr-defined,assignment]
-    elif kind == "job.refuse":
-        state.refusals.append(event)  # type: ignore[arg-type]
+def nothing(*_: object) -> None:
+    return None
+
+
+def as_it_arrives(self: Tally, key: tuple[str, int]) -> object:
+    return next(iter(self.leg(key).finishes), None)
+
+
+def last_wins(self: LegState, event: RunEvent) -> None:
+    if event.type == "job.reassign":
+        self.reassigns[event.attempt] = event
     else:
-        state.finishes.append(event)  # type: ignore[arg-type]
+        GENUINE_APPLY(self, event)
+
+
+def newest_only(self: Dag) -> list[Node]:
+    return [list(self)[-1]]
+
+
+GENUINE_APPLY = LegState.apply
+PLANTED: dict[str, tuple[object, str, object, str]] = {
+    "digests are never sent": (Syncer, "tick", Syncer.check, "loss"),
+    "a node that restarts takes part at once": (Liveness, "suspended", property(never), "torn"),
+    "silence is judged by who hears no beats": (Liveness, "expects_beats", always, "crash"),
+    "nobody takes over": (Conductor, "_watch", nothing, "crash"),
+    "an interrupted attempt is left open": (Conductor, "_close_interrupted", nothing, "crash"),
+    "outcomes are taken as they arrive": (Tally, "finish", as_it_arrives, "partition"),
+    "the newest reassign wins": (LegState, "apply", last_wins, "storm"),
+    "nobody else writes the end": (Conductor, "_turn", never, "crash"),
+    "heads forget what lies aside": (Dag, "heads", newest_only, "loss"),
+}
 
 
 @pytest.mark.parametrize("bug", PLANTED)

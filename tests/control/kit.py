@@ -1,0 +1,251 @@
+"""A control API over a dict of runs, and a server on a real Unix socket: what the tests of control and CLI talk to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2pwf.control.api import JsonObject, SubmitRequest
+from p2pwf.control.client import Client
+from p2pwf.control.server import serve_control
+from p2pwf.errors import InvalidWorkflow, NotFound, Refused, UsageError
+
+ME = "12D3KooWADt5TZUHQSqou4VRdWzwJcQHhuttKYKtfiF1kqS3Paek"
+OTHER = "12D3KooWPzsNHfvpXT4EbZEWZpjRynEtoktdiG1bXf1YdKozCMer"
+FINAL = ("completed", "failed", "cancelled")
+START = 1_700_000_000_000
+
+
+class MemoryApi:
+    """Runs in a dict: each of a job `build` and a job `m` of two legs; a test says what becomes of them."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, JsonObject] = {}
+        self.lines: list[JsonObject] = []
+        self.requests: list[SubmitRequest] = []
+        self.members: dict[str, JsonObject] = {
+            ME: self._member(ME, "alice", ["admin", "run", "submit"]),
+            OTHER: self._member(OTHER, "bob", ["run"]),
+        }
+        self.open_streams = 0
+        self.stopped = trio.Event()
+        self._changed = trio.Event()
+
+    def _member(self, peer: str, name: str | None, roles: list[str]) -> JsonObject:
+        return {
+            "peer_id": peer, "name": name, "roles": roles, "labels": ["linux"], "slots": 2,
+            "connected": peer == ME, "last_seen": 0.0 if peer == ME else None, "self": peer == ME,
+        }  # fmt: skip
+
+    def changed(self) -> None:
+        """Wake whoever watches."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def end(self, run: str, conclusion: str) -> None:
+        """End a run with every job of one conclusion."""
+        words = {"success": "completed", "failure": "failed", "cancelled": "cancelled"}
+        view = self.runs[run]
+        view.update(status=words[conclusion], conclusion=conclusion, started_at=START, completed_at=START + 1500)
+        for job in view["jobs"]:
+            job.update(status="completed", conclusion=conclusion, started_at=START, completed_at=START + 1500)
+        self.changed()
+
+    async def info(self) -> JsonObject:
+        return {
+            "peer_id": ME, "name": "alice", "addrs": ["/ip4/127.0.0.1/tcp/4001/p2p/" + ME], "network": "bafynet",
+            "control": "sock", "version": "0", "started_at": START, "ready": True,
+        }  # fmt: skip
+
+    async def status(self) -> JsonObject:
+        return {
+            **await self.info(), "roles": ["run"], "labels": ["linux"], "slots": 2, "running_jobs": 0,
+            "connected_peers": 1, "peer_count": 2, "private": False, "alarms": [], "frozen": False,
+        }  # fmt: skip
+
+    async def stats(self) -> JsonObject:
+        return {"peer_id": ME, "total_workflows": len(self.runs), "store": {"commits": 3}}
+
+    async def shutdown(self) -> JsonObject:
+        self.stopped.set()
+        return {"stopping": True}
+
+    async def invite(self, ttl: float, roles: list[str]) -> JsonObject:
+        return {"ticket": "p2pwf1abc", "roles": sorted(roles), "expires": START + int(ttl * 1000)}
+
+    async def peers(self, pending: bool) -> list[JsonObject]:
+        return [] if pending else list(self.members.values())
+
+    async def peer_add(self, peer_id: str, name: str | None, roles: list[str]) -> JsonObject:
+        self.members[peer_id] = self._member(peer_id, name, roles)
+        return {"peer_id": peer_id, "roles": roles, "name": name}
+
+    async def peer_remove(self, peer: str, keep_runs: bool) -> JsonObject:
+        if peer not in self.members:
+            raise NotFound(f"no peer {peer!r}", "see `p2pwf peer list`")
+        del self.members[peer]
+        return {"peer_id": peer, "removed": True}
+
+    async def submit(self, request: SubmitRequest) -> JsonObject:
+        try:
+            text = await trio.Path(request.file).read_text()
+        except OSError as error:
+            raise UsageError(f"cannot read {request.file}: {error.strerror}", "give a workflow file") from error
+        if "jobs:" not in text:
+            found: tuple[dict[str, object], ...] = tuple(
+                {"line": line, "column": 3, "severity": "error", "code": "x", "message": f"bad {line}", "hint": None}
+                for line in (4, 7)
+            )
+            raise InvalidWorkflow("a.yml:4:3: bad 4 (and 1 more)", "mend it", found)
+        self.requests.append(request)
+        run = f"bafyreirun{len(self.runs):08}"
+        self.runs[run] = {
+            "workflow_id": run, "name": request.name or "demo", "status": "assigned", "conclusion": None,
+            "priority": request.priority, "tags": ["p2p-workflow"], "submitted_by": ME, "assigned_peer": ME,
+            "result": None, "error": None, "cancel_requested": False, "created_at": START, "started_at": None,
+            "completed_at": None,
+            "jobs": [self._job("build", "build", None, 0), self._job("m", "m (1)", {"n": 1}, 0),
+                     self._job("m", "m (2)", {"n": 2}, 1)],
+        }  # fmt: skip
+        self.changed()
+        return {
+            "workflow_id": run, "status": "assigned", "copies": 2, "name": request.name or "demo", "left_out": [".env"],
+            "warnings": [],
+        }  # fmt: skip
+
+    def _job(self, job: str, name: str, matrix: JsonObject | None, index: int) -> JsonObject:
+        return {
+            "job": job, "name": name, "matrix": matrix, "index": index, "needs": [], "status": "queued",
+            "conclusion": None, "outcome": None, "owner": ME, "attempt": 1, "outputs": {}, "error": None, "log": None,
+            "started_at": None, "completed_at": None,
+        }  # fmt: skip
+
+    def run(self, name: str) -> JsonObject:
+        """The run of a name."""
+        found = [view for run, view in self.runs.items() if run.startswith(name) or run.endswith(name)]
+        if len(found) != 1:
+            raise NotFound(f"no run {name!r}", "see `p2pwf workflow list`")
+        return found[0]
+
+    async def assign(self) -> list[JsonObject]:
+        return []
+
+    async def list_runs(self, wanted: str | None, peer: str | None) -> list[JsonObject]:
+        views = [view for view in self.runs.values() if wanted in (None, view["status"])]
+        views = [view for view in views if peer in (None, view["assigned_peer"])]
+        return [{name: value for name, value in view.items() if name != "jobs"} for view in views]
+
+    async def run_status(self, name: str) -> JsonObject:
+        return self.run(name)
+
+    async def cancel(self, name: str) -> JsonObject:
+        run: str = self.run(name)["workflow_id"]
+        self.end(run, "cancelled")
+        return {"workflow_id": run}
+
+    async def update(
+        self, name: str, wanted: str | None, priority: float | None, result: object = None, error: str | None = None
+    ) -> JsonObject:
+        if wanted == "completed":
+            raise Refused("the status follows from its jobs", "only `cancelled` can be asked for")
+        view = self.run(name)
+        if priority is not None:
+            view["priority"] = priority
+        if wanted == "cancelled":
+            await self.cancel(name)
+        return view
+
+    async def watch(self, name: str) -> AsyncIterator[JsonObject]:
+        view = self.run(name)
+        self.open_streams += 1
+        self.changed()
+        try:
+            while True:
+                changed = self._changed
+                yield view
+                if view["status"] in FINAL:
+                    return
+                await changed.wait()
+        finally:
+            self.open_streams -= 1
+            self.changed()
+
+    async def until_streams(self, count: int) -> None:
+        """Wait until so many callers watch."""
+        while self.open_streams != count:
+            await self._changed.wait()
+
+    async def explain(self, name: str, job: str) -> JsonObject:
+        if job == "m":
+            raise UsageError("'m' names several jobs of this run", "name one of m#0, m#1")
+        return {
+            "workflow_id": self.run(name)["workflow_id"], "job": job, "matrix": None, "attempt": 1, "clock_head": "00",
+            "task": "01", "combined": "02", "owner": ME,
+            "candidates": [{"peer_id": OTHER, "distance": 120, "order": 1, "passed_over": "slots"},
+                           {"peer_id": ME, "distance": 130, "order": 2, "passed_over": None}],
+        }  # fmt: skip
+
+    async def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[JsonObject]:
+        self.run(name)
+        for line in self.lines:
+            if job in (None, line["job"]):
+                yield line
+
+    def log(self, text: str, job: str = "build", stream: str = "stdout") -> None:
+        """Have a job write a line."""
+        self.lines.append(
+            {"job": job, "name": job, "attempt": 1, "time": START, "step": 1, "stream": stream, "text": text}
+        )
+
+    async def clock_heads(self) -> list[JsonObject]:
+        return [{"cid": "bafyhead", "author": ME, "seq": 3, "lamport": 5}]
+
+    async def clock_log(self, raw: bool) -> AsyncIterator[JsonObject]:
+        for number in range(3):
+            if number == 2:
+                raise Refused("event 2 on disk is none", "see `p2pwf clock verify`")
+            yield {"cid": f"bafy{number}", **({"block": "AA=="} if raw else {"seq": number})}
+
+    async def clock_verify(self) -> JsonObject:
+        return {"ok": False, "events": 3, "problems": [{"cid": "bafy2", "problem": "its signature is wrong"}]}
+
+
+@asynccontextmanager
+async def served(api: MemoryApi, folder: Path) -> AsyncIterator[Path]:
+    """Serve `api` for a data folder; gives the socket's path."""
+    await trio.Path(folder).mkdir(mode=0o700, exist_ok=True)
+    async with trio.open_nursery() as nursery:
+        path: Path = await nursery.start(serve_control, api, folder)
+        yield path
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def node() -> AsyncIterator[tuple[MemoryApi, Path]]:
+    """An API that is served, and its data folder, with a path short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="p2pwf-") as folder:
+        api = MemoryApi()
+        async with served(api, Path(folder)):
+            yield api, Path(folder)
+
+
+async def call(folder: Path, method: str, *parts: str, **rest: Any) -> Any:
+    """One request of the blocking client, in a thread."""
+    return await trio.to_thread.run_sync(partial(Client(folder).call, method, *parts, **rest))
+
+
+async def raw(path: Path, data: bytes) -> bytes:
+    """Send bytes to a socket, and give all that comes back."""
+    async with await trio.open_unix_socket(os.fspath(path)) as stream:
+        await stream.send_all(data)
+        answer = b""
+        async for part in stream:
+            answer += part
+        return answer
