@@ -9,7 +9,6 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from shutil import get_terminal_size
 
 import click
 
@@ -145,6 +144,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], flexible: int = 0
     """Print an aligned table; on a terminal too narrow for it the `flexible` column is cut."""
     widths = [max(width(head), *(width(row[index]) for row in rows), 0) for index, head in enumerate(heads)]
     if sys.stdout.isatty():
+        from shutil import get_terminal_size  # imports every compressor that there is
+
         spare = get_terminal_size().columns - len(indent) - sum(widths) - len(GAP) * (len(widths) - 1)
         if spare < 0:
             widths[flexible] = max(MIN_COLUMN, widths[flexible] + spare)

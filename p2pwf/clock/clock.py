@@ -68,10 +68,11 @@ class Clock:
     def accept(self, event: Event, trusted: bool = False) -> Accepted | Missing | Invalid:
         """Take an event in, or say why not. `trusted`: it comes from this node's own store, its signature checked
         when it was stored. The caller has made sure that it is not in the DAG yet."""
-        known = self.dag.get
-        links = tuple(node for cid in event.links() if (node := known(cid)) is not None)
-        if len(links) < len(event.links()):
-            return Missing(tuple(cid for cid in event.links() if cid not in self.dag))
+        wanted = event.links()
+        found = [self.dag.get(cid) for cid in wanted]
+        if None in found:
+            return Missing(tuple(cid for cid, node in zip(wanted, found, strict=True) if node is None))
+        links = cast("tuple[Node, ...]", tuple(found))
         reason = self._wrong(event, links)
         if reason is not None:
             return Invalid(reason)
@@ -130,9 +131,12 @@ class Clock:
         """The membership events at or below these nodes."""
         if not links:
             return self._shared(0)
-        first = links[0]
-        if all(link.frontier is first.frontier and not link.bit for link in links):
-            return first.frontier
+        shared = links[0].frontier
+        for link in links:
+            if link.bit or link.frontier is not shared:
+                break
+        else:
+            return shared
         mask = 0
         for link in links:
             mask |= link.below

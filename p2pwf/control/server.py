@@ -31,6 +31,8 @@ MAX_HEAD: Final = 16 * 1024
 """Bytes of a request's line and headers: ours take a few hundred."""
 IDLE_SECONDS: Final = 30.0
 """A connection may say nothing, or half a request's head, for as long."""
+TURN_AWAY_SECONDS: Final = 0.5
+"""For a caller that is not served to ask, and again to be answered."""
 STALLED_SECONDS: Final = 3600.0
 """What a caller leaves unread for as long: someone may read a log in a pager. Waiting costs a task and a buffer."""
 FOREIGN: Final = Refused("this node belongs to another user", "run your own: p2pwf up")
@@ -127,8 +129,11 @@ async def _admitted(stream: trio.SocketStream, others: int) -> bool:
 async def _turn_away(stream: trio.SocketStream, status: bytes, error: P2pwfError) -> None:
     """Answer whatever is going to be asked."""
     head = b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
-    with trio.move_on_after(1), suppress(trio.BrokenResourceError):
-        await stream.send_all(head + to_bytes(error_body(error)))
+    with suppress(trio.BrokenResourceError):
+        with trio.move_on_after(TURN_AWAY_SECONDS):
+            await stream.receive_some(MAX_HEAD)  # a caller that is cut off while it writes may not read the answer
+        with trio.move_on_after(TURN_AWAY_SECONDS):
+            await stream.send_all(head + to_bytes(error_body(error)))
 
 
 async def _drop_at_end(callers: set[_Caller]) -> None:

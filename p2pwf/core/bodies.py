@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Final, cast
 
-from p2pwf.core.dagcbor import Value, encode
+from p2pwf.core.dagcbor import Value, size
 from p2pwf.core.ids import Cid, public_key_of
 from p2pwf.errors import UsageError
 
@@ -78,7 +78,7 @@ def _set_of(check: Check, limit: int, least: int = 0) -> Check:
 
 
 def _map_within(limit: int) -> Check:
-    return lambda v: type(v) is dict and len(encode(v)) <= limit
+    return lambda v: type(v) is dict and size(v) <= limit
 
 
 def _peer(value: Value) -> bool:
@@ -141,7 +141,7 @@ def _plan(value: Value) -> bool:
     jobs = cast("list[dict[str, Value]]", value["jobs"])
     needs = {cast(str, job["id"]): cast("list[str]", job["needs"]) for job in jobs}
     legs = sum(len(cast("list[Value]", job["legs"] or [None])) for job in jobs)
-    return len(needs) == len(jobs) and legs <= MAX_LEGS and _acyclic(needs) and len(encode(value)) <= MAX_PLAN
+    return len(needs) == len(jobs) and legs <= MAX_LEGS and _acyclic(needs) and size(value) <= MAX_PLAN
 
 
 def _acyclic(needs: Mapping[str, list[str]]) -> bool:

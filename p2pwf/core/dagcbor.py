@@ -24,7 +24,8 @@ MAX_BLOCK = 1_000_000
 MAX_DEPTH = 32
 """Nesting of one block: a matrix value inside a leg inside a plan inside a body is 10 deep."""
 MAX_INT = 2**64 - 1
-MIN_INT = -(2**63)
+MIN_INT = -(2**64)
+"""What major type 1 of CBOR holds."""
 LINK_TAG = 42
 
 
@@ -60,7 +61,12 @@ def decode(data: bytes, max_size: int = MAX_BLOCK) -> Value:
         raise DagCborError(f"not DAG-CBOR: {error}") from error
     if again != data:
         raise DagCborError("not the canonical encoding")
-    return _checked(value)
+    return _settled(value)
+
+
+def size(value: Value) -> int:
+    """About how many bytes `value`, which was read or is fit to be written, takes: links count 2 bytes short."""
+    return len(cbor2.dumps(value))
 
 
 def encode(value: object) -> bytes:
@@ -72,73 +78,78 @@ def encode(value: object) -> bytes:
     return cbor2.dumps(_normal(value, 0))
 
 
-def _key_order(key: str) -> tuple[int, bytes]:
-    raw = key.encode()
-    return len(raw), raw
+_PLAIN = frozenset((str, bytes, bool, int, type(None)))
+"""Kinds that need no look: cbor2 has refused broken UTF-8, and integers beyond 64 bits come as tags."""
 
 
-_SCALARS = frozenset((str, bytes, bool, type(None)))
+def _settled(value: object) -> Value:
+    """`value` as cbor2 decoded it with its tags made links, in place.
 
-
-def _checked(value: object) -> Value:
-    """`value` as cbor2 decoded it with its tags made links, in place; raises DagCborError unless it is of the data
-    model with its map keys in order."""
+    Raises DagCborError unless it is of the data model with its map keys in order. Text compares by code point, which is
+    the order of its UTF-8 bytes.
+    """
     kind = type(value)
-    if kind in _SCALARS:
+    if kind in _PLAIN:
         return cast(Value, value)
-    if isinstance(value, int):
-        if not MIN_INT <= value <= MAX_INT:
-            raise DagCborError("an integer beyond 64 bits")
-        return value
     if isinstance(value, dict):
-        last_length, last = -1, b""
+        length, last = -1, ""
         for key, item in value.items():
             if type(key) is not str:
                 raise DagCborError("a map key that is not text")
-            raw = key.encode()
-            length = len(raw)
-            if length < last_length or (length == last_length and raw <= last):
+            size = len(key) if key.isascii() else len(key.encode())
+            if size < length or (size == length and key <= last):
                 raise DagCborError("map keys out of order")
-            last_length, last = length, raw
-            if type(item) not in _SCALARS:
-                value[key] = _checked(item)
-        return value
-    if isinstance(value, list):
+            length, last = size, key
+            if type(item) not in _PLAIN:
+                value[key] = _settled(item)
+    elif isinstance(value, list):
         for index, item in enumerate(value):
-            if type(item) not in _SCALARS:
-                value[index] = _checked(item)
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise DagCborError("NaN or an infinity")
-        return value
-    if isinstance(value, cbor2.CBORTag):
-        content = value.value
-        if value.tag == LINK_TAG and type(content) is bytes and content[:1] == b"\0" and is_cid(content[1:]):
-            return Cid(content[1:])
+            if type(item) not in _PLAIN:
+                value[index] = _settled(item)
+    elif isinstance(value, cbor2.CBORTag):
+        return _link(value)
+    elif not isinstance(value, float):
+        raise DagCborError(f"not in the IPLD data model: {kind.__name__}")
+    elif not math.isfinite(value):
+        raise DagCborError("NaN or an infinity")
+    return cast(Value, value)
+
+
+def _link(tag: cbor2.CBORTag) -> Cid:
+    content = tag.value
+    if tag.tag != LINK_TAG or type(content) is not bytes or content[:1] != b"\0" or not is_cid(content[1:]):
         raise DagCborError("a tag that is not a link to a CIDv1 of sha2-256")
-    raise DagCborError(f"not in the IPLD data model: {kind.__name__}")
+    return Cid(content[1:])
+
+
+def _key_order(key: str) -> tuple[int, str]:
+    return (len(key) if key.isascii() else len(key.encode())), key
 
 
 def _normal(value: object, depth: int) -> object:
+    """`value` as cbor2 is to write it: keys in order, links as tags, tuples as lists."""
+    kind = type(value)
+    if kind is str or kind is bool or kind is bytes or value is None:
+        return value
     if depth > MAX_DEPTH:
         raise DagCborError(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, Cid):
-        return cbor2.CBORTag(LINK_TAG, b"\0" + bytes(value))
-    if value is None or isinstance(value, (bool, str, bytes)):
-        return value
-    if isinstance(value, int):
-        if not MIN_INT <= value <= MAX_INT:
+    if kind is int:
+        if not MIN_INT <= cast(int, value) <= MAX_INT:
             raise DagCborError("an integer beyond 64 bits")
         return value
+    if isinstance(value, Cid):
+        return cbor2.CBORTag(LINK_TAG, b"\0" + bytes(value))
+    if isinstance(value, (list, tuple)):
+        return [_normal(item, depth + 1) for item in value]
+    if isinstance(value, Mapping):
+        try:
+            return {key: _normal(value[key], depth + 1) for key in sorted(value, key=_key_order)}
+        except (AttributeError, TypeError) as error:
+            raise DagCborError("a map key that is not text") from error
     if isinstance(value, float):
         if not math.isfinite(value):
             raise DagCborError("NaN or an infinity")
         return value
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise DagCborError("a map key that is not text")
-        return {key: _normal(value[key], depth + 1) for key in sorted(value, key=_key_order)}
-    if isinstance(value, (list, tuple)):
-        return [_normal(item, depth + 1) for item in value]
-    raise DagCborError(f"not in the IPLD data model: {type(value).__name__}")
+    if isinstance(value, (str, bytes)):
+        return str(value) if isinstance(value, str) else bytes(value)
+    raise DagCborError(f"not in the IPLD data model: {kind.__name__}")

@@ -32,6 +32,8 @@ BRIDGES = (
 )
 """How the interfaces of container engines and virtual machines are called."""
 MAX_ANNOUNCED = 16
+MAX_NAME = 253
+"""Characters of a DNS name (RFC 1035)."""
 
 Interfaces = Callable[[], Sequence[tuple[str, str]]]
 
@@ -76,6 +78,15 @@ def listen_pair(text: str) -> tuple[str, int]:
             if f"ip{ipaddress.ip_address(parts[2]).version}" == parts[1]:
                 return parts[2], int(parts[4])
     raise UsageError(f"not an address for TCP: {text[:80]!r}", "it looks like /ip4/0.0.0.0/tcp/4070")
+
+
+def dial_pair(text: str) -> tuple[str, int]:
+    """(address or name, port) of an address to dial: as `listen_pair`, or `/dns/N/tcp/P`, `/dns4/…`, `/dns6/…`."""
+    parts = text.split("/")
+    if len(parts) == 5 and parts[1] in {"dns", "dns4", "dns6"} and 0 < len(parts[2]) <= MAX_NAME:
+        _, port = listen_pair("/".join(("", "ip4", "0.0.0.0", *parts[3:])))  # noqa: S104 - only to check the rest
+        return parts[2], port
+    return listen_pair(text)
 
 
 def _bare(text: str) -> str:

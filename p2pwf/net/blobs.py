@@ -157,8 +157,12 @@ class Blobs:
         wanted = min(left, DISK_BATCH)
         while len(batch) < wanted:
             data = b""
-            with trio.move_on_after(self._timing.stall):
-                data = await stream.read_some(left - len(batch))
+            try:
+                with trio.move_on_after(self._timing.stall):
+                    data = await stream.read_some(left - len(batch))
+            except StreamBroken:
+                if not batch:
+                    raise
             if not data:
                 if batch:
                     return bytes(batch)

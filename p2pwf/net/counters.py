@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import TypeVar
 
 import trio
@@ -42,11 +43,13 @@ class Conduct:
     def __init__(self, ban_seconds: float, counters: Counters) -> None:
         self._ban_seconds = ban_seconds
         self._counters = counters
+        self.on_ban: Callable[[PeerId], None] | None = None
+        """Called with each peer that is banned: it closes the peer's connections."""
         self._strikes: OrderedDict[PeerId, tuple[int, float]] = OrderedDict()
         self._banned: OrderedDict[PeerId, float] = OrderedDict()
 
-    def strike(self, peer: PeerId, reason: str) -> bool:
-        """Note that `peer` broke the protocol (`reason` is a name of the count); True if it is banned by that."""
+    def strike(self, peer: PeerId, reason: str) -> None:
+        """Note that `peer` broke the protocol; `reason` is a name for the count."""
         self._counters.count(f"strike_{reason}")
         now = trio.current_time()
         strikes, since = self._strikes.pop(peer, (0, now))
@@ -55,10 +58,11 @@ class Conduct:
         strikes += 1
         if strikes < STRIKES_TO_BAN:
             _remember(self._strikes, peer, (strikes, since))
-            return False
+            return
         self._counters.count("banned")
         _remember(self._banned, peer, now + self._ban_seconds)
-        return True
+        if self.on_ban is not None:
+            self.on_ban(peer)
 
     def is_banned(self, peer: PeerId) -> bool:
         """Whether `peer` has to stay out for now."""

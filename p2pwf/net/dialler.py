@@ -36,15 +36,18 @@ class Dialler:
     def __init__(
         self,
         own: PeerId,
+        *,
         timing: Timing,
         counters: Counters,
         dial: Dial,
+        is_connected: Callable[[PeerId], bool],
         wait_lost: Callable[[PeerId], Awaitable[None]],
     ) -> None:
         self._own = own
         self._timing = timing
         self._counters = counters
         self._dial = dial
+        self._is_connected = is_connected
         self._wait_lost = wait_lost
         self._came_up: set[PeerId] = set()
         self._wanted: dict[PeerId, tuple[str, ...]] = {}
@@ -132,19 +135,21 @@ class Dialler:
     async def _keep(self, peer: PeerId, scope: trio.CancelScope) -> None:
         with scope:
             lost_at = trio.current_time()
-            delay = self._timing.retry_first
+            delay = 0.0
             while True:
                 await self._wait_lost(peer)  # returns at once if there is no connection
                 if peer in self._came_up:
                     self._came_up.discard(peer)
                     lost_at, delay = trio.current_time(), self._timing.retry_first
-                try:
-                    await self.connect(peer, self.addresses(peer))
-                    await self._wait_lost(peer)
-                except TryAgain:
-                    self._counters.count("redial_failed")
                 with trio.move_on_after(delay * self._jitter.uniform(0.5, 1.0)) as waited:
                     await self._wake.wait()
+                if self._is_connected(peer):
+                    continue
+                try:
+                    await self.connect(peer, self.addresses(peer))
+                except TryAgain:
+                    self._counters.count("redial_failed")
                 away = trio.current_time() - lost_at
                 longest = self._timing.retry_quick if away < self._timing.retry_patience else self._timing.retry_last
-                delay = min(2 * delay, longest) if waited.cancelled_caught else self._timing.retry_first
+                woken = not waited.cancelled_caught
+                delay = self._timing.retry_first if woken or not delay else min(2 * delay, longest)

@@ -50,8 +50,6 @@ class Door:
         self._limits: dict[str, int] = {}
         self._by_peer: Counter[PeerId] = Counter()
         self._by_protocol: Counter[tuple[PeerId, str]] = Counter()
-        self.drop_peer: Callable[[PeerId], Awaitable[None]] | None = None
-        """Closes every connection of a peer; called for one that was banned."""
 
     def serve(self, protocol: str, handler: Handler, *, limit: int = MAX_STREAMS_PER_PROTOCOL) -> None:
         """Serve `protocol` to members; the handler gets a WireStream and may raise."""
@@ -78,7 +76,7 @@ class Door:
         if self._by_peer[peer] >= MAX_STREAMS_PER_PEER:
             self._counters.count("stream_refused")
             await end_stream(stream, abruptly=True)
-            await self._strike(peer, "too_many_streams")
+            self._conduct.strike(peer, "too_many_streams")
             return
         with _slot(self._by_peer, peer):
             try:
@@ -86,7 +84,7 @@ class Door:
             except StreamBroken:
                 self._counters.count("stream_broken")
             except RemoteError:
-                await self._strike(peer, "protocol")
+                self._conduct.strike(peer, "protocol")
             except Exception:  # noqa: BLE001 - counted; what a remote provokes must not end the host
                 self._counters.count("handler_raised")
             finally:
@@ -105,7 +103,7 @@ class Door:
         key = (peer, str(protocol))
         if self._by_protocol[key] >= self._limits[str(protocol)]:
             self._counters.count("stream_refused")
-            await self._strike(peer, "too_many_streams")
+            self._conduct.strike(peer, "too_many_streams")
             return
         stream.set_protocol(protocol)
         with _slot(self._by_protocol, key):
@@ -122,10 +120,6 @@ class Door:
                     self._counters.count("bytes_after_end")
 
         return serve
-
-    async def _strike(self, peer: PeerId, reason: str) -> None:
-        if self._conduct.strike(peer, reason) and self.drop_peer is not None:
-            await self.drop_peer(peer)
 
 
 _K = TypeVar("_K")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 
 import trio
@@ -26,7 +27,7 @@ from libp2p.pubsub.pubsub import Pubsub
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
 from p2pwf.net.counters import Conduct, Counters
-from p2pwf.net.guards import check_methods
+from p2pwf.net.guards import BoundedRpcQueue, check_methods
 from p2pwf.net.stream import WireStream
 from p2pwf.net.swarm import peer_text
 from p2pwf.net.types import Gate
@@ -120,6 +121,7 @@ class MemberPubsub(Pubsub):
         self._accept = accept
         self._opening: set[ID] = set()
         self._inbound: Counter[ID] = Counter()
+        self._budgets: dict[ID, _Budget] = {}
         self.set_topic_validator(topic, self._is_acceptable, is_async_validator=False)
 
     def admit(self, peer: ID) -> None:
@@ -137,7 +139,7 @@ class MemberPubsub(Pubsub):
         """Read one peer's gossip until its stream ends; raises RemoteError for a broken protocol."""
         peer = stream.muxed_conn.peer_id
         wire = WireStream(stream, peer_text(peer))
-        budget = _Budget()
+        budget = self._budgets.setdefault(peer, _Budget())
         self._inbound[peer] += 1
         try:
             while self.manager.is_running:
@@ -226,6 +228,7 @@ class MemberPubsub(Pubsub):
             ):
                 try:
                     await self._handle_new_peer(peer_id)
+                    self._count_refusals(peer_id)
                 except Exception:  # noqa: BLE001 - counted; the peer may not have admitted us yet
                     self._counters.count("gossip_stream_refused")
                 if peer_id not in self.peers:
@@ -233,6 +236,11 @@ class MemberPubsub(Pubsub):
                     delay = min(2 * delay, RETRY_LAST)
         finally:
             self._opening.discard(peer_id)
+
+    def _count_refusals(self, peer: ID) -> None:
+        queue = self.peer_queues.get(peer)
+        if isinstance(queue, BoundedRpcQueue):
+            queue.refused = partial(self._counters.count, "gossip_not_queued")
 
 
 class _Budget:

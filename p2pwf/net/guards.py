@@ -9,6 +9,7 @@ of libp2p gives one clear error instead of a host without its guards. Guards tha
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 
@@ -43,11 +44,14 @@ class BoundedRpcQueue(RpcQueue):
     def __init__(self, max_size: int = QUEUE_SLOTS, max_message_size: int = DefaultMaxMessageSize) -> None:
         super().__init__(max_size, max_message_size)
         self._bytes = 0
+        self.refused: Callable[[], None] = _nobody_counts
+        """Called for each message that found no room."""
 
     def push(self, rpc: rpc_pb2.RPC, priority: bool = False) -> bool:
         """Add `rpc` unless the queue is full; the library counts what is refused as dropped."""
         size = rpc.ByteSize()
         if self._bytes + size > QUEUE_BYTES or not super().push(rpc, priority):
+            self.refused()
             return False
         self._bytes += size
         return True
@@ -58,6 +62,10 @@ class BoundedRpcQueue(RpcQueue):
         # A message may have grown by piggybacked control since it was counted: an empty queue holds nothing.
         self._bytes = max(0, self._bytes - rpc.ByteSize()) if rpc is not None and len(self) else 0
         return rpc
+
+
+def _nobody_counts() -> None:
+    """Until the queue has an owner, which is at once."""
 
 
 async def read_exactly(reader: Reader, n: int, retry_count: int = 0) -> bytes:  # noqa: ARG001 - the library's signature
@@ -101,12 +109,6 @@ class Patch:
 
 
 PATCHES = (
-    Patch(
-        "libp2p.pubsub.pubsub",
-        "SUBSCRIPTION_CHANNEL_SIZE",
-        QUEUE_SLOTS,
-        "32 slots between gossip and its reader lose bursts",
-    ),
     Patch(
         "libp2p.pubsub.pubsub",
         "RpcQueue",

@@ -96,7 +96,14 @@ class Network:
             open_stream=self._open_stream,
             find=self._connections.find,
         )
-        self._dialler = Dialler(host.peer, config.timing, counters, host.swarm.dial, self._connections.wait_lost)
+        self._dialler = Dialler(
+            host.peer,
+            timing=config.timing,
+            counters=counters,
+            dial=host.swarm.dial,
+            is_connected=lambda peer: bool(self._connections.of(peer)),
+            wait_lost=self._connections.wait_lost,
+        )
         self._blobs = Blobs(
             timing=config.timing,
             counters=counters,
@@ -113,7 +120,7 @@ class Network:
             linked=self._links.peers,
         )
         self._joins = Joins(timing=config.timing, counters=counters, open_stream=self.open_to, busy=self._joining)
-        host.door.drop_peer = self.drop
+        conduct.on_ban = self._drop_soon
         host.door.serve(CLOCK, self._links.handle_inbound, limit=MAX_CLOCK_STREAMS)
         host.door.serve(BLOB, self._blobs.serve)
         host.door.serve(LOGS, self._logs.serve)
@@ -184,8 +191,7 @@ class Network:
 
     def strike(self, peer: PeerId) -> None:
         """Note that `peer` sent what no correct peer sends; some of these in a few minutes ban it for a minute."""
-        if self._conduct.strike(peer, "reported"):
-            self._nursery.start_soon(self.drop, peer)
+        self._conduct.strike(peer, "reported")
 
     # Clock streams and gossip
 
@@ -267,6 +273,9 @@ class Network:
             except TryAgain:
                 return False
         return bool(self._connections.of(peer))
+
+    def _drop_soon(self, peer: PeerId) -> None:
+        self._nursery.start_soon(self.drop, peer)
 
     def _discovered(self, peer: PeerId, addresses: tuple[str, ...]) -> None:
         """Connect to a peer that was found on the local network, unless it is known."""

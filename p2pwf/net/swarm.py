@@ -83,7 +83,7 @@ class GuardedSwarm(Swarm):
                 high_watermark=MAX_CONNECTIONS,
                 min_connections=0,
                 low_watermark=0,
-                max_connections_per_peer=MAX_CONNECTIONS_PER_PEER + 1,
+                max_connections_per_peer=MAX_CONNECTIONS,  # bounded here, where ended ones are not counted
                 auto_connect_interval=NEVER,
                 inbound_upgrade_timeout=timing.upgrade,
                 outbound_upgrade_timeout=timing.upgrade,
@@ -149,7 +149,8 @@ class GuardedSwarm(Swarm):
             return "key_type"
         if self._conduct.is_banned(text):
             return "banned"
-        if len(self.get_connections(peer)) >= MAX_CONNECTIONS_PER_PEER:
+        # The library keeps an ended connection in its table for a while.
+        if sum(not conn.muxed_conn.is_closed for conn in self.get_connections(peer)) >= MAX_CONNECTIONS_PER_PEER:
             return "one_too_many"
         return None
 

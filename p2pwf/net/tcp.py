@@ -20,7 +20,7 @@ from libp2p.transport.tcp.tcp import TCP
 from multiaddr import Multiaddr
 
 from p2pwf.errors import TryAgain, UsageError
-from p2pwf.net.addresses import listen_pair
+from p2pwf.net.addresses import dial_pair, listen_pair
 
 RECEIVE_SIZE = 1 << 18
 """Bytes asked of the socket at once: four Noise messages."""
@@ -106,13 +106,12 @@ class TcpListener(IListener):
 
 
 class Tcp(TCP):
-    """The dialling half, over TcpStream; listening is TcpListener's."""
+    """The dialling half, over TcpStream; names are resolved as every program of this machine resolves them."""
 
-    async def _dial_resolved(self, maddr: Multiaddr, source: tuple[str, int] | None = None) -> IRawConnection:
-        if source is not None:
-            raise OpenConnectionError("dialling from a chosen port is not supported")
+    async def dial(self, maddr: Multiaddr) -> IRawConnection:
+        """A connection to `/ip4/…`, `/ip6/…` or `/dns…/…/tcp/…`; raises OpenConnectionError."""
         try:
-            host, port = listen_pair(str(maddr).partition("/p2p/")[0])
+            host, port = dial_pair(str(maddr).partition("/p2p/")[0])
             stream = await trio.open_tcp_stream(host, port)
         except (OSError, UsageError) as error:
             raise OpenConnectionError(f"cannot reach {maddr}: {error}") from error

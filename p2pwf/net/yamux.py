@@ -18,7 +18,7 @@ from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
-from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamError, MuxedStreamReset
+from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamError, MuxedStreamReset
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import (
     FLAG_SYN,
@@ -195,6 +195,34 @@ class GuardedYamuxStream(YamuxStream):
                 header = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_DATA, 0, self.stream_id, size)
                 await self.conn._write_frame(header + rest[:size])
                 rest = rest[size:]
+
+    async def read(self, n: int | None = -1) -> bytes:
+        """Up to `n` bytes, or all there are, once there are some; raises MuxedStreamEOF at the end.
+
+        What arrived before a reset is still given, then MuxedStreamReset raised. The library takes two locks for each
+        read, and leaves an entry behind for each stream that is reset while it is read.
+        """
+        conn, number = self.conn, self.stream_id
+        while n != 0:
+            buffer = conn.stream_buffers.get(number)
+            if buffer:
+                size = len(buffer) if n is None or n < 0 else min(n, len(buffer))
+                data = bytes(memoryview(buffer)[:size])
+                del buffer[:size]
+                if self.closed and not buffer:
+                    await conn._finalize_stream(self, fully_closed=True)
+                elif not self.recv_closed:
+                    await self._auto_tune_and_send_window_update(bytes_read=size)
+                return data
+            if self.reset_received:
+                raise MuxedStreamReset("the stream was reset")
+            arrived = conn.stream_events.get(number)
+            if self.recv_closed or self.closed or arrived is None or conn.event_shutting_down.is_set():
+                raise MuxedStreamEOF("the stream ended")
+            await arrived.wait()
+            if conn.stream_events.get(number) is arrived:
+                conn.stream_events[number] = trio.Event()
+        return b""
 
     async def _wait_for_credit(self) -> None:
         self._credit_came = trio.Event()

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 import attrs
 import trio
 
+from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.errors import InvalidWorkflow, P2pwfError
 from p2pwf.runner.environment import (
     Folders,
@@ -33,7 +34,7 @@ from p2pwf.runner.output import Annotations, JobLog
 from p2pwf.runner.processes import Spawner, open_spawner
 from p2pwf.runner.state import JobState
 from p2pwf.runner.step import StepRun
-from p2pwf.runner.values import MAX_OUTPUTS, JobRequest, JobResult, Outcome, RunnerEnv
+from p2pwf.runner.values import JobRequest, JobResult, Outcome, RunnerEnv
 from p2pwf.workflow import ResolvedJob, RunFacts, expand_job, parse, resolve_job
 from p2pwf.workflow.model import Workflow
 
@@ -68,7 +69,7 @@ def _failed(error: P2pwfError | KeyError | IndexError | OSError) -> JobResult:
         message = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
     else:
         message = f"the workflow has no such job or leg: {error}"
-    return JobResult(outcome="failure", conclusion="failure", error=message)
+    return JobResult(outcome="failure", conclusion="failure", error=message[:MAX_TEXT])
 
 
 @lru_cache(PARSED_KEPT)
@@ -208,7 +209,7 @@ def _result(state: JobState, ended: _Ended) -> JobResult:
         outputs={} if error else ended.outputs,
         steps=tuple(state.results),
         annotations=tuple(state.annotations.kept),
-        error=error,
+        error=None if error is None else state.masker.mask(error)[:MAX_TEXT],
         dropped_log_bytes=state.log.dropped,
         killed=ended.killed,
     )
@@ -248,8 +249,9 @@ async def _outputs(state: JobState) -> dict[str, str]:
         if state.masker.mask(value) != value:
             state.log.say(0, f"##[warning]Skip output '{name}' since it may contain secret.")
         elif value:
-            outputs[name] = value
-    size = sum(len(name.encode()) + len(value.encode("utf-8", "replace")) for name, value in outputs.items())
+            # Half a surrogate pair (JSON can spell one) is no text that could travel.
+            outputs[name] = value.encode("utf-8", "replace").decode()
+    size = outputs_size(outputs)
     if size > MAX_OUTPUTS:
         raise InvalidWorkflow(
             f"the outputs of the job are {size} bytes, the bound is {MAX_OUTPUTS}",

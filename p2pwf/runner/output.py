@@ -7,6 +7,7 @@ value across the cut is still found; only a whole line can be a command.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from json.encoder import encode_basestring
 from typing import Final
 
 import attrs
@@ -21,6 +22,8 @@ MAX_MESSAGE: Final = 4096
 """Characters of an annotation that are kept."""
 MAX_VALUES: Final = 1024 * 1024
 """Characters of the outputs or states that one step may set by commands: as much as their files may hold."""
+LINE_FIELDS: Final = 60
+"""Bytes of a line in a log file beside its text, about."""
 MARKERS: Final = (b"::", b"##[")
 LEVELS: Final[Mapping[str, AnnotationLevel]] = {"notice": "notice", "warning": "warning", "error": "error"}
 
@@ -49,6 +52,19 @@ class LineSplitter:
         bound = MAX_LINE if self._rest.lstrip().startswith(MARKERS) and not self._cut else self._bound
         if len(self._rest) > bound + self._overlap():
             yield self._piece()
+
+    def may_command(self, data: bytes) -> bool:
+        """Whether `data` may hold, or complete, a line that is a command."""
+        edge = self._rest[-2:] + data[:2]
+        return any(marker in data or marker in edge or marker in self._rest for marker in MARKERS)
+
+    def skip(self, data: bytes) -> None:
+        """Take in bytes whose lines nobody wants."""
+        _, newline, rest = data.rpartition(b"\n")
+        self._rest = rest if newline else self._rest + rest
+        self._cut = self._cut and not newline
+        if len(self._rest) > self._bound:
+            self._rest, self._cut = b"", True
 
     def finish(self) -> Iterator[tuple[str, bool]]:
         """The line that had no end when the stream ended."""
@@ -85,6 +101,11 @@ class JobLog:
         """Why the sink takes no lines any more: a log with a hole must not look whole, so nothing follows."""
         self.now = now_ms()
 
+    @property
+    def full(self) -> bool:
+        """Whether the bound is reached: what is written from now on is dropped."""
+        return self._left <= 0
+
     def stamp(self) -> None:
         """Take the time for the lines that follow: once per chunk of output is exact enough."""
         self.now = self._now_ms()
@@ -95,7 +116,8 @@ class JobLog:
         if self._left <= 0:
             self.dropped += len(text)
             return
-        self._left -= len(text) + 1
+        # As long as it will be in the file: a NUL takes six bytes there, an empty line as many as its other fields.
+        self._left -= LINE_FIELDS + (len(text) if text.isascii() and text.isprintable() else _size(text))
         for start in range(0, len(text), self._line) if len(text) > self._line else (0,):
             self._put(LogLine(self.now, step, stream, text[start : start + self._line]))
         if self._left <= 0:
@@ -184,8 +206,12 @@ class StepOutput:
         """Take a chunk of output; an empty one is the stream's end."""
         self._log.stamp()
         splitter = self._splitters[stream]
+        if self._log.full and not splitter.may_command(data):
+            self._log.dropped += len(data)
+            splitter.skip(data)
+            return
         for text, whole in splitter.feed(data) if data else splitter.finish():
-            if whole and (":" in text or "#" in text):
+            if whole and ("::" in text or "##[" in text):
                 self._judge(stream, text)
             else:
                 self._log.write(self._step, stream, text)
@@ -269,6 +295,10 @@ class StepOutput:
         target[name] = command.data
         if self._echo:
             self._show(text)
+
+
+def _size(text: str) -> int:
+    return len(encode_basestring(text).encode("utf-8", "replace"))
 
 
 def _number(text: str) -> int | None:

@@ -25,7 +25,8 @@ from p2pwf.runner.state import JobState
 from p2pwf.runner.values import Outcome, StepResult
 from p2pwf.workflow import BLOCKED, Step, StepFileError, StepScope, Value, parse_pairs, parse_paths
 
-READ_SIZE: Final = 1 << 16
+READ_SIZE: Final = 1 << 14
+"""One read of output: what is done with it at a stretch, line by line, keeps the event loop for milliseconds only."""
 MAX_SUMMARIES: Final = 20
 """Step summaries kept of a job, as on GitHub; each is at most a step file long."""
 INSECURE: Final = "ACTIONS_ALLOW_UNSECURE_COMMANDS"

@@ -20,8 +20,6 @@ from p2pwf.workflow.expr import Value
 Outcome = Literal["success", "failure", "cancelled", "skipped"]
 AnnotationLevel = Literal["notice", "warning", "error"]
 
-MAX_OUTPUTS: Final = 64 * 1024
-"""Bytes of all outputs of a job, names and values in UTF-8: they travel in an event of the clock."""
 MAX_ANNOTATIONS: Final = 50
 """Annotations kept for a job, the first ones; the log has them all. GitHub's own pages show as many."""
 
@@ -71,7 +69,7 @@ class Limits:
     line_bytes: int = 64 * 1024
     """A longer line is logged in pieces of this size."""
     log_bytes: int = 64 * 1024 * 1024
-    """Text of a job's log; what comes after is dropped, counted, and said so."""
+    """Of a job's log file; what comes after is dropped, counted, and said so."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -129,7 +127,7 @@ class JobResult:
     """How a job went. `outcome` is before the job's `continue-on-error`, `conclusion` after it.
 
     `error` says, in one line, why a job failed for a reason that is no step's (bad expression, outputs too large, …).
-    `dropped_log_bytes` counts what the log's bound cut off; `killed` the processes that steps left behind.
+    `dropped_log_bytes` counts what the log's bound cut off, about; `killed` the processes that steps left behind.
     """
 
     outcome: Outcome

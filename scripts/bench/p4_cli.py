@@ -21,8 +21,8 @@ import trio
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from p2pwf.control.server import serve_control
-from tests.control.kit import MemoryApi
+from p2pwf.control.server import serve_control  # noqa: E402 - after the path
+from tests.control.kit import MemoryApi  # noqa: E402 - as above
 
 ROUNDS = 40
 EMPTY = "import click\n@click.command()\ndef main(): pass\nmain()"

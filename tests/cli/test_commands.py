@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from p2pwf.cli.main import run
 from tests.control.kit import ME, OTHER, MemoryApi, node
 
 
@@ -28,9 +32,20 @@ async def cli(folder: Path | None, *arguments: str, **environment: str) -> tuple
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+async def here(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """The same in this process, in a thread: for long tables of cases."""
+
+    def ask() -> tuple[int, str, str]:
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+            code = run([*arguments, "--data-dir", str(folder)])
+        return code, out.getvalue(), err.getvalue()
+
+    return await trio.to_thread.run_sync(ask)
+
+
 async def answer(folder: Path, *arguments: str) -> Any:
     """The one JSON value that a command prints."""
-    code, out, err = await cli(folder, *arguments, "--json")
+    code, out, err = await here(folder, *arguments, "--json")
     assert (code, err) == (0, "")
     return json.loads(out)
 
@@ -80,7 +95,7 @@ async def test_wait_and_watch_exit_with_the_conclusion(conclusion: str, code: in
             nursery.start_soon(start, "watch", "workflow", "watch", run)
             await api.until_streams(2)
             api.end(run, conclusion)
-        assert (results["wait"][0], results["watch"][0]) == (code, code)
+        assert (results["wait"][0], results["watch"][0]) == (code, code), results
         final = json.loads(results["wait"][1])
         assert (final["workflow_id"], final["conclusion"]) == (run, conclusion)
         lines = results["watch"][1].splitlines()
@@ -226,12 +241,12 @@ async def test_an_invalid_workflow_shows_every_finding_with_its_place() -> None:
 )
 async def test_what_is_wrong_is_one_error_a_hint_and_its_code(arguments: list[str], code: int) -> None:
     async with node() as (api, folder):
-        got, out, err = await cli(folder, *arguments)
+        got, out, err = await here(folder, *arguments)
         assert (got, out) == (code, "")
         error, hint = err.splitlines()
         assert error.startswith("error: ")
         assert hint.startswith("hint: ")
-        got, out, err = await cli(folder, *arguments, "--json")
+        got, out, err = await here(folder, *arguments, "--json")
         assert (got, out) == (code, "")
         told = json.loads(err)["error"]
         assert (told["message"], told["hint"]) == (error[7:], hint[6:])
@@ -243,7 +258,7 @@ async def test_without_a_node_nothing_is_made(tmp_path: Path) -> None:
         code, out, err = await cli(tmp_path / "none", *line)
         assert (code, out) == (3, "")
         assert err == f"error: no node runs on {tmp_path / 'none'}\nhint: start one with `p2pwf up`\n"
-    assert list(tmp_path.iterdir()) == []
+    assert list(await trio.Path(tmp_path).iterdir()) == []
 
 
 async def test_a_reader_that_leaves_is_no_error() -> None:
@@ -269,7 +284,7 @@ async def test_an_interrupt_ends_a_watch_quietly() -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         await process.stdout.receive_some(10)
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         said = b"".join([part async for part in process.stderr])
         assert (await process.wait(), said) == (130, b"")
         await api.until_streams(0)

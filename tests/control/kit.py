@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,8 +170,9 @@ class MemoryApi:
         try:
             while True:
                 changed = self._changed
-                yield view
-                if view["status"] in FINAL:
+                told = deepcopy(view)  # what was told, not what has become of it since, says whether to go on
+                yield told
+                if told["status"] in FINAL:
                     return
                 await changed.wait()
         finally:

@@ -24,10 +24,26 @@ from multiaddr import Multiaddr
 
 from p2pwf.errors import TryAgain
 from p2pwf.net import Frame, PeerDown
+from p2pwf.net import network as network_module
 from p2pwf.net.network import Network
 from p2pwf.net.swarm import MAX_CONNECTIONS_PER_PEER, GuardedSwarm, libp2p_id
 from p2pwf.net.yamux import GuardedYamux
-from tests.net.kit import QUICK, connections, count, event, ignored, join, network, networks, peer, seed, until, up
+from tests.net.kit import (
+    QUICK,
+    AsyncHosts,
+    Members,
+    connections,
+    count,
+    event,
+    ignored,
+    join,
+    network,
+    networks,
+    peer,
+    seed,
+    until,
+    up,
+)
 
 
 def port_of(net: Network) -> int:
@@ -312,6 +328,53 @@ async def test_without_the_guard_the_slow_link_breaks() -> None:
             patch.setattr(msgio, "read_exactly", utils.read_exactly)
             assert other.send(net.peer_id, bytes(5000))
             assert (await event(net, PeerDown)).peer == other.peer_id
+
+
+async def test_a_dial_that_nobody_answers_ends_at_its_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        async with network(1, timing=evolve(QUICK, dial=0.3)) as net:
+            with pytest.raises(TryAgain, match="no answer"):
+                await net.dial(f"/ip4/127.0.0.1/tcp/{mute.getsockname()[1]}/p2p/{peer(2)}")
+
+
+async def test_a_name_is_dialled_like_an_address() -> None:
+    async with network(1) as net, network(2) as other:
+        await other.dial(f"/dns4/localhost/tcp/{port_of(net)}/p2p/{net.peer_id}")
+        await up(net, other.peer_id)
+
+
+async def test_the_first_address_that_answers_is_taken() -> None:
+    async with network(1) as net, network(2) as other:
+        dead = ["/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2", "/dns4/nowhere.invalid/tcp/3"]
+        other.want_peers({net.peer_id: [*dead, net.addresses()[0]]})
+        await up(net, other.peer_id)
+
+
+async def test_ipv6_is_listened_on_and_dialled() -> None:
+    try:
+        async with network(1, listen=["/ip6/::1/tcp/0"]) as net, network(2) as other:
+            assert net.addresses()[0].startswith("/ip6/::1/tcp/")
+            await join(net, other)
+    except TryAgain:
+        pytest.skip("this machine has no IPv6")
+
+
+async def test_strangers_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_module, "MAX_STRANGERS", 2)
+    async with network(1, Members(), timing=evolve(QUICK, stranger_idle=5.0)) as net, AsyncHosts() as hosts:
+        for number in range(2, 5):
+            stranger = await hosts.open(number)
+            await stranger.dial(net.addresses()[0])
+        await until(lambda: count(net, "stranger_refused") == 1)
+        assert connections(net) == 2
+
+
+async def test_a_peer_that_is_wanted_no_more_is_dialled_no_more() -> None:
+    async with network(1) as net:
+        net.want_peers({peer(2): ["/ip4/127.0.0.1/tcp/1"]})
+        await until(lambda: count(net, "redial_failed") >= 2)
+        net.want_peers({})
+        await until(lambda: not net._dialler._scopes)
 
 
 def test_peer_ids_convert_both_ways() -> None:

@@ -5,16 +5,20 @@ A twin takes the guard away and shows the fault; where that kills the host, it d
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import trio
+from libp2p.pubsub import pubsub
 from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import get_peer_and_seqno_msg_id
+from libp2p.pubsub.rpc_queue import RpcQueue
 
 from p2pwf.errors import InternalError, RemoteError, TryAgain
-from p2pwf.net import Frame, Gossip
+from p2pwf.net import Frame, Gossip, gossip, guards
 from p2pwf.net.network import Network
 from p2pwf.net.stream import WireStream
 from tests.net.kit import count, event, join, network, networks, until
@@ -24,7 +28,7 @@ MESH = "/meshsub/1.1.0"
 JUNK = b"\x0a" + b"\xff" * 10
 
 
-def hostile(key: bytes, *, author: int = 2) -> bytes:
+def hostile(key: bytes) -> bytes:
     """A gossip frame whose message names an author that needs a key, and a key that is none."""
     message = rpc_pb2.Message(
         from_id=b"\x12\x20" + bytes(32), data=b"x", seqno=b"1", topicIDs=["test"], signature=b"s" * 64, key=key
@@ -36,7 +40,7 @@ async def still_serves(net: Network, other: Network) -> None:
     """A frame and a gossip message of an honest member still arrive."""
     assert await other.send_wait(net.peer_id, b"frame")
     assert (await event(net, Frame)).data == b"frame"
-    await until(lambda: net._host.swarm.self_id in other._host.pubsub.peer_topics.get("test", ()))
+    await heard_by(net, other)
     await other.publish(b"gossip")
     assert await event(net, Gossip) == Gossip(other.peer_id, b"gossip")
 
@@ -69,41 +73,57 @@ async def test_no_gossip_frame_ends_the_host(frame: bytes) -> None:
         await still_serves(net, honest)
 
 
-@pytest.mark.parametrize("part", ["door", "gossip"])
-def test_without_the_guard_one_frame_ends_the_host(part: str) -> None:
-    """The twin: the library's own handling of the same frame, in another process."""
+def test_without_the_guards_each_of_these_ends_the_host() -> None:
+    """The twins: the library's own handling of the same frames, handlers and validators, in another process."""
     done = subprocess.run(
-        [sys.executable, "-c", TWIN, part], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", TWINS], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.stdout.split() == ["died"], done.stderr[-2000:]
+    assert done.stdout.split() == ["frame", "key", "handler", "validator"], done.stderr[-2000:]
 
 
-TWIN = """
-import sys, trio
+TWINS = """
+import trio
 from libp2p.pubsub.pubsub import Pubsub
-from p2pwf.errors import P2pwfError
+from p2pwf.errors import InternalError
 from p2pwf.net.door import Door
 from p2pwf.net.gossip import MemberPubsub
-from tests.net.kit import network, join
-from tests.net.test_guards import JUNK, MESH
+from tests.net.kit import QUICK, network, until
+from tests.net.test_guards import JUNK, MESH, hostile
 
 async def unguarded(self, stream):
-    await self._negotiate_and_serve(stream, "")
+    await self._negotiate_and_serve(stream, str(stream.muxed_conn.peer_id))
 
-async def main():
-    Door.handle = unguarded
-    async with network(1) as net, network(2) as attacker:
+async def raising(*_):
+    raise ZeroDivisionError
+
+def refuse(*_):
+    raise ZeroDivisionError
+
+Door.handle = unguarded
+MemberPubsub.continuously_read_stream = Pubsub.continuously_read_stream
+MemberPubsub.push_msg = Pubsub.push_msg
+MemberPubsub._is_acceptable = lambda self, forwarder, message: self._accept is None or self._accept(forwarder, message)
+
+async def attack(name):
+    async with network(1, accept=refuse if name == "validator" else None) as net, network(2) as attacker:
         await attacker.dial(net.addresses()[0])
-        stream = await attacker.open_to(net.peer_id, MESH)
-        await stream.write_frame(JUNK)
+        if name == "validator":
+            await until(lambda: net._host.swarm.self_id in attacker._host.pubsub.peer_topics.get("test", ()))
+            await attacker.publish(b"anything")
+        elif name == "handler":
+            net._host.door._for_members.add_handler("/test/1", raising)
+            net._host.door._limits["/test/1"] = 1
+            await attacker.open_to(net.peer_id, "/test/1")
+        else:
+            stream = await attacker.open_to(net.peer_id, MESH)
+            await stream.write_frame(JUNK if name == "frame" else hostile(b"\\x08\\x01\\x12\\x02ab"))
         await trio.sleep(20)
 
-if sys.argv[1] == "gossip":
-    MemberPubsub.continuously_read_stream = Pubsub.continuously_read_stream
-try:
-    trio.run(main)
-except BaseException as error:
-    print("died")
+for name in ("frame", "key", "handler", "validator"):
+    try:
+        trio.run(attack, name)
+    except InternalError:
+        print(name)
 """
 
 
@@ -161,7 +181,7 @@ async def test_a_validator_that_raises_drops_the_message_only() -> None:
 
     async with network(1, accept=picky) as net, network(2) as other:
         await join(net, other)
-        await until(lambda: net._host.swarm.self_id in other._host.pubsub.peer_topics.get("test", ()))
+        await heard_by(net, other)
         await other.publish(b"raise")
         await other.publish(b"refuse")
         await still_serves(net, other)
@@ -203,7 +223,7 @@ async def test_an_error_of_the_caller_leaves_the_block_as_it_is() -> None:
 
 async def test_a_burst_of_a_thousand_messages_is_delivered_whole() -> None:
     async with networks(1, 2) as (net, other):
-        await until(lambda: net._host.swarm.self_id in other._host.pubsub.peer_topics.get("test", ()))
+        await heard_by(net, other)
         async with trio.open_nursery() as nursery:
 
             async def burst() -> None:
@@ -215,12 +235,17 @@ async def test_a_burst_of_a_thousand_messages_is_delivered_whole() -> None:
         assert got == {b"%d" % number for number in range(1000)}
 
 
+async def heard_by(net: Network, other: Network) -> None:
+    """Wait until `other` knows that `net` listens to the topic."""
+    await until(lambda: net._host.swarm.self_id in other._host.pubsub.peer_topics.get("test", ()))
+
+
 async def test_a_restart_with_the_same_key_loses_no_message() -> None:
     async with network(1) as net:
         for start in range(2):
             async with network(2) as other:
                 await join(net, other)
-                await until(lambda: net._host.swarm.self_id in other._host.pubsub.peer_topics.get("test", ()))
+                await heard_by(net, other)
                 for number in range(30):
                     await other.publish(b"%d of start %d" % (number, start))
                 for _ in range(30):
@@ -229,16 +254,102 @@ async def test_a_restart_with_the_same_key_loses_no_message() -> None:
 
 async def test_a_sequence_number_used_twice_hides_nothing() -> None:
     async with networks(1, 2) as (net, other):
-        await until(lambda: net._host.swarm.self_id in other._host.pubsub.peer_topics.get("test", ()))
+        await heard_by(net, other)
         for data in (b"one half", b"other half"):
             other._host.pubsub.counter = 5
             await other.publish(data)
             assert (await event(net, Gossip)).data == data
 
 
+async def test_with_the_usual_message_id_the_second_use_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin of the two tests above."""
+    monkeypatch.setattr(gossip, "message_id", get_peer_and_seqno_msg_id)
+    async with network(1) as net:
+        for data in (b"one half", b"other half"):
+            async with network(2) as other:  # a restart, after which the numbers begin where they began before
+                await join(net, other)
+                await heard_by(net, other)
+                other._host.pubsub.counter = 5
+                await other.publish(data)
+                await other.publish(b"after " + data)
+                got = [(await event(net, Gossip)).data for _ in range(2 if data == b"one half" else 0)]
+                assert got == ([data, b"after " + data] if got else [])
+        async with network(3) as third:
+            await join(net, third)
+            await heard_by(net, third)
+            await third.publish(b"last")
+            assert (await event(net, Gossip)).data == b"last"
+
+
+async def test_with_the_librarys_queues_a_burst_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin of the burst of a thousand."""
+    guards.install()
+    monkeypatch.setattr(pubsub, "RpcQueue", RpcQueue)
+    monkeypatch.setattr(guards, "PATCHES", ())
+    async with networks(1, 2) as (net, other):
+        await heard_by(net, other)
+        for number in range(200):
+            await other.publish(b"%d" % number)
+        await until(lambda: not any(len(queue) for queue in other._host.pubsub.peer_queues.values()))
+        assert other.send(net.peer_id, b"afterwards")
+        await event(net, Frame)
+        assert count(net, "gossip_received") < 200
+
+
+async def test_what_finds_no_room_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "QUEUE_BYTES", 5000)
+    async with networks(1, 2) as (net, other):
+        await heard_by(net, other)
+        await other.publish(bytes(6000))
+        await until(lambda: count(other, "gossip_not_queued") == 1)
+
+
+async def test_a_node_that_does_not_listen_loses_gossip_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "GOSSIP_QUEUE_BYTES", 100)
+    async with networks(1, 2) as (net, other):
+        await heard_by(net, other)
+        while not count(net, "gossip_dropped"):
+            await other.publish(os.urandom(90))
+            await trio.sleep(0.01)
+        assert len((await event(net, Gossip)).data) == 90
+
+
+async def test_a_flood_of_forged_messages_does_not_starve_the_others() -> None:
+    """T23."""
+    async with networks(1, 2, 3) as (net, attacker, honest):
+        stream = await attacker.open_to(net.peer_id, MESH)
+        forged = rpc_pb2.Message(
+            from_id=honest._host.swarm.self_id.to_bytes(), seqno=b"1", topicIDs=["test"], signature=bytes(64)
+        )
+        await heard_by(net, honest)
+        async with trio.open_nursery() as nursery:
+
+            async def flood() -> None:
+                for number in range(2000):
+                    forged.data = b"forged %d" % number
+                    await stream.write_frame(rpc_pb2.RPC(publish=[forged]).SerializeToString())
+
+            nursery.start_soon(flood)
+            for number in range(5):
+                await honest.publish(b"honest %d" % number)
+                assert await event(net, Gossip) == Gossip(honest.peer_id, b"honest %d" % number)
+        assert count(net, "gossip_received") == 5
+
+
+async def test_more_messages_than_one_peer_may_send_are_dropped_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "BURST", 10.0)
+    monkeypatch.setattr(gossip, "RATE", 0.001)
+    async with networks(1, 2) as (net, other):
+        await heard_by(net, other)
+        for number in range(20):
+            await other.publish(b"%d" % number)
+        await until(lambda: count(net, "gossip_over_rate") == 10)
+        assert count(net, "gossip_received") == 10
+
+
 async def test_a_message_too_large_for_gossip_is_refused_at_its_publisher() -> None:
     async with networks(1, 2) as (net, other):
-        await until(lambda: net._host.swarm.self_id in other._host.pubsub.peer_topics.get("test", ()))
+        await heard_by(net, other)
         await other.publish(bytes(1_000_000))
         assert len((await event(net, Gossip)).data) == 1_000_000
         with pytest.raises(ValueError, match="limit"):
@@ -278,9 +389,7 @@ async def ended(stream: WireStream) -> None:
 
 def test_another_libp2p_is_refused_with_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from libp2p.network.swarm import Swarm
-    from libp2p.pubsub import pubsub
 
-    from p2pwf.net import guards
     from p2pwf.net.swarm import GuardedSwarm
 
     monkeypatch.delattr(pubsub, "RpcQueue")

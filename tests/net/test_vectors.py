@@ -11,11 +11,14 @@ import runpy
 import sys
 from base64 import b32decode
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from libp2p.pubsub.pb import rpc_pb2
 
 from p2pwf.core.ids import Cid, parse_cid
@@ -87,6 +90,15 @@ def varint(number: int) -> bytes:
         out += bytes([number % 128 + 128])
         number //= 128
     return out + bytes([number])
+
+
+@st.composite
+def messages_of_any_kind(draw: st.DrawFn) -> bytes:
+    """A block of the files with some bytes changed."""
+    block = bytearray(bytes.fromhex(draw(st.sampled_from(ACCEPTED + REFUSED))[1]["block"]))
+    for at, value in draw(st.lists(st.tuples(st.integers(0, len(block) - 1), st.integers(0, 255)), max_size=3)):
+        block[at] = value
+    return bytes(block)
 
 
 @pytest.mark.parametrize(("_protocol", "vector"), ACCEPTED, ids=named)
@@ -204,6 +216,13 @@ def test_lengths_are_minimal_varints() -> None:
         decoder.feed(bytes.fromhex(wire))
         with pytest.raises(RemoteError):
             decoder.next_frame(1 << 20)
+
+
+@given(st.binary(max_size=200) | messages_of_any_kind())
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    for _, decode, _ in CODECS.values():
+        with suppress(RemoteError):
+            decode(data)
 
 
 def test_the_generator_gives_the_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from contextlib import closing
 from pathlib import Path
@@ -47,14 +48,16 @@ async def test_a_long_line_is_logged_in_pieces(bench: Bench) -> None:
 async def test_a_log_beyond_its_bound_is_cut_off_with_a_word_and_the_job_goes_on(bench: Bench) -> None:
     """T38."""
     ran = await bench.run(
-        "- id: a\n  run: |\n    yes | head -n 200000\n    echo x=1 >> $GITHUB_OUTPUT\n- run: echo later",
-        job="outputs: {x: '${{ steps.a.outputs.x }}'}",
+        "- id: a\n  run: |\n    yes | head -n 200000\n    echo '::set-output name=y::2'\n"
+        "    yes | tr -d '\\n' | head -c 200000\n    echo '::set-output name=y::3'\n    echo x=1 >> $GITHUB_OUTPUT\n"
+        "- run: echo later",
+        job="outputs: {x: '${{ steps.a.outputs.x }}', y: '${{ steps.a.outputs.y }}'}",
         limits=attrs.evolve(FAST, log_bytes=10_000),
     )
     assert ran.result.outcome == "success"
-    assert ran.result.outputs == {"x": "1"}
+    assert ran.result.outputs == {"x": "1", "y": "2"}, "the second stood at the end of a line, not at its start"
     assert ran.lines[-1].text.startswith("##[warning]The log is cut off here")
-    assert sum(len(line.text) for line in ran.lines) < 11_000
+    assert (ran.root / "log-1.ndjson").stat().st_size < 11_000
     assert ran.result.dropped_log_bytes > 150_000
 
 
@@ -96,6 +99,11 @@ async def test_following_starts_at_any_line_and_ends_with_the_log(tmp_path: Path
     texts = [line.text[:6] async for line in log.follow(3)]
     assert texts == ["line 3", "line 4"]
     assert [line.text for line in read_log(log.path, 4)] == ["line 4 ? ü"]
+
+
+def test_a_line_of_the_log_is_the_json_it_says() -> None:
+    line = LogLine(1700000000000, 3, "stderr", 'a "quoted" \\ \x00\x1b[1m \u2028 ü 😀')
+    assert json.loads(line.to_json()) == {"time": line.time_ms, "step": 3, "stream": "stderr", "text": line.text}
 
 
 class FullDisk:
