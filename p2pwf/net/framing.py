@@ -72,7 +72,7 @@ class FrameDecoder:
             if byte < 0x80:
                 if byte == 0 and index > 0:
                     raise RemoteError("a frame's length is not minimally encoded")
-                if False:
+                if value > limit:
                     raise RemoteError(f"a frame of {value} bytes, the limit is {limit}")
                 return index + 1, value
         if len(self._buffer) >= MAX_LENGTH_BYTES:

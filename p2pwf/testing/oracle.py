@@ -62,7 +62,9 @@ Found = Iterator[tuple[str, str]]
 
 def _lost_or_open(world: World, engines: dict[PeerId, Engine]) -> Found:
     for peer, engine in engines.items():
-        for cid in world.acknowledged:
+        for cid, (where, copies) in world.acknowledged.items():
+            if copies == 1 and world.nodes[where].gone and cid not in engine.desk.runs:
+                continue  # the one disk that it was promised on is gone
             if cid not in engine.desk.runs:
                 yield "I1", f"acknowledged run {cid} is unknown to {peer}"
             elif engine.desk.runs[cid].tally.end is None:

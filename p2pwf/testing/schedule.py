@@ -34,6 +34,8 @@ class Scenario:
     pauses: int = 0
     skew: bool = False
     crash_between: float = 0.0
+    gone: int = 0
+    """Nodes that die for good."""
     seconds: float = 60.0
     nodes: tuple[int, int] = (3, 6)
     submissions: tuple[int, int] = (2, 5)
@@ -48,6 +50,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "calm": Scenario(),
     "loss": Scenario(loss=0.1, duplicate=0.1, delay=(0.001, 0.2)),
     "crash": Scenario(loss=0.02, crashes=4),
+    "gone": Scenario(loss=0.02, gone=1, nodes=(4, 6), submissions=(4, 8)),
     "torn": Scenario(crash_between=0.003),
     "partition": Scenario(loss=0.02, partitions=2),
     "pause": Scenario(pauses=3),
@@ -107,7 +110,19 @@ def _faults(world: World, scenario: Scenario) -> None:
     def pause() -> None:
         world.pause(choose.choice(nodes), choose.uniform(1, 30))
 
-    for number, fault in ((scenario.crashes, crash), (scenario.partitions, split), (scenario.pauses, pause)):
+    def bury() -> None:
+        up = [node for node in nodes if node.engine is not None]
+        if len(up) > 2:
+            node = choose.choice(up)
+            world.crash(node)
+            node.gone = True
+
+    for number, fault in (
+        (scenario.gone, bury),
+        (scenario.crashes, crash),
+        (scenario.partitions, split),
+        (scenario.pauses, pause),
+    ):
         for _ in range(number):
             world.at(choose.uniform(4, scenario.seconds), fault)
     if scenario.skew:
@@ -129,14 +144,13 @@ def run_seed(name: str, seed: int) -> tuple[World, list[Violation]]:
     conditions.crash_between = conditions.loss = conditions.duplicate = 0.0
     world.heal()
     for node in world.nodes.values():
-        if node.engine is None:
-            world.start(node)
+        world.restart(node)
     world.run(scenario.seconds + 50 + PEACE, stop=lambda: _settled(world))
     return world, check(world, scenario.exclusive)
 
 
 def _settled(world: World) -> bool:
-    engines = [node.engine for node in world.nodes.values()]
+    engines = [node.engine for node in world.nodes.values() if not node.gone]
     if any(engine is None for engine in engines) or any(node.paused for node in world.nodes.values()):
         return False
     digests = {engine.desk.clock.dag.digest() for engine in engines if engine is not None}

@@ -103,6 +103,8 @@ class SimNode:
     jobs: dict[Attempt, Execution] = attrs.field(factory=dict)
     next_tick: float = -1.0
     paused: bool = False
+    gone: bool = False
+    """It died for good, and its disk with it."""
     held_back: list[Input] = attrs.field(factory=list)
 
     @property
@@ -119,7 +121,8 @@ class World:
         self.time = 0.0
         self.conditions = conditions or Conditions()
         self.executions: list[Execution] = []
-        self.acknowledged: dict[Cid, PeerId] = {}
+        self.acknowledged: dict[Cid, tuple[PeerId, int]] = {}
+        """Where each run was acknowledged, and with how many copies."""
         self.replies: dict[Hashable, Reply] = {}
         self.alarms: list[tuple[PeerId, Alarm]] = []
         self.misbehaved: list[tuple[PeerId, Misbehaved]] = []
@@ -172,7 +175,7 @@ class World:
 
     def restart(self, node: SimNode) -> None:
         """Boot a node unless it is up."""
-        if node.engine is None:
+        if node.engine is None and not node.gone:
             self.start(node)
 
     def crash(self, node: SimNode) -> None:
@@ -339,7 +342,7 @@ class World:
             case Reply():
                 self.replies[output.token] = output
                 if output.error is None and isinstance(output.token, tuple) and output.token[0] == "submit":
-                    self.acknowledged[run_of(output)] = node.peer
+                    self.acknowledged[run_of(output)] = (node.peer, output.result["copies"])
             case WakeAt():
                 self._tick_later(node, output.mono / node.rate)
             case Alarm():
