@@ -44,4 +44,4 @@ def up(session: Session, /, **flags: Any) -> None:  # noqa: ANN401 - click gives
     settings = node_settings(data_dir(session.given), {**flags, "json_output": session.json})
     environment = {**os.environ, SETTINGS_ENV: settings.to_json()}
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "p2pwf.node"], environment)  # noqa: S606 - no shell wanted
+    os.execve(sys.executable, [sys.executable, "-m", "p2pwf.control.daemon"], environment)  # noqa: S606 - no shell wanted

@@ -66,6 +66,11 @@ class Door:
         self._limits[protocol] = limit
         self._for_members.add_handler(TProtocol(protocol), handler)
 
+    @property
+    def offered_to_members(self) -> Multiselect:
+        """What members may open, for identify to tell them."""
+        return self._for_members
+
     def open_streams(self) -> int:
         """Inbound streams being served."""
         return self._by_peer.total()

@@ -109,6 +109,7 @@ async def run_host(
         host, config.topic, gate=gate, counters=counters, conduct=conduct, deliver=deliver, accept=accept
     )
     door = Door(gate, config.timing, counters, conduct)
+    host.multiselect = door.offered_to_members
     door.serve_raw(str(IDENTIFY), identify_handler_for(host, use_varint_format=True), limit=2)
     door.serve_raw(str(PING), PingService(host).handle_ping, limit=2)
     for protocol in GOSSIP_PROTOCOLS:

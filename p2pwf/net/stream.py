@@ -59,7 +59,7 @@ class WireStream:
                 return data
             chunk = await self._receive()
             if not chunk:
-                if False:
+                if self._decoder.pending:
                     raise StreamBroken("the stream ended within a frame")
                 return None
             self._decoder.feed(chunk)

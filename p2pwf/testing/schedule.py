@@ -34,6 +34,7 @@ class Scenario:
     pauses: int = 0
     skew: bool = False
     crash_between: float = 0.0
+    job_seconds: tuple[float, float] = (0.2, 5.0)
     gone: int = 0
     """Nodes that die for good."""
     seconds: float = 60.0
@@ -50,6 +51,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "calm": Scenario(),
     "loss": Scenario(loss=0.1, duplicate=0.1, delay=(0.001, 0.2)),
     "crash": Scenario(loss=0.02, crashes=4),
+    "long": Scenario(loss=0.02, crashes=1, nodes=(5, 6), job_seconds=(5.0, 40.0)),
     "gone": Scenario(loss=0.02, gone=1, nodes=(4, 6), submissions=(4, 8)),
     "torn": Scenario(crash_between=0.003),
     "partition": Scenario(loss=0.02, partitions=2),
@@ -133,7 +135,9 @@ def _faults(world: World, scenario: Scenario) -> None:
 def run_seed(name: str, seed: int) -> tuple[World, list[Violation]]:
     """Play one seed of a scenario to its end; returns the world and what was violated."""
     scenario = SCENARIOS[name]
-    conditions = Conditions(delay=scenario.delay, loss=scenario.loss, duplicate=scenario.duplicate)
+    conditions = Conditions(
+        delay=scenario.delay, loss=scenario.loss, duplicate=scenario.duplicate, job_seconds=scenario.job_seconds
+    )
     low, high = scenario.nodes
     world = World(seed, nodes=low + seed % (high - low + 1), slots=2, conditions=conditions)
     _workload(world, scenario)

@@ -11,6 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from p5_ingest import history
+
+from p2pwf.core.events import parse
+from p2pwf.node.loop import stored_event
+from p2pwf.store.events import Commit, EventStore
+
 EVENTS = 100_000
 RSS = "print(int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e6)"
 IDLE = f"""
@@ -49,19 +55,13 @@ gc.collect()
 
 def measure(program: str, *arguments: str) -> float:
     """The MB that a program says it has."""
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=600, check=True)
+    line = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600, check=True)
     return float(done.stdout.splitlines()[-1])
 
 
 def fill(folder: Path) -> int:
     """A store with EVENTS events; how many there are."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    from p5_ingest import history
-
-    from p2pwf.core.events import parse
-    from p2pwf.node.loop import stored_event
-    from p2pwf.store.events import Commit, EventStore
-
     desk, blocks = history(EVENTS)
     store = EventStore.open(folder / "events.db")
     for start in range(0, len(blocks), 1000):

@@ -72,7 +72,7 @@ export class Clock {
     return missing.map(({ block, signature }) => [block, signature])
   }
 
-  /** Write an event of one's own on all that is known here; it is taken in at once. */
+  /** Write the next event of `author` on all that is known here, signed with `key`: [block, signature], not taken in. */
   async write(key, author, type, body) {
     const own = [...this.#events.values()].filter(({ value }) => value.author === author).at(-1)
     const lamports = this.heads().map((cid) => this.#events.get(String(cid)).value.lamport)
@@ -89,7 +89,7 @@ export class Clock {
       type,
       body
     })
-    return this.add(block, await key.sign(concat(DOMAIN, block)))
+    return [block, await key.sign(concat(DOMAIN, block))]
   }
 
   #settle() {

@@ -90,7 +90,7 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, o
     monkeypatch.setattr(os, "execve", lambda *called: taken.append(called))
     assert run(["up", *arguments]) == 0
     ((program, line, environment),) = taken
-    assert (program, line) == (sys.executable, [sys.executable, "-m", "p2pwf.node"])
+    assert (program, line) == (sys.executable, [sys.executable, "-m", "p2pwf.control.daemon"])
     told: dict[str, object] = json.loads(environment[up_module.SETTINGS_ENV])
     return told
 

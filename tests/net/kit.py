@@ -14,7 +14,7 @@ from p2pwf.core.ids import Cid, PeerId, peer_id_of
 from p2pwf.net import Gate, NetConfig, NetEvent, PeerUp, Timing
 from p2pwf.net.network import Network, open_network
 
-LIMIT = 6.0
+LIMIT = 30.0
 """Seconds after which a test that waits for an event has failed; no correct run comes near."""
 QUICK = Timing(
     dial=5.0,

@@ -13,11 +13,12 @@ import pytest
 import trio
 from attrs import evolve
 from libp2p import new_host
-from libp2p.abc import INetStream
+from libp2p.abc import IHost, INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.network.swarm import Swarm
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.peer.peerstore import PeerStoreError
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from libp2p.stream_muxer.yamux.yamux import TYPE_DATA, YAMUX_HEADER_FORMAT, Yamux
 from multiaddr import Multiaddr
@@ -146,10 +147,20 @@ async def test_a_member_of_the_plain_library_is_served_with_encryption() -> None
         plain.set_stream_handler(TProtocol("/test/1"), answer)
         await plain.connect(info_from_p2p_addr(Multiaddr(net.addresses()[0])))
         await until(lambda: connections(net) == 1)
+        await until(lambda: "/p2pwf/blob/1.0.0" in known_protocols(plain, net))
+        assert {"/meshsub/1.1.0", "/p2pwf/join/1.0.0"} <= known_protocols(plain, net)
         await net.open_to(peer(9), "/test/1")
         with trio.fail_after(10):
             await got.wait()
         await plain.close()
+
+
+def known_protocols(host: IHost, net: Network) -> set[str]:
+    """What a host of the plain library learnt of another by identify."""
+    try:
+        return set(host.get_peerstore().get_protocols(libp2p_id(net.peer_id)))
+    except PeerStoreError:
+        return set()
 
 
 async def test_connections_of_one_peer_are_bounded() -> None:

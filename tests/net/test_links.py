@@ -98,6 +98,16 @@ async def test_frames_pass_again_after_a_restart_with_the_same_key() -> None:
         assert count(hub, "duplicate_identity") == 0
 
 
+async def test_connections_that_ended_just_now_do_not_count_against_a_peer() -> None:
+    async with networks(1, 2) as (net, other):
+        for _ in range(12):
+            await other.drop(net.peer_id)
+            for side in (net, other):
+                await event(side, PeerDown)
+            await join(net, other)
+        assert count(net, "connection_one_too_many") == 0
+
+
 @pytest.mark.parametrize(("hub", "twin"), [(1, 2), (2, 1)])
 async def test_two_processes_with_one_key_are_noticed_where_both_connect(hub: int, twin: int) -> None:
     """T50: whichever side of the two opens the clock stream."""

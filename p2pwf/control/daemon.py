@@ -1,4 +1,7 @@
-"""`python -m p2pwf.node`: the daemon. Settings come as JSON in P2PWF_SETTINGS; `p2pwf up` puts them there."""
+"""`python -m p2pwf.control.daemon`: a node and its control API in one process.
+
+Settings come as JSON in P2PWF_SETTINGS; `p2pwf up` puts them there.
+"""
 
 from __future__ import annotations
 
