@@ -22,6 +22,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 PIPE_CODE = 141
 """Exit code when the reader of our output left: as the shell reports a death by SIGPIPE."""
+HINTS = {
+    "usage": "see `p2pwf --help`",
+    "invalid_workflow": "mend the file there, then submit it again",
+    "not_found": "see `p2pwf workflow list` and `p2pwf peer list`",
+    "refused": "see `p2pwf status` for what this node may do",
+    "try_again": "try again in a moment",
+    "storage": "look at the disk of the node's data folder",
+    "remote": "try again: another peer may answer",
+    "bug": "please report it, with the node's log",
+}
+"""What to do next about an error that does not say so itself."""
 
 
 class Session:
@@ -99,9 +110,16 @@ class LazyGroup(click.Group):
         lazy: Mapping[str, tuple[str, str]],
         **rest: Any,  # noqa: ANN401 - click's own
     ) -> None:
-        super().__init__(name, **rest)
+        super().__init__(name, invoke_without_command=True, no_args_is_help=False, **rest)
         self._lazy = lazy
         """From a command's name to (module:attribute, short help)."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
+        """Run the command that was named; a group alone shows its help."""
+        result = super().invoke(ctx)
+        if ctx.invoked_subcommand is None:
+            click.echo(ctx.get_help())
+        return result
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in the order they were given."""
@@ -134,7 +152,8 @@ class LazyGroup(click.Group):
 
 def say_error(error: P2pwfError, as_json: bool) -> int:
     """Tell an error on stderr; returns its exit code."""
-    told: dict[str, Any] = dict(error.to_json())
+    hint = error.hint or HINTS.get(error.code)
+    told: dict[str, Any] = {**error.to_json(), "hint": hint}
     found = error.diagnostics if isinstance(error, InvalidWorkflow) else ()
     if as_json:
         if found:
@@ -149,8 +168,8 @@ def say_error(error: P2pwfError, as_json: bool) -> int:
         for one in found:
             place = f"{where}:{one.get('line')}:{one.get('column')}"
             sys.stderr.write(f"  {place}: {one.get('severity')}: {clean(str(one.get('message')))}\n")
-    if error.hint:
-        sys.stderr.write(f"hint: {clean(error.hint)}\n")
+    if hint:
+        sys.stderr.write(f"hint: {clean(hint)}\n")
     return error.exit_code
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
+from typing import TextIO
 
 import click
 
 from p2pwf import __version__
 from p2pwf.cli.base import PIPE_CODE, LazyGroup, Session, anywhere, say_error, silence, usage_of
-from p2pwf.errors import InternalError, P2pwfError
+from p2pwf.errors import InternalError, P2pwfError, StorageError
 
 COMPLETION_ENV = "_P2PWF_COMPLETE"
 """Set by the shell's completion script; click answers it."""
@@ -23,13 +26,13 @@ COMMANDS = {
     "explain": ("p2pwf.cli.explain:explain", "Show why a job runs where it runs."),
     "clock": ("p2pwf.cli.clock:clock", "Look at the Merkle clock."),
 }
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing fails with where there is no more room, or a disk is broken."""
 
 
 @click.group(
     cls=LazyGroup,
     lazy=COMMANDS,
-    no_args_is_help=False,
-    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "obj": None},
 )
 @click.version_option(__version__, message="p2pwf %(version)s")
@@ -38,20 +41,14 @@ COMMANDS = {
 def cli(context: click.Context) -> None:
     """Run GitHub Actions workflow files on your own machines, peer to peer."""
     context.ensure_object(Session)
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code. Tells every error as one line and a hint."""
     as_json = "--json" in arguments
     try:
-        # Not cli.main(): that answers a broken pipe with the code of a failed run.
-        with cli.make_context("p2pwf", list(arguments)) as context:
-            code = cli.invoke(context)
+        code = _invoke(arguments)
         sys.stdout.flush()
-    except click.exceptions.Exit as done:
-        return done.exit_code
     except click.ClickException as error:
         return say_error(usage_of(error), as_json)
     except P2pwfError as error:
@@ -61,8 +58,24 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         silence()
         return PIPE_CODE
+    except OSError as error:
+        if error.errno not in FULL:
+            return say_error(_bug(error), as_json)
+        silence()
+        return say_error(StorageError(f"the output cannot be written: {error.strerror}", "make room there"), as_json)
     except Exception as error:  # noqa: BLE001 - told, with its place
         return say_error(_bug(error), as_json)
+    return code
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Run one command; returns the exit code that it asks for."""
+    try:
+        # Not cli.main(): that answers a broken pipe with the code of a failed run.
+        with cli.make_context("p2pwf", list(arguments)) as context:
+            code = cli.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
     return code if isinstance(code, int) else 0
 
 
@@ -77,11 +90,23 @@ def _bug(error: Exception) -> InternalError:
     return InternalError(f"{type(error).__name__}: {text}", f"this is a bug of ours at {place}: please report it")
 
 
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")  # noqa: PTH123 - it stays open, and pathlib is no help
+
+
 def main() -> None:
     """The console script."""
+    # A shell can start us with either of them closed (>&-): what we say then goes nowhere, which is what was asked.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     if COMPLETION_ENV in os.environ:
         cli.main(prog_name="p2pwf")
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    # Nothing is left to do, and to take the interpreter apart would cost a short command an eighth of its time.
+    for output in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            output.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

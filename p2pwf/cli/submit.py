@@ -114,7 +114,7 @@ def _tell_asides(made: dict[str, Any], as_json: bool) -> None:
 def _draw(one: dict[str, Any], made: dict[str, Any]) -> None:
     copies = one["copies"]
     word = "copy" if copies == 1 else "copies"
-    click.echo(f"{glyph(one['status'])} {clean(made['name'])}  {one['status']}  {copies} {word}")
+    click.echo(f"{glyph(one['status'])} {clean(made['name'])}  {one['status'].replace('_', ' ')}  {copies} {word}")
     click.echo(one["workflow_id"])
 
 

@@ -5,6 +5,7 @@ What comes from other peers is cleaned before it reaches a terminal: a name must
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -41,7 +42,7 @@ def clean(text: str) -> str:
 def clean_log(text: str) -> str:
     """A log line with its colours, where we print in colour, and nothing else that acts on a terminal."""
     parts = _COLOUR.split(text)
-    coloured = len(parts) > 1 and sys.stdout.isatty()
+    coloured = len(parts) > 1 and has_colour()
     kept = "".join((part if coloured else "") if index % 2 else clean(part) for index, part in enumerate(parts))
     return kept + "\x1b[0m" if coloured else kept
 
@@ -80,8 +81,13 @@ def colour_of(word: str) -> str:
 
 
 def style(text: str, colour: str | None = None, bold: bool = False) -> str:
-    """Coloured where stdout is a terminal."""
-    return click.style(text, fg=colour, bold=bold or None) if sys.stdout.isatty() else text
+    """Coloured where stdout is a terminal that wants it."""
+    return click.style(text, fg=colour, bold=bold or None) if has_colour() else text
+
+
+def has_colour() -> bool:
+    """Whether to print in colour: on a terminal, unless NO_COLOR (https://no-color.org) or TERM=dumb forbid it."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def dim(text: str) -> str:

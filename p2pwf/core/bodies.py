@@ -51,8 +51,8 @@ def _link(value: Value) -> bool:
     return type(value) is Cid
 
 
-def _float(value: Value) -> bool:
-    return type(value) is float
+def _number(value: Value) -> bool:
+    return type(value) is float or type(value) is int
 
 
 def _optional(check: Check) -> Check:
@@ -202,13 +202,13 @@ FORMS: Final[Mapping[str, Form]] = {
         "inputs": _map_within(MAX_PAYLOAD),
         "vars": _map_within(MAX_PAYLOAD),
         "tags": _set_of(_name, MAX_LABELS),
-        "priority": _float,
+        "priority": _number,
         "source": _optional(_link),
         "absent": _peers,
         "key": _optional(_name),
     },
     "run.cancel": {"run": _link},
-    "run.priority": {"run": _link, "priority": _float},
+    "run.priority": {"run": _link, "priority": _number},
     "run.note": {"run": _link},
     "run.end": {"run": _link, "conclusion": _one_of(*CONCLUSIONS), "finishes": _finishes},
     "job.expand": {

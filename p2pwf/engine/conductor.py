@@ -14,7 +14,7 @@ import attrs
 from p2pwf.clock.messages import Attempt
 from p2pwf.core.bodies import MAX_ATTEMPTS, MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.core.ids import Cid, PeerId
-from p2pwf.engine.config import STAGGER
+from p2pwf.engine.config import LEASE, PROBE_LEAD, STAGGER, TICK
 from p2pwf.engine.desk import Desk, finish_ids, needs_context
 from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.liveness import Liveness
@@ -26,6 +26,8 @@ from p2pwf.runs.placement import next_owner
 from p2pwf.runs.run import Key, end_list
 from p2pwf.runs.tally import conclusion
 
+IDLE_LOOK = 10.0
+"""Seconds after which a run is looked at even if nothing is known to come due."""
 MAX_READY = 100_000
 """Attempts queued here at a time; a run has at most 4096 legs, and a node that holds more should be given fewer."""
 
@@ -52,6 +54,8 @@ class Conductor:
         self._ended: dict[Attempt, JobEnded] = {}
         self.ready: ReadyQueue[Attempt, None] = ReadyQueue(MAX_READY)
         self._since: dict[tuple[Cid, str], float] = {}
+        self._look: dict[Cid, float] = {}
+        self._wait = 0.0
         self.stopped = False
 
     # -- the step -----------------------------------------------------------------------------------------------
@@ -74,12 +78,27 @@ class Conductor:
 
     def tick(self) -> None:
         """Look at what only time changes: silent owners, ends and expansions that others did not write."""
-        for run in list(self._desk.active.values()):
+        now = self._desk.now.mono
+        due = [run for run in self._desk.active.values() if self._look.get(run.id, now) <= now]
+        for run in due:
             self.conduct(run)
         self._start_ready()
 
+    def look_again(self) -> None:
+        """A peer came or went: every run is to be looked at with the next tick."""
+        self._look.clear()
+
     def conduct(self, run: Run) -> None:
-        """Do for one run what this node is to do."""
+        """Do for one run what this node is to do; and note when time alone may call for more."""
+        self._wait = IDLE_LOOK
+        self._conduct(run)
+        self._look[run.id] = self._desk.now.mono + self._wait
+
+    def _look_within(self, seconds: float) -> None:
+        """The run being conducted is to be looked at again within so many seconds, and no sooner than a tick."""
+        self._wait = min(self._wait, max(TICK, seconds))
+
+    def _conduct(self, run: Run) -> None:
         if run.tally.end is not None:
             self._leave(run)
             return
@@ -113,6 +132,8 @@ class Conductor:
         for key in [key for cid, key in self.local if cid == run.id]:
             self._stop_local(run, key, "the run has ended")
         self._liveness.forget(run)
+        self._desk.retire(run)
+        self._look.pop(run.id, None)
         for entry in [entry for entry in self._since if entry[0] == run.id]:
             del self._since[entry]
 
@@ -133,7 +154,7 @@ class Conductor:
             if siblings.cancelled or siblings.failed:
                 self._stop_local(run, key, "the run was cancelled" if siblings.cancelled else "another leg failed")
         elif self._liveness.suspended:
-            return
+            self._look_within(TICK)
         elif state.attempt in state.starts:
             self._close_interrupted(run, key, state)
         elif (reason := self._refusal(run, key)) is not None:
@@ -181,7 +202,7 @@ class Conductor:
     def priority(self, run: Run) -> float:
         """A run's priority as it is now; lower runs first."""
         event = run.tally.priority
-        return cast(float, run.submission.body["priority"] if event is None else event.body["priority"])
+        return float(cast(float, run.submission.body["priority"] if event is None else event.body["priority"]))
 
     def _start_ready(self) -> None:
         """Fill this node's slots with what is ready, most urgent first."""
@@ -236,6 +257,7 @@ class Conductor:
 
     def _finish_ended(self, run: Run, attempt: Attempt) -> None:
         if self._liveness.suspended:
+            self._look_within(TICK)
             return
         ended = self._ended.pop(attempt)
         if outputs_size(ended.outputs) > MAX_OUTPUTS:
@@ -276,7 +298,10 @@ class Conductor:
         """Take over an attempt of another peer if it is silent past its lease, and it is our turn."""
         desk, liveness = self._desk, self._liveness
         liveness.note(attempt, started=attempt.number in state.starts)
-        if liveness.suspended or desk.me in state.refused():
+        if desk.me in state.refused():
+            return
+        if liveness.suspended:
+            self._look_within(TICK)
             return
         order = run.order(key, desk.standing())
         live = [peer for peer in order if peer != owner and peer not in state.refused() and liveness.is_alive(peer)]
@@ -287,9 +312,12 @@ class Conductor:
         deadline = rank * STAGGER + (0.0 if gone else desk.config.lease * 2.0 ** (attempt.number - 1))
         if owner is not None and not gone:
             if not liveness.expects_beats(attempt, owner, rank):
+                self._look_within(LEASE)
                 return
             liveness.ask(owner, attempt, deadline)
-        if liveness.silence(attempt) < deadline:
+        left = deadline - liveness.silence(attempt)
+        if left > 0:
+            self._look_within(left - PROBE_LEAD if left > PROBE_LEAD else left)
             return
         self._reassign(run, key, "unplaced" if owner is None else "refused" if gone else "silent")
 
@@ -353,6 +381,7 @@ class Conductor:
     def _turn(self, run: Run, what: str, order: list[PeerId], wait: float) -> bool:
         """Whether it is this node's turn to write what any candidate may write: the first live one at once, the k-th
         after k waits."""
+        self._look_within(TICK)
         live = [peer for peer in order if self._liveness.is_alive(peer)]
         if self._liveness.suspended or self._desk.me not in live:
             return False
@@ -397,9 +426,11 @@ class Conductor:
             order = [one.member.peer for one in run.placement.ranked("", 0, (), self._desk.standing())]
             since = self._since.setdefault((run.id, "\0end"), self._desk.now.mono)
             waited = self._desk.now.mono - since
+            self._look_within(TICK)
             if waited < self._desk.config.lease or not self._turn(run, "\0end turn", order, STAGGER):
                 return
         elif self._liveness.suspended:
+            self._look_within(TICK)
             return
         self._desk.write("run.end", {"run": run.id, "conclusion": concluded, "finishes": finishes}, run)
 

@@ -5,23 +5,28 @@ Whatever a part tells the world is collected here and leaves after the store of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from p2pwf.clock import Accepted, Clock, Node
 from p2pwf.clock.clock import Verify
 from p2pwf.clock.messages import Events
 from p2pwf.core.bodies import MEMBERSHIP_TYPES
-from p2pwf.core.events import MAX_AFTER, Event, SignedBlock, author_event
+from p2pwf.core.events import MAX_AFTER, Event, SignedBlock, author_event, parse
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer
 from p2pwf.engine.config import EngineConfig
 from p2pwf.engine.inputs import Now
-from p2pwf.engine.outputs import Alarm, MembersChanged, Output, Publish, Store
-from p2pwf.errors import Refused
+from p2pwf.engine.outputs import Alarm, MembersChanged, Output, Publish, Recall, Store
+from p2pwf.errors import InternalError, Refused
 from p2pwf.roster import Roster
 from p2pwf.runs import Run
+from p2pwf.runs.view import owners, summary
 
+KEPT_ENDED = 256
+"""Ended runs held whole: what people look at. A run takes some 15 KB in memory, what lists show of it less than 1."""
 GOSSIP_BYTES = 512 * 1024
 """Bytes of events in one gossip message: half of what one carries, so that framing never matters."""
 
@@ -39,6 +44,12 @@ class Desk:
         self.active: dict[Cid, Run] = {}
         """Runs without an end."""
         self.dirty: dict[Cid, None] = {}
+        self.keys: dict[str, Cid] = {}
+        """The idempotency keys of this node's own submissions."""
+        self.cold: dict[Cid, bytes] = {}
+        """Ended runs that are no longer held whole: what lists show of them, as JSON {row, owners}."""
+        self._ended: OrderedDict[Cid, None] = OrderedDict()
+        self._recalling: set[Cid] = set()
         self.meta: dict[str, bytes] = {}
         self.now = now
         self.frozen: str | None = None
@@ -86,18 +97,68 @@ class Desk:
             run = Run(event, self.clock.roster_at(node.frontier))
             self.runs[event.cid] = self.active[event.cid] = run
             self.dirty[event.cid] = None
+            if event.author == self.me and event.body["key"] is not None:
+                self.keys.setdefault(cast(str, event.body["key"]), event.cid)
         elif event.run is not None and (known := self.runs.get(event.run)) is not None:
             known.add(event, self.clock.roster_at(node.frontier), node.void)
-            self._settle(known)
+            self._settle(known, live=store)
+        elif event.run in self.cold:
+            self._recall(event.run)
         touched = {node.run for node in accepted.revoided if node.run is not None}
         for cid in touched & self.runs.keys():
             self.runs[cid].revoid(lambda cid: self.clock.dag[cid].void)
-            self._settle(self.runs[cid])
+            self._settle(self.runs[cid], live=store)
+        for cid in touched & self.cold.keys():
+            self._recall(cid)
 
-    def _settle(self, run: Run) -> None:
-        self.dirty[run.id] = None
+    def _recall(self, run: Cid) -> None:
+        """Ask for a run that is on disk only, once until it comes."""
+        if run not in self._recalling:
+            self._recalling.add(run)
+            self.emit(Recall(run))
+
+    def _settle(self, run: Run, live: bool) -> None:
         if run.tally.end is None:
             self.active[run.id] = run
+        elif not live:
+            self.active.pop(run.id, None)
+            self.dirty.pop(run.id, None)
+            self.retire(run)
+            return
+        self.dirty[run.id] = None
+
+    # -- ended runs ---------------------------------------------------------------------------------------------
+
+    def retire(self, run: Run) -> None:
+        """A run has ended: of those beyond the newest KEPT_ENDED, only what lists show is held in memory."""
+        self._ended[run.id] = None
+        self._ended.move_to_end(run.id)
+        while len(self._ended) > KEPT_ENDED:
+            oldest, _ = self._ended.popitem(last=False)
+            past = self.runs.get(oldest)
+            if past is not None and oldest not in self.active:
+                self.cold[oldest] = json.dumps({"row": summary(past), "owners": sorted(owners(past))}).encode()
+                del self.runs[oldest]
+
+    def restore(self, run: Cid, blocks: Iterable[SignedBlock]) -> None:
+        """Hold an ended run whole again, from its events: somebody asks for it, or one more event of it came in."""
+        self._recalling.discard(run)
+        if run in self.runs:
+            return
+        events = sorted((parse(signed) for signed in blocks), key=lambda event: event.order)
+        if not events or events[0].cid != run:
+            raise InternalError(f"the store gave other events than those of the run {run.text}")
+        whole = Run(events[0], self.clock.roster_at(self.clock.dag[run].frontier))
+        for event in events[1:]:
+            node = self.clock.dag[event.cid]
+            whole.add(event, self.clock.roster_at(node.frontier), node.void)
+        self.cold.pop(run, None)
+        self.runs[run] = whole
+        if whole.tally.end is None:
+            self.active[run] = whole
+            self.dirty[run] = None
+        else:
+            self.retire(whole)
 
     def write(self, type: str, body: Mapping[str, object], run: Run | None = None) -> Event:
         """Author, sign, accept and fold an event of this node; about `run`, it stands on that run's heads.
@@ -176,6 +237,11 @@ def chunks(blocks: list[SignedBlock], limit: int = GOSSIP_BYTES) -> list[tuple[S
         out[-1].append(signed)
         size += length
     return [tuple(chunk) for chunk in out]
+
+
+def integral(number: float) -> float | int:
+    """A number as events hold it: integral ones as integers, since many languages cannot tell 3.0 from 3."""
+    return int(number) if float(number).is_integer() else float(number)
 
 
 def finish_ids(run: Run, jobs: tuple[str, ...]) -> list[Cid]:

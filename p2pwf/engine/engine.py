@@ -30,7 +30,7 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer, verify
 from p2pwf.engine.conductor import Conductor
 from p2pwf.engine.config import RECEIPT_WAIT, TICK, EngineConfig
-from p2pwf.engine.desk import Desk
+from p2pwf.engine.desk import Desk, integral
 from p2pwf.engine.inputs import (
     AddMember,
     Addresses,
@@ -44,6 +44,7 @@ from p2pwf.engine.inputs import (
     Now,
     PeerDown,
     PeerUp,
+    Recalled,
     RemoveMember,
     SetPriority,
     Stop,
@@ -91,7 +92,6 @@ class Engine:
         self.membership = Membership(self.desk)
         self.conductor = Conductor(self.desk, self.liveness)
         self._submitted: dict[Cid, tuple[Token, float]] = {}
-        self._keys: dict[str, Cid] = {}
         self.misbehaved = 0
 
     def load(self, blocks: Iterable[SignedBlock], meta: Mapping[str, bytes]) -> None:
@@ -99,8 +99,6 @@ class Engine:
         self.desk.meta.update(meta)
         self.intake.load(blocks)
         self.desk.drain()
-        for run in self.desk.runs.values():
-            self._remember_key(run.submission)
 
     def handle(self, input: Input, now: Now) -> list[Output]:
         """Take one input; returns what the shell is to do, in order, ending with when to wake this engine."""
@@ -132,32 +130,14 @@ class Engine:
 
     def _dispatch(self, input: Input) -> None:
         match input:
-            case PeerUp():
-                self.liveness.heard_from(input.peer)
-                self.syncer.up(input.peer)
-                self.liveness.greet(input.peer)
-            case PeerDown():
-                self.syncer.down(input.peer)
-                self.liveness.lost(input.peer)
-            case Frame():
-                self._frame(input.peer, input.data)
-            case Gossip():
-                self._gossip(input.author, input.data)
+            case PeerUp() | PeerDown() | Frame() | Gossip():
+                self._from_network(input)
             case Tick():
                 self.syncer.tick()
                 self.conductor.tick()
                 self.liveness.tick(self.conductor.held)
-            case Submit():
-                self._submit(input)
-            case CancelRun():
-                run = self._own_run(input.run, "cancel")
-                if not run.tally.cancels:
-                    self.desk.write("run.cancel", {"run": run.id}, run)
-                self.desk.emit(Reply(input.token, {"workflow_id": run.id.text}))
-            case SetPriority():
-                run = self._own_run(input.run, "change the priority of")
-                self.desk.write("run.priority", {"run": run.id, "priority": float(input.priority)}, run)
-                self.desk.emit(Reply(input.token, {"workflow_id": run.id.text}))
+            case Submit() | CancelRun() | SetPriority():
+                self._about_a_run(input)
             case AddMember():
                 self.membership.add(input)
             case RemoveMember():
@@ -170,11 +150,49 @@ class Engine:
                 self.membership.join(input)
             case JobEnded():
                 self.conductor.ended(input)
+            case Recalled():
+                self.desk.restore(input.run, input.blocks)
+                if input.token is not None:
+                    self.desk.emit(Reply(input.token, {}))
             case Addresses():
                 self.liveness.set_addresses(input.addresses)
             case Stop():
                 self.conductor.hand_on()
                 self.desk.emit(Reply(input.token, {}))
+            case _:
+                assert_never(input)
+
+    def _from_network(self, input: PeerUp | PeerDown | Frame | Gossip) -> None:
+        match input:
+            case PeerUp():
+                self.liveness.heard_from(input.peer)
+                self.syncer.up(input.peer)
+                self.liveness.greet(input.peer)
+                self.conductor.look_again()
+            case PeerDown():
+                self.syncer.down(input.peer)
+                self.liveness.lost(input.peer)
+                self.conductor.look_again()
+            case Frame():
+                self._frame(input.peer, input.data)
+            case Gossip():
+                self._gossip(input.author, input.data)
+            case _:
+                assert_never(input)
+
+    def _about_a_run(self, input: Submit | CancelRun | SetPriority) -> None:
+        match input:
+            case Submit():
+                self._submit(input)
+            case CancelRun():
+                run = self._own_run(input.run, "cancel")
+                if not run.tally.cancels:
+                    self.desk.write("run.cancel", {"run": run.id}, run)
+                self.desk.emit(Reply(input.token, {"workflow_id": run.id.text}))
+            case SetPriority():
+                run = self._own_run(input.run, "change the priority of")
+                self.desk.write("run.priority", {"run": run.id, "priority": integral(input.priority)}, run)
+                self.desk.emit(Reply(input.token, {"workflow_id": run.id.text}))
             case _:
                 assert_never(input)
 
@@ -238,8 +256,8 @@ class Engine:
         if not desk.standing().holds(desk.me, "submit"):
             raise Refused("this node may not submit workflows", "an admin can give it the role submit")
         key = cast("str | None", request.body["key"])
-        if key is not None and key in self._keys:
-            self._acknowledge(self._keys[key], request.token, copies=1)
+        if key is not None and key in desk.keys:
+            self._acknowledge(desk.keys[key], request.token, copies=1)
             return
         plan = request.body["plan"]
         if len(encode(plan)) > MAX_PLAN:
@@ -253,16 +271,10 @@ class Engine:
             event = desk.write("run.submit", {**request.body, "absent": cast(Value, absent)})
         except EventError as error:
             raise UsageError(f"this submission is out of bounds: {error}", "see protocols/events.md") from error
-        self._remember_key(event)
         if self.syncer.connected:
             self._submitted[event.cid] = (request.token, desk.now.mono + RECEIPT_WAIT)
         else:
             self._acknowledge(event.cid, request.token, copies=1)
-
-    def _remember_key(self, submission: Event) -> None:
-        key = submission.body["key"]
-        if key is not None and submission.author == self.desk.me:
-            self._keys.setdefault(cast(str, key), submission.cid)
 
     def _stored(self, message: Stored) -> None:
         for cid in message.ids:
@@ -276,9 +288,9 @@ class Engine:
     def _own_run(self, cid: Cid, what: str) -> Run:
         """A run that is open and that this node may steer."""
         run = self.desk.runs.get(cid)
-        if run is None:
+        if run is None and cid not in self.desk.cold:
             raise NotFound(f"no run {cid.text}", "see `p2pwf workflow list`")
-        if run.tally.end is not None:
+        if run is None or run.tally.end is not None:
             raise Refused(f"cannot {what} a run that has ended", "see `p2pwf workflow status`")
         if run.submitter != self.desk.me and not self.desk.standing().holds(self.desk.me, "admin"):
             raise Refused(f"only its submitter or an admin may {what} this run", "submit from the node that may")

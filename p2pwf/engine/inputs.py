@@ -12,6 +12,7 @@ import attrs
 
 from p2pwf.clock.messages import Attempt
 from p2pwf.core.dagcbor import Value
+from p2pwf.core.events import SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 
 Token: TypeAlias = Hashable
@@ -144,6 +145,15 @@ class JobEnded:
 
 
 @attrs.frozen(slots=True)
+class Recalled:
+    """The events of a run, as the store has them; `token` None: the engine had asked for them by itself."""
+
+    token: Token | None
+    run: Cid
+    blocks: tuple[SignedBlock, ...]
+
+
+@attrs.frozen(slots=True)
 class Addresses:
     """Where this node can be dialled now: multiaddrs with its peer id."""
 
@@ -172,6 +182,7 @@ Input: TypeAlias = (
     | Invite
     | JoinAsked
     | JobEnded
+    | Recalled
     | Addresses
     | Stop
 )

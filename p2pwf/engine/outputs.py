@@ -70,6 +70,13 @@ class CancelJob:
 
 
 @attrs.frozen(slots=True)
+class Recall:
+    """Give the events of this run, which is on disk only, as a Recalled."""
+
+    run: Cid
+
+
+@attrs.frozen(slots=True)
 class Reply:
     """The answer to a request: a JSON-able result, or the error that refused it."""
 
@@ -133,6 +140,7 @@ Output: TypeAlias = (
     | SendEvents
     | StartJob
     | CancelJob
+    | Recall
     | Reply
     | MembersChanged
     | RunsChanged

@@ -19,7 +19,7 @@ OFFENDERS_KEPT = 1024
 
 
 class Counters:
-    """Named counts, for `statistics()`; names are a documented part of it and never hold a remote's text."""
+    """Named counts, for `statistics()`; names are those of `meanings`, and never hold a remote's text."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()

@@ -21,6 +21,7 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from p2pwf.core.ids import Cid, PeerId, RunId
 from p2pwf.errors import InternalError, TryAgain, UsageError
 from p2pwf.net.addresses import split_peer
+from p2pwf.net.attend import Attendants
 from p2pwf.net.blobs import PROTOCOL as BLOB
 from p2pwf.net.blobs import Blobs
 from p2pwf.net.connections import Connections
@@ -32,7 +33,7 @@ from p2pwf.net.joins import PROTOCOL as JOIN
 from p2pwf.net.joins import STREAMS_PER_PEER as JOIN_STREAMS
 from p2pwf.net.joins import Joins, busy_connection
 from p2pwf.net.links import PROTOCOL as CLOCK
-from p2pwf.net.links import Connection, Links
+from p2pwf.net.links import Links
 from p2pwf.net.logs import PROTOCOL as LOGS
 from p2pwf.net.logs import LogRequest, Logs, next_chunk
 from p2pwf.net.mdns import announced_and_watched
@@ -51,14 +52,11 @@ from p2pwf.net.types import (
     NetEvent,
     PeerUp,
 )
-from p2pwf.net.yamux import GuardedYamux
 
 EVENTS = 64
 """Events waiting for the node: each frame may have 1 MiB, and the network waits well."""
 MAX_CLOCK_STREAMS = 4
 """Of one peer: the one that stands, one that takes its place, and those of lost connections."""
-MAX_STRANGERS = 64
-"""Connections of no members at one time; each has seconds to live."""
 
 
 class Network:
@@ -77,7 +75,6 @@ class Network:
     ) -> None:
         self._config = config
         self._timing = config.timing
-        self._gate = gate
         self._counters = counters
         self._conduct = conduct
         self._gossip = gossip
@@ -95,6 +92,15 @@ class Network:
             emit=self._emit,
             open_stream=self._open_stream,
             find=self._connections.find,
+        )
+        self._attendants = Attendants(
+            self._connections,
+            gate=gate,
+            stranger_idle=config.timing.stranger_idle,
+            counters=counters,
+            nursery=nursery,
+            serve_member=self._links.run_outbound,
+            open_gossip=lambda peer: host.pubsub.admit(libp2p_id(peer)),
         )
         self._dialler = Dialler(
             host.peer,
@@ -125,7 +131,7 @@ class Network:
         host.door.serve(BLOB, self._blobs.serve)
         host.door.serve(LOGS, self._logs.serve)
         host.door.serve_strangers(JOIN, self._joins.serve, limit=JOIN_STREAMS)
-        host.swarm.on_connection = self._on_connection
+        host.swarm.on_connection = self._attendants.on_connection
 
     # What is asked of the network as a whole
 
@@ -176,13 +182,7 @@ class Network:
 
     def members_changed(self) -> None:
         """Ask the gate about every connection again: let new members in, close those of former ones."""
-        for connection in self._connections.all():
-            member = self._gate.is_member(connection.peer)
-            if member and not connection.admitted:
-                self._admit(connection)
-            elif not member and connection.admitted:
-                self._counters.count("member_closed")
-                self._nursery.start_soon(connection.muxed.abort)
+        self._attendants.members_changed()
 
     async def drop(self, peer: PeerId) -> None:
         """Close every connection with `peer`."""
@@ -310,43 +310,6 @@ class Network:
         while True:
             author, data = await self._gossip.take()
             await self._emit(Gossip(author, data))
-
-    def _on_connection(self, conn: SwarmConn, muxed: GuardedYamux, peer: PeerId) -> None:
-        connection = Connection(peer, conn, muxed, conn.direction.name == "INBOUND")
-        self._connections.add(connection)
-        self._nursery.start_soon(self._attend, connection)
-
-    def _admit(self, connection: Connection) -> None:
-        connection.admission.set()
-        self._host.pubsub.admit(libp2p_id(connection.peer))
-
-    async def _attend(self, connection: Connection) -> None:
-        try:
-            async with trio.open_nursery() as nursery:
-                if self._gate.is_member(connection.peer):
-                    self._admit(connection)
-                nursery.start_soon(self._tend, connection)
-                await connection.muxed.event_closed.wait()
-                nursery.cancel_scope.cancel()
-        finally:
-            self._connections.remove(connection)
-
-    async def _tend(self, connection: Connection) -> None:
-        strangers = sum(not each.admitted for each in self._connections.all())
-        if not connection.admitted and strangers > MAX_STRANGERS:
-            self._counters.count("stranger_refused")
-            await connection.muxed.abort()
-            return
-        idle = self._timing.stranger_idle
-        while not connection.admitted:
-            left = connection.last_join + idle - trio.current_time()
-            if left <= 0 and not connection.joins:
-                self._counters.count("stranger_closed")
-                await connection.muxed.close()
-                return
-            with trio.move_on_after(left if left > 0 else idle):
-                await connection.admission.wait()
-        await self._links.run_outbound(connection)
 
     async def run(self) -> None:
         """The work of the network besides its connections, until cancelled."""

@@ -87,6 +87,7 @@ class GuardedYamux(Yamux):
         """Close the socket under the connection: unlike `close` it waits for nobody, so it ends blocked writers too."""
         self.event_shutting_down.set()
         self.event_closed.set()
+        self._answer.set()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_DEADLINE):
             try:
                 await self.secured_conn.close()

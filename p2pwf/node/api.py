@@ -187,7 +187,7 @@ class NodeApi:
         )
         body, diagnostics = await trio.to_thread.run_sync(make_body, wanted)
         answer = await node.loop.ask(partial(to_engine.Submit, body=body))
-        run = node.engine.desk.runs[views.find_run(node.engine, answer["workflow_id"]).id]
+        run = await self._run(answer["workflow_id"])
         return {
             "workflow_id": answer["workflow_id"],
             "status": status(run),
@@ -224,21 +224,26 @@ class NodeApi:
 
     async def run_status(self, name: str) -> dict[str, Any]:
         """One run with its jobs; see runs.view.detail."""
-        return views.run_status(self._node.engine, self._run(name))
+        return views.run_status(self._node.engine, await self._run(name))
 
-    def _run(self, name: str) -> Run:
-        return views.find_run(self._node.engine, name)
+    async def _run(self, name: str) -> Run:
+        """The run that a user names, whole in memory."""
+        cid = views.find_run(self._node.engine, name)
+        await self._node.recall(cid)
+        return self._node.engine.desk.runs[cid]
 
     async def cancel(self, name: str) -> dict[str, Any]:
         """Ask for a run to be cancelled; {workflow_id}."""
-        made: dict[str, Any] = await self._node.loop.ask(partial(to_engine.CancelRun, run=self._run(name).id))
+        made: dict[str, Any] = await self._node.loop.ask(
+            partial(to_engine.CancelRun, run=views.find_run(self._node.engine, name))
+        )
         return made
 
     async def update(
         self, name: str, wanted: str | None, priority: float | None, result: object = None, error: str | None = None
     ) -> dict[str, Any]:
         """Change a run: its priority, or its status to cancelled; other statuses are the owners' to record."""
-        run = self._run(name)
+        run = await self._run(name)
         if wanted is None and priority is None:
             raise UsageError("nothing to change", "give a status or --priority")
         if wanted is not None and wanted != "cancelled":
@@ -258,7 +263,7 @@ class NodeApi:
 
     async def watch(self, name: str) -> AsyncIterator[dict[str, Any]]:
         """`run_status` now and whenever it looks different, until it is final."""
-        run = self._run(name)
+        run = await self._run(name)
         shell = self._node.shell
         last: dict[str, Any] | None = None
         while True:
@@ -273,14 +278,14 @@ class NodeApi:
 
     async def explain(self, name: str, job: str) -> dict[str, Any]:
         """Why a job is where it is; see runs.view.explain."""
-        run = self._run(name)
+        run = await self._run(name)
         return explain(run, find_leg(run, job), self._node.engine.desk.roster)
 
     # -- logs ---------------------------------------------------------------------------------------------------
 
     async def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[dict[str, Any]]:
         """Log lines {job, name, attempt, time, step, stream, text}, job by job; with `follow` until each has ended."""
-        run = self._run(name)
+        run = await self._run(name)
         wanted = [find_leg(run, job)] if job is not None else None
         done: set[Key] = set()
         while True:

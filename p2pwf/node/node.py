@@ -81,6 +81,7 @@ class Node:
             peer=engine.desk.me,
         )
         self.shell.jobs = self.jobs
+        self.shell.report = self.loop.put
         self.shell.load_addresses(engine.desk.meta)
         through = introducers(identity, settings)
         self.shell.addresses.update({peer: addrs for peer, addrs in through.items() if addrs})
@@ -171,6 +172,12 @@ class Node:
         if self.engine.desk.meta.get(LISTEN) != kept:
             self.engine.desk.meta[LISTEN] = kept
             await trio.to_thread.run_sync(self.store.commit, Commit((), {LISTEN: kept}))
+
+    async def recall(self, run: Cid) -> None:
+        """Hold an ended run whole in memory again, if it is not."""
+        if run in self.engine.desk.cold:
+            blocks = await self.shell.events_of(run)
+            await self.loop.ask(partial(to_engine.Recalled, run=run, blocks=blocks))
 
     async def _join(self, peer: PeerId, request: JoinRequest) -> JoinReply:
         answer = await self.loop.ask(

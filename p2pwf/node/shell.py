@@ -7,7 +7,7 @@ none does: gossip and streams are hints, the clock heals.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -18,6 +18,7 @@ from p2pwf.core.dagcbor import DagCborError, decode, encode
 from p2pwf.core.events import SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.desk import chunks
+from p2pwf.engine.inputs import Recalled
 from p2pwf.engine.outputs import (
     Alarm,
     CancelJob,
@@ -27,6 +28,7 @@ from p2pwf.engine.outputs import (
     Output,
     Publish,
     Ready,
+    Recall,
     RunsChanged,
     Send,
     SendEvents,
@@ -58,6 +60,7 @@ class NodeShell:
         self.network: Network | None = None
         self.listening = trio.Event()
         self.jobs: Jobs | None = None
+        self.report: Callable[[Recalled], Awaitable[None]]
         self.is_member: Callable[[PeerId], bool] = lambda _: False
         self.ready = trio.Event()
         self.alarms: list[str] = []
@@ -119,6 +122,8 @@ class NodeShell:
                 self._jobs().start(output)
             case CancelJob():
                 self._jobs().cancel(output.attempt)
+            case Recall():
+                self._nursery.start_soon(self._recall, output.run)
             case MembersChanged():
                 if self.network is not None:
                     self.network.members_changed()
@@ -139,6 +144,14 @@ class NodeShell:
                 log.error(output.message, hint=output.hint)
             case _:
                 raise TypeError(f"an output that the shell does not know: {output!r}")
+
+    async def _recall(self, run: Cid) -> None:
+        await self.report(Recalled(None, run, await self.events_of(run)))
+
+    async def events_of(self, run: Cid) -> tuple[SignedBlock, ...]:
+        """The events of a run, from the disk."""
+        found = await trio.to_thread.run_sync(self._store.by_run, run)
+        return tuple(SignedBlock(event.block, event.signature) for event in found)
 
     def _jobs(self) -> Jobs:
         if self.jobs is None:

@@ -9,6 +9,7 @@ import attrs
 
 from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW
 from p2pwf.core.ids import Cid
+from p2pwf.engine.desk import integral
 from p2pwf.errors import InvalidWorkflow, Refused, UsageError
 from p2pwf.node.planner import normal_legs
 from p2pwf.workflow import (
@@ -114,7 +115,7 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
         "inputs": dict(inputs),
         "vars": {},
         "tags": sorted(workflow.tags),
-        "priority": float(wanted.priority),
+        "priority": integral(wanted.priority),
         "source": source.manifest,
         "key": wanted.key,
     }

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections import Counter
 from typing import Any
 
 from p2pwf.core.events import Event
-from p2pwf.core.ids import Cid, PeerId, parse_cid
+from p2pwf.core.ids import Cid, parse_cid
 from p2pwf.engine import Engine
 from p2pwf.errors import NotFound, UsageError
 from p2pwf.runs import Run
-from p2pwf.runs.view import FINAL, detail, keys_of, status, summary
+from p2pwf.runs.view import FINAL, detail, owners, status, summary
 
 MIN_PREFIX = 4
 """Characters of a run's id that are looked for at the least: fewer would be an accident."""
 
 
-def find_run(engine: Engine, name: str) -> Run:
+def find_run(engine: Engine, name: str) -> Cid:
     """The run that a user names by its id or a unique part of its end or beginning.
 
     Raises NotFound, or UsageError for what names several.
     """
-    runs = engine.desk.runs
+    desk = engine.desk
     wanted = name.strip().lower()
     try:
-        exact = runs.get(parse_cid(wanted))
+        exact = parse_cid(wanted)
     except UsageError:
         exact = None
-    if exact is not None:
+    if exact is not None and (exact in desk.runs or exact in desk.cold):
         return exact
     if len(wanted) < MIN_PREFIX:
         raise UsageError(f"{name!r} is too short for a run's id", "give more of it: see `p2pwf workflow list`")
-    found = [run for cid, run in runs.items() if cid.text.startswith(wanted) or cid.text.endswith(wanted)]
+    every = [cid for runs in (desk.runs, desk.cold) for cid in runs]
+    found = [cid for cid in every if (text := cid.text).startswith(wanted) or text.endswith(wanted)]
     if not found:
         raise NotFound(f"no run {name!r}", "see `p2pwf workflow list`")
     if len(found) > 1:
@@ -47,20 +49,14 @@ def run_status(engine: Engine, run: Run) -> dict[str, Any]:
 
 def list_runs(engine: Engine, wanted: str | None, peer: str | None) -> list[dict[str, Any]]:
     """All runs, newest first, without jobs; `wanted`: a status; `peer`: owning at least one job."""
-    found = []
-    for run in engine.desk.runs.values():
-        if wanted is not None and status(run) != wanted:
-            continue
-        if peer is not None and not any(_owner(run, key) == peer for key in keys_of(run)):
-            continue
-        found.append(run)
-    found.sort(key=lambda run: run.submission.order, reverse=True)
-    return [summary(run, engine.desk.is_cancelled(run)) for run in found]
-
-
-def _owner(run: Run, key: tuple[str, int]) -> PeerId | None:
-    finish = run.tally.finish(key)
-    return run.owner(key) if finish is None else finish.author
+    desk = engine.desk
+    found = [(summary(run, desk.is_cancelled(run)), owners(run)) for run in desk.runs.values()]
+    for text in desk.cold.values():
+        kept = json.loads(text)
+        found.append((kept["row"], set(kept["owners"])))
+    rows = [row for row, own in found if wanted in (None, row["status"]) and (peer is None or peer in own)]
+    rows.sort(key=lambda row: (row["created_at"], row["workflow_id"]), reverse=True)
+    return rows
 
 
 def peers(engine: Engine) -> list[dict[str, Any]]:
@@ -114,11 +110,12 @@ def stats(engine: Engine) -> dict[str, Any]:
     """{peer_id, total_workflows, queue_size, peer_count, merkle_clock_height, status_counts, my_workflows, …}."""
     desk = engine.desk
     counts = Counter(status(run) for run in desk.runs.values())
+    counts.update(json.loads(text)["row"]["status"] for text in desk.cold.values())
     mine = {run.id for run, _ in engine.conductor.held()}
     heads = desk.clock.dag.heads()
     return {
         "peer_id": desk.me,
-        "total_workflows": len(desk.runs),
+        "total_workflows": len(desk.runs) + len(desk.cold),
         "queue_size": len(engine.conductor.ready),
         "running_jobs": len(engine.conductor.local),
         "peer_count": len(desk.roster.members),

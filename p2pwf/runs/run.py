@@ -37,6 +37,7 @@ class Run:
         self._placed: dict[Key, PeerId | None] = {}
         for wave in self.plan.waves():
             self._place(wave, {key: self._planned(key).labels for key in wave})
+        self._orders: dict[Key, tuple[Roster, list[PeerId]]] = {}
         self._expanded: dict[Cid, dict[Key, PeerId | None]] = {}
         self._by_leg: dict[Key, list[RunEvent]] = {}
         self._by_job: dict[str, list[RunEvent]] = {}
@@ -165,7 +166,11 @@ class Run:
         leg = self.leg(key)
         if leg is None:
             return []
-        return [one.member.peer for one in self.placement.ranked(*key, leg.labels, roster)]
+        known = self._orders.get(key)
+        if known is None or known[0] is not roster:
+            ranked = self.placement.ranked(*key, leg.labels, roster)
+            known = self._orders[key] = (roster, [one.member.peer for one in ranked])
+        return known[1]
 
     # -- judgement ----------------------------------------------------------------------------------------------
 

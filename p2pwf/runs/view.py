@@ -45,7 +45,7 @@ def summary(run: Run, cancelled: bool = False) -> dict[str, Any]:
         "name": body["name"],
         "status": status(run),
         "conclusion": None if end is None else end.body["conclusion"],
-        "priority": body["priority"] if priority is None else priority.body["priority"],
+        "priority": float(cast(float, body["priority"] if priority is None else priority.body["priority"])),
         "tags": body["tags"],
         "submitted_by": run.submitter,
         "assigned_peer": _first_owner(run),
@@ -161,6 +161,17 @@ def _error(run: Run) -> str | None:
         if expand.body["conclusion"] == "failure":
             return f"job {job} failed: {cast(str, expand.body['error'])}"
     return None
+
+
+def owners(run: Run) -> set[PeerId]:
+    """The peers that own, or ran, at least one job of a run."""
+    found = set()
+    for key in keys_of(run):
+        finish = run.tally.finish(key)
+        owner = run.owner(key) if finish is None else finish.author
+        if owner is not None:
+            found.add(owner)
+    return found
 
 
 def find_leg(run: Run, name: str) -> Key:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -66,7 +66,7 @@ class Scene:
         body: Mapping[str, object],
         *,
         run: Cid | None = None,
-        **changes: Any,
+        **changes: object,
     ) -> Event:
         """The next event of an author: on the heads that it knows and, about a run, after that run's heads.
 
@@ -74,7 +74,7 @@ class Scene:
         """
         known = list(author.known.values())
         own = [event for event in known if event.author == author.peer]
-        tip = changes.pop("tip", max(own, key=lambda event: event.seq, default=None))
+        tip = cast("Event | None", changes.pop("tip", max(own, key=lambda event: event.seq, default=None)))
         fields: dict[str, Any] = {
             "net": self.network,
             "seq": 0 if tip is None else tip.seq + 1,
@@ -135,7 +135,7 @@ class Scene:
         body = {"peer": whom.peer, "roles": sorted(roles or ROLES), "keep_runs": keep_runs}
         return self.write(by, "member.remove", body)
 
-    def rename(self, author: Author, name: str, **changes: Any) -> Event:
+    def rename(self, author: Author, name: str, **changes: object) -> Event:
         """An event that any member may write."""
         return self.write(author, "member.update", {"name": name, "labels": ["linux"], "slots": 2}, **changes)
 
@@ -151,11 +151,11 @@ def heads(events: Sequence[Event]) -> list[Cid]:
     return [event.cid for event in events if event.cid not in covered]
 
 
-def admitted(size: int, **options: Any) -> tuple[Scene, list[Author]]:
+def admitted(size: int) -> tuple[Scene, list[Author]]:
     """A founder and members with the roles run and submit, who all know everything."""
     scene = Scene()
     people = [scene.author(name) for name in ("ann", "bob", "cat", "dan", "eve", "fay", "gil", "hal")[:size]]
     for one in people[1:]:
-        scene.add(people[0], one, **options)
+        scene.add(people[0], one)
     scene.share(*people)
     return scene, people

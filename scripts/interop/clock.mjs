@@ -24,8 +24,8 @@ export class Clock {
     this.#network = network
   }
 
-  get size() {
-    return this.#events.size
+  ids() {
+    return [...this.#events.keys()]
   }
 
   get(id) {

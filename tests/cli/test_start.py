@@ -13,6 +13,7 @@ import pytest
 
 from p2pwf.cli import up as up_module
 from p2pwf.cli.main import cli, run
+from tests.control.kit import OTHER
 
 HEAVY = (
     "libp2p",
@@ -27,6 +28,7 @@ HEAVY = (
     "p2pwf.node",
     "p2pwf.net",
 )
+PEER = f"/ip4/192.0.2.1/tcp/4070/p2p/{OTHER}"
 
 
 def imported(*arguments: str) -> list[str]:
@@ -98,14 +100,14 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, o
 def test_up_hands_its_flags_to_the_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("P2P_PEER_ID", raising=False)
     told = settings_of(
-        monkeypatch, "--data-dir", str(tmp_path), "--name", "n", "--listen", "/ip4/1.2.3.4/tcp/1", "--listen", "/x",
-        "--announce", "/a", "--bootstrap", "/b", "--label", "gpu", "--slots", "0", "--trust-members", "--mdns",
-        "--json",
+        monkeypatch, "--data-dir", str(tmp_path), "--name", "n", "--listen", "/ip4/1.2.3.4/tcp/1",
+        "--listen", "/ip6/::/tcp/0", "--announce", "/dns4/a.example/tcp/1", "--bootstrap", PEER, "--label", "gpu",
+        "--slots", "0", "--trust-members", "--mdns", "--json",
     )  # fmt: skip
     assert told == {
-        "data_dir": str(tmp_path), "name": "n", "listen": ["/ip4/1.2.3.4/tcp/1", "/x"], "announce": ["/a"],
-        "bootstrap": ["/b"], "join": None, "labels": ["gpu"], "slots": 0, "private": False, "trust_members": True,
-        "mdns": True, "json_output": True,
+        "data_dir": str(tmp_path), "name": "n", "listen": ["/ip4/1.2.3.4/tcp/1", "/ip6/::/tcp/0"],
+        "announce": ["/dns4/a.example/tcp/1"], "bootstrap": [PEER], "join": None, "labels": ["gpu"], "slots": 0,
+        "private": False, "trust_members": True, "mdns": True, "json_output": True,
     }  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 
@@ -124,3 +126,38 @@ def test_up_refuses_what_excludes_each_other(capsys: pytest.CaptureFixture[str],
     assert run(["up", "--slots", "-1"]) == 2
     (tmp_path / "config.toml").write_text("slotz = 3\n")
     assert run(["up", "--data-dir", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--name", ""],
+        ["--name", "a\nb"],
+        ["--name", "x" * 257],
+        ["--label", "x" * 257],
+        ["--label", "\x1b[2J"],
+        ["--listen", "garbage"],
+        ["--listen", "/ip4/0.0.0.0/tcp/70000"],
+        ["--announce", "/ip4/1.2.3.4"],
+        ["--bootstrap", "nonsense"],
+        ["--bootstrap", "/ip4/192.0.2.1/tcp/4070"],
+        ["--bootstrap", "/ip4/192.0.2.1/tcp/4070/p2p/12D3KooWnobody"],
+        ["--join", "p2pwf1zzz"],
+        ["--join", ""],
+    ],
+    ids=" ".join,
+)
+def test_up_refuses_what_no_node_can_start_with_and_makes_nothing(
+    flags: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["up", *flags, "--data-dir", str(tmp_path / "n")]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("group", ["workflow", "peer", "clock"])
+def test_a_group_alone_shows_what_it_has(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([group]) == 0
+    assert "Commands:\n" in capsys.readouterr().out

@@ -62,3 +62,14 @@ def test_spans_and_roles() -> None:
     for wrong in ("", "5", "h", "0s", "-1h", "1w"):
         with pytest.raises(UsageError):
             seconds_of(wrong)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_that_wants_no_colour_gets_none(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert text.style("word", "red") == "\x1b[31mword\x1b[0m"
+    monkeypatch.setenv(variable, value)
+    assert text.style("word", "red") == "word"
+    assert text.clean_log("\x1b[31mred\x1b[0m") == "red"

@@ -50,7 +50,7 @@ def test_every_known_body_has_exactly_its_fields() -> None:
     good = one.write("run.priority", {"run": run.id, "priority": 1.0}, run)
     wrong: list[dict[str, object]] = [
         {"run": run.id},
-        {"run": run.id, "priority": 1},
+        {"run": run.id, "priority": "1"},
         {"run": run.id, "priority": 1.0, "more": 0},
     ]
     for body in wrong:

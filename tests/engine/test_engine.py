@@ -14,6 +14,7 @@ from p2pwf.core.ids import PeerId, parse_cid
 from p2pwf.core.sign import Signer
 from p2pwf.engine import Engine, EngineConfig, found
 from p2pwf.engine.config import LEASE, RECEIPT_WAIT
+from p2pwf.engine.desk import KEPT_ENDED
 from p2pwf.engine.inputs import (
     AddMember,
     Frame,
@@ -25,6 +26,7 @@ from p2pwf.engine.inputs import (
     Now,
     PeerDown,
     PeerUp,
+    Recalled,
     RemoveMember,
     SetPriority,
     Stop,
@@ -38,6 +40,7 @@ from p2pwf.engine.outputs import (
     Output,
     Publish,
     Ready,
+    Recall,
     Reply,
     Send,
     StartJob,
@@ -415,3 +418,47 @@ def test_a_node_that_stops_hands_its_jobs_on_at_once() -> None:
     assert CancelJob(start.attempt, "this node is stopping") in left
     taken = only(one.hear(two, two.disk), StartJob)
     assert [each.attempt.number for each in taken if each.attempt.run.text == run] == [2]
+
+
+def test_old_ended_runs_leave_memory_and_come_back_when_asked_for() -> None:
+    bench = founder(slots=64)
+    for _ in range(KEPT_ENDED + 10):
+        start = only(submit(bench, {"a": []}), StartJob)[0]
+        bench.give(JobEnded(start.attempt, "success", "success"))
+    desk = bench.engine.desk
+    assert len(desk.runs) == KEPT_ENDED
+    assert len(desk.cold) == 10
+    bench.boot()
+    desk = bench.engine.desk
+    assert (len(desk.runs), len(desk.cold), len(desk.active)) == (KEPT_ENDED, 10, 0)
+    oldest = next(iter(desk.cold))
+    events = tuple(event.signed for event in bench.disk if event.run == oldest)
+    assert len(events) == 4
+    answer = next(replies(bench.give(Recalled("back", oldest, events))))
+    assert answer.error is None
+    assert desk.runs[oldest].tally.conclusion() == "success"
+    assert len(desk.runs) == KEPT_ENDED
+    assert oldest not in desk.cold
+
+
+def test_a_late_event_of_a_run_that_left_memory_brings_it_back() -> None:
+    one, two = pair()
+    run, start = run_owned_by(two, one)
+    one.wait(LEASE + 2)
+    taken = only(one.hear(two, []), StartJob)
+    assert not taken
+    run_id = start.attempt.run
+    ours = next(attempt for attempt in one.engine.conductor.local.values() if attempt.run == run_id)
+    one.give(JobEnded(ours, "success", "success"))
+    for _ in range(KEPT_ENDED):
+        other = only(submit(one, {"a": []}), StartJob)
+        for each in other:
+            one.give(JobEnded(each.attempt, "success", "success"))
+    one.engine.desk.retire(one.engine.desk.runs.get(run_id) or next(iter(one.engine.desk.runs.values())))
+    if run_id not in one.engine.desk.cold:
+        one.engine.desk.cold[run_id] = b"{}"
+        del one.engine.desk.runs[run_id]
+    two.give(JobEnded(start.attempt, "failure", "failure"))
+    asked = only(one.hear(two, two.disk), Recall)
+    assert [each.run for each in asked] == [run_id]
+    assert run == run_id.text

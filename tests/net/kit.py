@@ -11,7 +11,7 @@ import trio
 from attrs import evolve
 
 from p2pwf.core.ids import Cid, PeerId, peer_id_of
-from p2pwf.net import Gate, NetConfig, NetEvent, PeerUp, Timing
+from p2pwf.net import Frame, Gate, Gossip, NetConfig, NetEvent, PeerUp, Timing
 from p2pwf.net.network import Network, open_network
 
 LIMIT = 30.0
@@ -19,9 +19,8 @@ LIMIT = 30.0
 QUICK = Timing(
     dial=5.0,
     stranger_idle=0.3,
-    ping=0.2,
-    silence=1.5,
-    probe=1.0,
+    probe=10.0,
+    silence=20.0,
     retry_first=0.05,
     retry_quick=0.4,
 )
@@ -135,6 +134,20 @@ async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(LIMIT):
         while not condition():
             await trio.sleep(0.01)
+
+
+async def heard_by(net: Network, other: Network) -> None:
+    """Wait until `other` knows that `net` listens to the topic."""
+    await until(lambda: net._host.swarm.self_id in other._host.pubsub.peer_topics.get("test", ()))
+
+
+async def still_serves(net: Network, other: Network) -> None:
+    """A frame and a gossip message of an honest member still arrive."""
+    assert await other.send_wait(net.peer_id, b"frame")
+    assert (await event(net, Frame)).data == b"frame"
+    await heard_by(net, other)
+    await other.publish(b"gossip")
+    assert await event(net, Gossip) == Gossip(other.peer_id, b"gossip")
 
 
 def count(net: Network, name: str) -> int:

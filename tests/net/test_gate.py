@@ -8,8 +8,6 @@ import trio
 from p2pwf.core.ids import block_cid
 from p2pwf.errors import RemoteError
 from p2pwf.net import JoinReply, JoinRequest, PeerDown
-from p2pwf.net.door import Door
-from p2pwf.net.network import Network
 from p2pwf.net.stream import WireStream
 from tests.net.kit import Members, connections, count, event, join, network, peer, until, up
 
@@ -166,8 +164,3 @@ async def answer(stream: WireStream) -> bytes | None:
         return await stream.read_frame(4096)
     except RemoteError:
         return None
-
-
-def test_the_gate_is_asked_for_every_stream() -> None:
-    assert "is_member" in Door._negotiate_and_serve.__code__.co_names
-    assert "is_member" in Network.members_changed.__code__.co_names

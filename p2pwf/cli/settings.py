@@ -1,0 +1,42 @@
+"""What `p2pwf up` refuses before anything is made: a node that cannot start must leave no trace of a try.
+
+Looks at texts only: whether an address can be bound or a ticket is still good, the node finds out. Imported by `up`
+alone, for it is heavier than a command may be.
+"""
+
+from __future__ import annotations
+
+from p2pwf.config import NodeSettings
+from p2pwf.core.bodies import MAX_LABELS, MAX_NAME
+from p2pwf.core.ids import public_key_of
+from p2pwf.core.tickets import parse_ticket
+from p2pwf.errors import UsageError
+from p2pwf.net.addresses import dial_pair, listen_pair, split_peer
+
+OWN_LABELS = 2
+"""A node offers its system and its architecture by itself."""
+
+
+def check(settings: NodeSettings) -> None:
+    """Raises UsageError for settings that no node can start with, wherever they came from."""
+    if settings.name is not None:
+        _check_word("name", settings.name)
+    for label in settings.labels:
+        _check_word("label", label)
+    if len(settings.labels) > MAX_LABELS - OWN_LABELS:
+        raise UsageError(f"{len(settings.labels)} labels", f"give at most {MAX_LABELS - OWN_LABELS}")
+    for address in settings.listen:
+        listen_pair(address)
+    for address in settings.announce:
+        dial_pair(address.partition("/p2p/")[0])
+    for address in settings.bootstrap:
+        place, peer = split_peer(address)
+        dial_pair(place)
+        public_key_of(peer)
+    if settings.join is not None:
+        parse_ticket(settings.join)
+
+
+def _check_word(what: str, text: str) -> None:
+    if not text.strip() or len(text.encode("utf-8", "replace")) > MAX_NAME or not text.isprintable():
+        raise UsageError(f"not a {what}: {text[:40]!r}", f"a {what} is a line of text of at most {MAX_NAME} bytes")

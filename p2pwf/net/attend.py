@@ -1,0 +1,91 @@
+"""One task for each connection, from its handshake to its end: a member gets its streams, a stranger two idle seconds.
+
+Membership is asked of the gate when a connection begins, and for every connection again on `members_changed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+from libp2p.network.connection.swarm_connection import SwarmConn
+
+from p2pwf.core.ids import PeerId
+from p2pwf.net.connections import Connections
+from p2pwf.net.counters import Counters
+from p2pwf.net.links import Connection
+from p2pwf.net.types import Gate
+from p2pwf.net.yamux import GuardedYamux
+
+MAX_STRANGERS = 64
+"""Connections of no members at one time; each has seconds to live."""
+
+
+class Attendants:
+    """Attends the connections of a host: `serve_member` keeps the clock stream, `open_gossip` opens that for gossip."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        *,
+        gate: Gate,
+        stranger_idle: float,
+        counters: Counters,
+        nursery: trio.Nursery,
+        serve_member: Callable[[Connection], Awaitable[None]],
+        open_gossip: Callable[[PeerId], None],
+    ) -> None:
+        self._connections = connections
+        self._gate = gate
+        self._stranger_idle = stranger_idle
+        self._counters = counters
+        self._nursery = nursery
+        self._serve_member = serve_member
+        self._open_gossip = open_gossip
+
+    def on_connection(self, conn: SwarmConn, muxed: GuardedYamux, peer: PeerId) -> None:
+        """Attend a connection that just stood up."""
+        connection = Connection(peer, conn, muxed, conn.direction.name == "INBOUND")
+        self._connections.add(connection)
+        self._nursery.start_soon(self._attend, connection)
+
+    def members_changed(self) -> None:
+        """Let new members in, close the connections of former ones."""
+        for connection in self._connections.all():
+            member = self._gate.is_member(connection.peer)
+            if member and not connection.admitted:
+                self._admit(connection)
+            elif not member and connection.admitted:
+                self._counters.count("member_closed")
+                self._nursery.start_soon(connection.muxed.abort)
+
+    def _admit(self, connection: Connection) -> None:
+        connection.admission.set()
+        self._open_gossip(connection.peer)
+
+    async def _attend(self, connection: Connection) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                if self._gate.is_member(connection.peer):
+                    self._admit(connection)
+                nursery.start_soon(self._tend, connection)
+                await connection.muxed.event_closed.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._connections.remove(connection)
+
+    async def _tend(self, connection: Connection) -> None:
+        strangers = sum(not each.admitted for each in self._connections.all())
+        if not connection.admitted and strangers > MAX_STRANGERS:
+            self._counters.count("stranger_refused")
+            await connection.muxed.abort()
+            return
+        while not connection.admitted:
+            left = connection.last_join + self._stranger_idle - trio.current_time()
+            if left <= 0 and not connection.joins:
+                self._counters.count("stranger_closed")
+                await connection.muxed.close()
+                return
+            with trio.move_on_after(left if left > 0 else self._stranger_idle):
+                await connection.admission.wait()
+        await self._serve_member(connection)

@@ -1,0 +1,58 @@
+"""Bodies of events, for vectors: whole ones, of which a case changes what it is about."""
+
+from __future__ import annotations
+
+from p2pwf.core.ids import Cid
+
+
+def leg(name: str, labels: list[str] | None = None, matrix: dict[str, object] | None = None) -> dict[str, object]:
+    """One leg of a plan."""
+    return {"name": name, "matrix": matrix, "labels": labels or [], "continue_on_error": False}
+
+
+def job(name: str, *needs: str, legs: list[dict[str, object]] | None = None, **options: object) -> dict[str, object]:
+    """One job of a plan; a plain one unless its legs are given."""
+    whole: dict[str, object] = {"id": name, "needs": list(needs), "legs": legs or [leg(name)]}
+    return {**whole, "fail_fast": True, "max_parallel": 0, **options}
+
+
+def submission(*jobs: dict[str, object], **changes: object) -> dict[str, object]:
+    """The body of a run.submit."""
+    return {
+        "name": "build",
+        "workflow": "on: push\njobs: {}\n",
+        "path": ".github/workflows/build.yml",
+        "plan": {"jobs": list(jobs)},
+        "event": "push",
+        "payload": {},
+        "ref": "refs/heads/main",
+        "sha": "0" * 40,
+        "repository": "local/vectors",
+        "actor": "ann",
+        "inputs": {},
+        "vars": {},
+        "tags": [],
+        "priority": 3.0,
+        "source": None,
+        "absent": [],
+        "key": None,
+        **changes,
+    }
+
+
+def about(run: Cid, job_id: str = "build", leg_index: int = 0, attempt: int = 1) -> dict[str, object]:
+    """The fields that name an attempt."""
+    return {"run": run, "job": job_id, "leg": leg_index, "attempt": attempt}
+
+
+def finish(run: Cid, job_id: str = "build", **changes: object) -> dict[str, object]:
+    """The body of a job.finish."""
+    end: dict[str, object] = {
+        "uses": [],
+        "conclusion": "success",
+        "outcome": "success",
+        "outputs": {},
+        "log": None,
+        "error": None,
+    }
+    return {**about(run, job_id), **end, **changes}

@@ -1,0 +1,83 @@
+"""protocols/cddl says the same as the pages: what is valid validates, what is broken does not, as far as CDDL goes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import cbor2
+import pytest
+
+from p2pwf.core.bodies import FORMS
+from tests.protocols.kit import ROOT, load, named
+
+pycddl = pytest.importorskip("pycddl", reason="no wheel of pycddl for this machine")
+
+BEYOND = {
+    "parents out of order",
+    "a parent twice",
+    "seq 0 with a prev",  # a relation of two fields
+    "no prev and no seq 0",
+    "v at the end of the map",  # an encoding, where CDDL judges values
+    "bytes after the event",
+    "a signature of 63 bytes",  # it stands beside the block
+    "member.add: roles out of order",
+    "member.add: a role twice",
+    "member.add: a name of 257 characters",  # characters, where CDDL counts bytes
+    "member.add: labels out of order",
+    "run.submit: a job twice",
+    "run.submit: a need that is no job",
+    "run.submit: a job that needs itself",
+    "run.submit: needs in a circle",
+    "run.submit: a leg whose labels are out of order",
+    "run.submit: tags out of order",
+    "job.reassign: absent twice",
+}
+"""What the pages rule and a schema cannot."""
+LAX = {
+    "net.genesis: with a network",  # pycddl takes a tag for anything
+    "member.add: a name that is bytes",  # pycddl takes bytes where text has a size
+    "run.submit: a leg without a name",  # pycddl forgets what it found in a list if that is one of two choices
+    "run.submit: a leg whose matrix is a list",
+    "run.submit: a job with a field too many",
+}
+"""What the schema rules and pycddl 0.6 does not."""
+
+
+@cache
+def schema(name: str, start: str) -> Any:
+    text = (ROOT / f"protocols/cddl/{name}.cddl").read_text(encoding="utf-8")
+    return pycddl.Schema(f"start = {start}\n{text}")
+
+
+def is_valid(name: str, start: str, block: bytes) -> bool:
+    try:
+        schema(name, start).validate_cbor(block)
+    except (pycddl.ValidationError, ValueError):
+        return False
+    return True
+
+
+def rule_for(block: bytes) -> str:
+    """The rule of the type that a block says it is."""
+    value = cbor2.loads(block)
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind not in FORMS:
+        return "foreign"
+    return "genesis" if kind == "net.genesis" else str(kind).replace(".", "-")
+
+
+@pytest.mark.parametrize("vector", load("events")["accepted"], ids=named)
+def test_an_event_of_the_chain_validates(vector: dict[str, Any]) -> None:
+    block = bytes.fromhex(vector["block"])
+    rule = rule_for(block)
+    assert is_valid("events", rule, block)
+    assert is_valid("events", "event", block) == (rule != "foreign")
+    others = {rule_for(bytes.fromhex(other["block"])) for other in load("events")["accepted"]} - {rule, "foreign"}
+    assert not any(is_valid("events", other, block) for other in others)
+
+
+@pytest.mark.parametrize("vector", [one for one in load("events")["refused"] if one["class"] == "form"], ids=named)
+def test_an_event_with_a_broken_form_does_not(vector: dict[str, Any]) -> None:
+    block = bytes.fromhex(vector["block"])
+    assert is_valid("events", rule_for(block), block) == (vector["why"] in BEYOND | LAX)
