@@ -15,10 +15,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.core_vectors.events import event_vectors  # noqa: E402 - needs the path above
+from scripts.core_vectors.clock import clock_vectors  # noqa: E402 - needs the path above
+from scripts.core_vectors.events import event_vectors  # noqa: E402
+from scripts.core_vectors.tickets import ticket_vectors  # noqa: E402
 
 FOLDER = ROOT / "protocols" / "vectors"
-MAKERS: dict[str, Callable[[], dict[str, object]]] = {"events": event_vectors}
+MAKERS: dict[str, Callable[[], dict[str, object]]] = {
+    "events": event_vectors,
+    "clock": clock_vectors,
+    "tickets": ticket_vectors,
+}
 
 
 def texts() -> dict[str, str]:

@@ -5,32 +5,12 @@ Every method gives JSON-able values or raises a P2pwfError. The shapes are told 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-import attrs
+from p2pwf.requests import SubmitRequest
 
 JsonObject = dict[str, Any]
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class SubmitRequest:
-    """A submission as a face sends it: `file` and `source_dir` are absolute paths on this machine.
-
-    `payload`: the event's, None to have one made. `force`: also an untagged workflow. `key`: of two submissions with
-    one key the network runs the first.
-    """
-
-    file: str
-    name: str | None = None
-    priority: float = 3.0
-    event: str | None = None
-    payload: Mapping[str, Any] | None = None
-    inputs: Mapping[str, Any] = attrs.field(factory=dict)
-    source_dir: str | None = None
-    no_source: bool = False
-    force: bool = False
-    key: str | None = None
 
 
 class ControlApi(Protocol):

@@ -39,19 +39,24 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except P2pwfError as error:
-        return _say(error)
+        return _say(error, settings.json_output)
     except BaseExceptionGroup as group:
         known = first_error(group.exceptions)
         if known is not None:
-            return _say(known)
+            return _say(known, settings.json_output)
         if group.subgroup(KeyboardInterrupt) is not None:
             return 130
         raise
     return 0
 
 
-def _say(error: P2pwfError) -> int:
-    sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+def _say(error: P2pwfError, as_json: bool) -> int:
+    """Tell an error as every command does; returns its exit code."""
+    hint = error.hint or "see `p2pwf up --help`"
+    if as_json:
+        sys.stderr.write(json.dumps({"error": {**error.to_json(), "hint": hint}}) + "\n")
+    else:
+        sys.stderr.write(f"error: {error.message}\nhint: {hint}\n")
     return error.exit_code
 
 

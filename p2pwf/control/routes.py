@@ -15,11 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from p2pwf.control.api import ControlApi, SubmitRequest
+from p2pwf.control.api import ControlApi
 from p2pwf.control.openapi import document
 from p2pwf.control.replies import LineStream, error_reply, json_reply
 from p2pwf.control.requests import Fields, body_fields, query_fields
 from p2pwf.errors import InternalError, NotFound, P2pwfError, UsageError
+from p2pwf.requests import SubmitRequest
 
 PREFIX = "/v1"
 ROLES = ["submit", "run"]

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import trio
 
 from p2pwf import __version__
@@ -24,7 +24,7 @@ from p2pwf.core.events import EventError, SignedBlock, parse
 from p2pwf.core.ids import Cid, PeerId, public_key_of
 from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
-from p2pwf.errors import NotFound, P2pwfError, Refused, TryAgain, UsageError
+from p2pwf.errors import InvalidWorkflow, NotFound, P2pwfError, Refused, TryAgain, UsageError
 from p2pwf.node import views
 from p2pwf.node.jobs import log_lines
 from p2pwf.node.loop import wall_ms
@@ -32,6 +32,7 @@ from p2pwf.node.node import Node
 from p2pwf.node.sources import take_source
 from p2pwf.node.submission import Wanted, make_body
 from p2pwf.node.verify import verify_store
+from p2pwf.requests import SubmitRequest
 from p2pwf.runs import Run
 from p2pwf.runs.run import Key
 from p2pwf.runs.view import FINAL, explain, find_leg, keys_of, status
@@ -40,22 +41,6 @@ MAX_TTL: Final = 30 * 24 * 3600
 """Seconds a ticket may last: a month; who needs longer makes a new one."""
 FOLLOW_SECONDS: Final = 1.0
 """Between two looks for a log that has not begun, or whose peer could not be reached."""
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class SubmitRequest:
-    """A submission as a face sends it: `file` and `source_dir` are absolute paths on this machine."""
-
-    file: str
-    name: str | None = None
-    priority: float = 3.0
-    event: str | None = None
-    payload: Mapping[str, Any] | None = None
-    inputs: Mapping[str, Any] = attrs.field(factory=dict)
-    source_dir: str | None = None
-    no_source: bool = False
-    force: bool = False
-    key: str | None = None
 
 
 class NodeApi:
@@ -407,9 +392,19 @@ class NodeApi:
 
 
 def _read_workflow(path: Path) -> bytes:
-    """The bytes of a workflow file, one more than allowed at the most; raises UsageError if it cannot be read."""
+    """The bytes of a workflow file; raises UsageError if it is no plain file, InvalidWorkflow if it is too large."""
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_WORKFLOW + 1)
+        # Not blocking: to open a pipe for reading would wait for its writer, for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "give the path of a workflow file") from error
+    with os.fdopen(handle, "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise UsageError(f"{path} is not a plain file", "give the path of a workflow file")
+        if about.st_size > MAX_WORKFLOW:
+            size = f"{about.st_size:,} bytes, the bound is {MAX_WORKFLOW:,}"
+            raise InvalidWorkflow(
+                f"{path.name}: the file is too large: {size}", "move scripts into files of the source"
+            )
+        return file.read(MAX_WORKFLOW + 1)

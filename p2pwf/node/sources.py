@@ -11,7 +11,7 @@ from p2pwf.node.jobs import PIN_MS
 from p2pwf.node.loop import now
 from p2pwf.node.submission import SourceFacts
 from p2pwf.runner.manifest import parse
-from p2pwf.runner.source import snapshot
+from p2pwf.runner.source import origin, snapshot
 from p2pwf.store.blobs import BlobStore
 
 
@@ -29,7 +29,15 @@ def take_source(file: Path, folder: str | None, no_source: bool, blobs: BlobStor
         raise UsageError(f"no file {file}", "give the path of a workflow file")
     source = snapshot(file, Path(folder) if folder is not None else None, no_source, blobs)
     if source is None:
-        return Taken(SourceFacts(workflow_path=file.name), ())
+        about = origin(file, None, no_source=True)
+        facts = SourceFacts(
+            ref=about.ref,
+            sha=about.sha,
+            repository=about.repository,
+            actor=about.actor,
+            workflow_path=about.rel_workflow_path,
+        )
+        return Taken(facts, ())
     content = blobs.path(source.manifest).read_bytes()
     cids = {entry.cid for entry in parse(content).files if entry.cid is not None}
     blobs.pin_all([source.manifest, *cids], f"source {source.manifest.text}", now().wall + PIN_MS)

@@ -64,7 +64,7 @@ class Chain:
             key="once",
         )
         run = self._keep("a submission", write(ann, "run.submit", full)).cid
-        self._keep("a submission that says little", write(bob, "run.submit", submission(job("only"))))
+        self._keep("a submission that says little", write(bob, "run.submit", submission(job("only"), priority=3)))
         self._keep("a start", write(bob, "job.start", {**about(run), "uses": []}, run=run))
         self._keep("a refusal", write(bob, "job.refuse", {**about(run), "reason": "not here"}, run=run))
         moved = {**about(run, attempt=2), "owner": ann.peer, "absent": [bob.peer], "reason": "silent"}

@@ -131,7 +131,7 @@ def run_faults(run: Cid) -> Iterator[Case]:
     for why, jobs in plan_faults():
         yield f"run.submit: {why}", {"type": "run.submit", "body": submission(*jobs)}
     wrong: list[tuple[str, dict[str, object]]] = [
-        ("a priority that is an integer", {"priority": 3}),
+        ("a priority that is text", {"priority": "3"}),
         ("tags out of order", {"tags": ["b", "a"]}),
         ("an absent peer that is a name", {"absent": ["eve"]}),
         ("an empty key", {"key": ""}),
@@ -167,7 +167,7 @@ def run_faults(run: Cid) -> Iterator[Case]:
         ("job.lost", "a reason", {**about(run), "reason": "x"}),
         ("run.end", "no conclusion", {"run": run, "conclusion": None, "finishes": []}),
         ("run.cancel", "a run that is text", {"run": run.text}),
-        ("run.priority", "a priority that is an integer", {"run": run, "priority": 3}),
+        ("run.priority", "a priority that is a truth", {"run": run, "priority": True}),
         ("run.note", "a field too many", {"run": run, "note": "x"}),
     ]
     for kind, why, body in bodies:

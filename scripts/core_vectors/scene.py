@@ -137,7 +137,8 @@ class Scene:
 
     def rename(self, author: Author, name: str, **changes: object) -> Event:
         """An event that any member may write."""
-        return self.write(author, "member.update", {"name": name, "labels": ["linux"], "slots": 2}, **changes)
+        body = {"name": name, "labels": ["linux"], "slots": 2}
+        return self.write(author, "member.update", body, run=None, **changes)
 
     def fork(self, by: Author, one: Event, other: Event) -> Event:
         """The proof that two events of one seq are by one author."""

@@ -13,10 +13,11 @@ from typing import Any
 
 import trio
 
-from p2pwf.control.api import JsonObject, SubmitRequest
+from p2pwf.control.api import JsonObject
 from p2pwf.control.client import Client
 from p2pwf.control.server import serve_control
 from p2pwf.errors import InvalidWorkflow, NotFound, Refused, UsageError
+from p2pwf.requests import SubmitRequest
 
 ME = "12D3KooWADt5TZUHQSqou4VRdWzwJcQHhuttKYKtfiF1kqS3Paek"
 OTHER = "12D3KooWPzsNHfvpXT4EbZEWZpjRynEtoktdiG1bXf1YdKozCMer"

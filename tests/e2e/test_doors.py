@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from tests.e2e.kit import Node, p2pwf
@@ -120,11 +121,16 @@ def test_bad_submissions_change_nothing(tmp_path: Path) -> None:
             answer = p2pwf("workflow", "submit", str(file), "--no-source", data=one.folder)
             assert (answer.returncode, says in answer.stderr) == (code, True), (name, answer.stderr)
             assert "error:" in answer.stderr
+        pipe = tmp_path / "pipe.yml"
+        os.mkfifo(pipe)
+        waiting = p2pwf("workflow", "submit", str(pipe), data=one.folder)
+        assert (waiting.returncode, "not a plain file" in waiting.stderr) == (2, True), waiting.stderr
         gone = p2pwf("workflow", "submit", str(tmp_path / "gone.yml"), data=one.folder)
         assert gone.returncode == 2
         for words in (["status", "bafyreigone"], ["cancel", "bafyreigone"], ["logs", "bafyreigone"]):
             assert p2pwf("workflow", *words, data=one.folder).returncode == 4
         assert one.ask("clock", "heads") == before
+        assert one.stop() == 0
 
 
 def test_the_ready_line_is_one_line_of_json(tmp_path: Path) -> None:

@@ -114,21 +114,6 @@ async def event(net: Network, kind: type[E]) -> E:
                 return got
 
 
-@asynccontextmanager
-async def ignored(*nets: Network) -> AsyncIterator[None]:
-    """Take the events of hosts, as a node does all the time, for tests that need none of them."""
-
-    async def take(net: Network) -> None:
-        async for _ in net.events:
-            pass
-
-    async with trio.open_nursery() as nursery:
-        for net in nets:
-            nursery.start_soon(take, net)
-        yield
-        nursery.cancel_scope.cancel()
-
-
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what no event tells of, such as a count."""
     with trio.fail_after(LIMIT):

@@ -35,7 +35,6 @@ from tests.net.kit import (
     connections,
     count,
     event,
-    ignored,
     join,
     network,
     networks,
@@ -54,7 +53,7 @@ async def connect_and_leave(net: Network, times: int, at_once: int = 10) -> None
     """So many inbound connections, each ended before the last ones begin."""
 
     async def some(number: int) -> None:
-        async with network(number, listen=[]) as guest, ignored(guest):
+        async with network(number, Members(), listen=[]) as guest:
             for _ in range(times // at_once):
                 await guest.dial(net.addresses()[0])
                 await guest.drop(net.peer_id)
@@ -66,9 +65,8 @@ async def connect_and_leave(net: Network, times: int, at_once: int = 10) -> None
 
 
 async def test_more_connections_in_a_lifetime_than_the_library_has_slots() -> None:
-    async with network(1) as net:
-        async with ignored(net):
-            await connect_and_leave(net, 320, at_once=16)
+    async with network(1, Members([peer(2)])) as net:
+        await connect_and_leave(net, 320, at_once=16)
         async with network(2) as other:
             await join(net, other)
         await until(lambda: connections(net) == 0)
@@ -78,10 +76,9 @@ async def test_more_connections_in_a_lifetime_than_the_library_has_slots() -> No
 async def test_without_the_guard_the_slots_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin, with twenty slots instead of three hundred."""
     monkeypatch.setattr(GuardedSwarm, "_handle_inbound_connection", Swarm._handle_inbound_connection)
-    async with network(1, timing=evolve(QUICK, dial=1.0)) as net:
+    async with network(1, Members([peer(2)]), timing=evolve(QUICK, dial=1.0)) as net:
         net._host.swarm._inbound_limiter = trio.CapacityLimiter(20)
-        async with ignored(net):
-            await connect_and_leave(net, 20, at_once=5)
+        await connect_and_leave(net, 20, at_once=5)
         async with network(2, timing=evolve(QUICK, dial=1.0)) as other:
             with pytest.raises(TryAgain):
                 await other.dial(net.addresses()[0])
