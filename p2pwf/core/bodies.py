@@ -93,7 +93,8 @@ def _peer(value: Value) -> bool:
 
 def outputs_size(outputs: Mapping[str, str]) -> int:
     """Bytes that a job's outputs count against MAX_OUTPUTS: keys and values in UTF-8."""
-    return sum(len(key.encode()) + len(value.encode()) for key, value in outputs.items())
+    texts = (text for pair in outputs.items() for text in pair)
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
 
 
 def _outputs(value: Value) -> bool:

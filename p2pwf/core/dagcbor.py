@@ -75,7 +75,10 @@ def encode(value: object) -> bytes:
     Raises DagCborError for what the IPLD data model does not hold: NaN and infinities, integers beyond 64 bits,
     keys that are not text, other types, nesting beyond MAX_DEPTH.
     """
-    return cbor2.dumps(_normal(value, 0))
+    try:
+        return cbor2.dumps(_normal(value, 0))
+    except (cbor2.CBORError, UnicodeError) as error:
+        raise DagCborError(f"cannot be written: {error}") from error
 
 
 _PLAIN = frozenset((str, bytes, bool, int, type(None)))

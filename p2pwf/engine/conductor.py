@@ -13,13 +13,14 @@ import attrs
 
 from p2pwf.clock.messages import Attempt
 from p2pwf.core.bodies import MAX_ATTEMPTS, MAX_OUTPUTS, MAX_TEXT, outputs_size
+from p2pwf.core.events import EventError
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.config import LEASE, PROBE_LEAD, STAGGER, TICK
 from p2pwf.engine.desk import Desk, finish_ids, needs_context
 from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import CancelJob, RunsChanged, StartJob
-from p2pwf.errors import P2pwfError
+from p2pwf.errors import P2pwfError, Refused
 from p2pwf.queue import ReadyQueue
 from p2pwf.runs import LegState, PlannedJob, Run
 from p2pwf.runs.placement import next_owner
@@ -55,6 +56,9 @@ class Conductor:
         self.ready: ReadyQueue[Attempt, None] = ReadyQueue(MAX_READY)
         self._since: dict[tuple[Cid, str], float] = {}
         self._look: dict[Cid, float] = {}
+        self.failures = 0
+        """Times that a run could not be conducted; `last_failure` says which and why."""
+        self.last_failure = ""
         self._wait = 0.0
         self.stopped = False
 
@@ -91,7 +95,13 @@ class Conductor:
     def conduct(self, run: Run) -> None:
         """Do for one run what this node is to do; and note when time alone may call for more."""
         self._wait = IDLE_LOOK
-        self._conduct(run)
+        try:
+            self._conduct(run)
+        except (EventError, Refused) as error:
+            # What this node wanted to write is out of form, or not its to write any more. Others may do better; one
+            # run must not take the node with it.
+            self.failures += 1
+            self.last_failure = f"{run.id.text}: {error}"
         self._look[run.id] = self._desk.now.mono + self._wait
 
     def _look_within(self, seconds: float) -> None:
@@ -262,8 +272,11 @@ class Conductor:
         ended = self._ended.pop(attempt)
         if outputs_size(ended.outputs) > MAX_OUTPUTS:
             error = f"the job's outputs are over {MAX_OUTPUTS // 1024} KiB: put what is large into an artifact"
-            ended = attrs.evolve(ended, conclusion="failure", outcome="failure", outputs={}, error=error)
-        self._finish(run, ended, uses=[])
+            ended = _failed(ended, error)
+        try:
+            self._finish(run, ended, uses=[])
+        except EventError as error:
+            self._finish(run, _failed(ended, f"its outcome cannot be recorded: {error}"), uses=[])
 
     def _finish(self, run: Run, ended: JobEnded, uses: list[Cid]) -> None:
         """Record how an attempt of ours ended; `uses`: the outcomes that a job which never started was decided by."""
@@ -348,10 +361,11 @@ class Conductor:
 
     def hand_on(self) -> None:
         """This node is about to stop: give what it owns to others, stop what runs."""
+        free = self._desk.frozen is None and not self._liveness.suspended and len(self._desk.roster.members) > 1
         for run, attempt in list(self.held()):
             key = (attempt.job, attempt.leg)
             self._stop_local(run, key, "this node is stopping")
-            if not self._liveness.suspended and len(self._desk.roster.members) > 1:
+            if free and self._desk.roster.holds(self._desk.me, "run"):
                 self._reassign(run, key, "leaving")
         self.stopped = True
 
@@ -413,7 +427,11 @@ class Conductor:
             "conclusion": concluded,
             "error": error,
         }
-        self._desk.write("job.expand", body, run)
+        try:
+            self._desk.write("job.expand", body, run)
+        except EventError as failure:
+            error = f"its legs are out of bounds: {failure}"[:MAX_TEXT]
+            self._desk.write("job.expand", {**body, "legs": [], "conclusion": "failure", "error": error}, run)
 
     def _end(self, run: Run) -> None:
         """Write the run's end with the last outcome; if its author does not, the next in order does after a lease."""
@@ -433,6 +451,10 @@ class Conductor:
             self._look_within(TICK)
             return
         self._desk.write("run.end", {"run": run.id, "conclusion": concluded, "finishes": finishes}, run)
+
+
+def _failed(ended: JobEnded, error: str) -> JobEnded:
+    return attrs.evolve(ended, conclusion="failure", outcome="failure", outputs={}, error=error)
 
 
 def _about(attempt: Attempt) -> dict[str, object]:

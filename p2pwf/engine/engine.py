@@ -217,7 +217,7 @@ class Engine:
             case Stored():
                 self._stored(message)
             case Beat():
-                self.liveness.beat(message)
+                self.liveness.beat(peer, message)
             case Probe():
                 self.liveness.probe(peer, message, self.conductor.holds)
             case Peers():

@@ -178,9 +178,14 @@ class Liveness:
         for peer, attempts in by_peer.items():
             self._desk.emit(Send(peer, Beat(tuple(attempts))))
 
-    def beat(self, message: Beat) -> None:
+    def beat(self, peer: PeerId, message: Beat) -> None:
+        """Hear a peer of the attempts that it owns; what it says of any other counts for nothing."""
         for attempt in message.held:
-            if attempt.run in self._desk.active:
+            run = self._desk.active.get(attempt.run)
+            key = (attempt.job, attempt.leg)
+            if run is None or run.leg(key) is None or run.owner(key) != peer:
+                continue
+            if run.tally.leg(key).attempt == attempt.number:
                 self._heard[attempt] = self._desk.now.mono
 
     def probe(self, peer: PeerId, message: Probe, holds: Callable[[Attempt], bool]) -> None:

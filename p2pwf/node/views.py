@@ -127,6 +127,7 @@ def stats(engine: Engine) -> dict[str, Any]:
         "dropped_pending": engine.intake.pending.dropped,
         "invalid_events": engine.intake.invalid,
         "misbehaved": engine.misbehaved,
+        "runs_not_conducted": engine.conductor.failures,
         "status_counts": {word: counts.get(word, 0) for word in ("pending", "assigned", "in_progress", *FINAL)},
         "my_workflows": len(mine),
     }

@@ -462,3 +462,35 @@ def test_a_late_event_of_a_run_that_left_memory_brings_it_back() -> None:
     asked = only(one.hear(two, two.disk), Recall)
     assert [each.run for each in asked] == [run_id]
     assert run == run_id.text
+
+
+def test_a_beat_of_who_does_not_own_the_job_counts_for_nothing() -> None:
+    one, two = pair()
+    run, start = run_owned_by(two, one)
+    other = signer(7)
+    one.give(AddMember("third", other.peer_id, ("run", "submit"), "three", ("linux",), 0))
+    taken: list[StartJob] = []
+    for _ in range(8):
+        taken += only(one.wait(1.0), StartJob)
+        one.give(Frame(other.peer_id, encode_message(Beat((start.attempt,)))))
+    assert [each.attempt.number for each in taken if each.attempt.run.text == run] == [2]
+
+
+def test_legs_that_no_event_can_hold_fail_their_job_and_not_the_node() -> None:
+    bench = founder()
+    outputs = submit(bench, {"find": [], "each": ["find"]}, legs={"each": None}, payload={"legs": {"each": 300}})
+    start = only(outputs, StartJob)[0]
+    bench.give(JobEnded(start.attempt, "success", "success"))
+    run = next(iter(bench.engine.desk.runs.values()))
+    assert run.tally.result("each") == "failure"
+    assert run.tally.conclusion() == "failure"
+    assert run.tally.end is not None
+
+
+def test_text_that_is_no_unicode_fails_a_job_and_not_the_node() -> None:
+    bench = founder()
+    start = only(submit(bench, {"a": []}), StartJob)[0]
+    bench.give(JobEnded(start.attempt, "success", "success", {"v": "\ud800"}))
+    run = next(iter(bench.engine.desk.runs.values()))
+    assert run.tally.result("a") == "failure"
+    assert only(submit(bench, {"b": []}), StartJob)
