@@ -17,6 +17,8 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.core_vectors.clock import clock_vectors  # noqa: E402 - needs the path above
 from scripts.core_vectors.events import event_vectors  # noqa: E402
+from scripts.core_vectors.roster import roster_vectors  # noqa: E402
+from scripts.core_vectors.runs import run_vectors  # noqa: E402
 from scripts.core_vectors.tickets import ticket_vectors  # noqa: E402
 
 FOLDER = ROOT / "protocols" / "vectors"
@@ -24,6 +26,8 @@ MAKERS: dict[str, Callable[[], dict[str, object]]] = {
     "events": event_vectors,
     "clock": clock_vectors,
     "tickets": ticket_vectors,
+    "roster": roster_vectors,
+    "runs": run_vectors,
 }
 
 

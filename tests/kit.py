@@ -120,7 +120,7 @@ def settle(clock: Clock, pending: Pending, events: Iterable[Event]) -> dict[Cid,
                 refused[event.cid] = result.reason
                 pending.refused(event.cid)
             else:
-                ready.extend(pending.arrived(event.cid))
+                ready.extend(waiter for waiter, _ in pending.arrived(event.cid))
     return refused
 
 

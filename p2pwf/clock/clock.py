@@ -59,6 +59,7 @@ class Clock:
         self._memberships: list[Membership] = []
         self._frontiers: dict[int, Frontier] = {}
         self._rosters: OrderedDict[int, Roster] = OrderedDict({0: EMPTY})
+        self._covers: dict[tuple[Cid, PeerId, bool], Callable[[Node], bool]] = {}
         self._past_tips: dict[Cid, dict[PeerId, list[Node]]] = {}
         self.roster: Roster = EMPTY
         """The roster of all that is known."""
@@ -220,7 +221,11 @@ class Clock:
         tips = self._past_tips.get(cut.event.cid)
         if tips is None:
             tips = self._past_tips[cut.event.cid] = self.dag.past_tips(cut.event.cid)
-        return not any(self.dag.is_in_chain(node, tip) for tip in tips.get(node.author, ()))
+        key = (cut.event.cid, node.author, self.dag.is_forked(node.author))
+        covers = self._covers.get(key)
+        if covers is None:
+            covers = self._covers[key] = self.dag.chain(tips.get(node.author, ()))
+        return not covers(node)
 
     def _revoid(self, before: object) -> tuple[Node, ...]:
         """Mark what the cuts now known leave without effect; returns the nodes whose mark changed."""
@@ -236,6 +241,25 @@ class Clock:
         if changed:
             self.dag.rebuild_heads()
         return tuple(changed)
+
+    def fork_of(self, author: PeerId) -> tuple[Node, Node] | None:
+        """Two events of one seq by `author` that prove a fork: neither is void, and no readmission parts them."""
+        admissions = sum(one.bit for one in self._memberships if one.admits and one.peer == author)
+        for seq in range(self.dag.length(author)):
+            level = [node for node in self.dag.at(author, seq) if not node.void]
+            if len(level) > 1 and level[0].below & admissions == level[1].below & admissions:
+                return level[0], level[1]
+        return None
+
+    def is_proven(self, author: PeerId) -> bool:
+        """Whether a proof was written for the newest admission of `author` (it takes effect unless it would leave no
+        admin)."""
+        forks = sum(one.type == "member.fork" and one.peer == author for one in self._memberships)
+        return forks >= sum(one.admits and one.peer == author for one in self._memberships)
+
+    def is_signed(self, event: Event) -> bool:
+        """Whether the signature is its author's."""
+        return self._verify(event.author, event.signed.block, event.signed.signature)
 
     # -- authoring ----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ along every link, so (lamport, id) is a topological order, and nothing here recu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 
 from p2pwf.core.events import Event
@@ -95,6 +95,10 @@ class Dag:
     def is_forked(self, author: PeerId) -> bool:
         return author in self._forked
 
+    def forked(self) -> Iterable[PeerId]:
+        """The authors of two events of one seq."""
+        return self._forked
+
     def at(self, author: PeerId, seq: int) -> list[Node]:
         """The events of an author at one seq: none, one, or more than one if it forked."""
         chain = self._chains.get(author, [])
@@ -159,12 +163,22 @@ class Dag:
             latest[author] = [node for node in nodes if node.cid not in followed]
         return latest
 
-    def is_in_chain(self, node: Node, tip: Node) -> bool:
-        """Whether `node` is `tip` or one of the events of the same author that `tip` goes on from."""
-        if node.author != tip.author or node.seq > tip.seq:
-            return False
-        while tip.seq > node.seq:
-            if node.author not in self._forked:
-                return True
-            tip = next(link for link in tip.links if link.author == tip.author and link.seq == tip.seq - 1)
-        return tip is node
+    def chain(self, tips: Iterable[Node]) -> Callable[[Node], bool]:
+        """A test whether an event of one author is among `tips` of its chain, or below one of them on it.
+
+        Cost: linear in the chain for an author that forked, else none.
+        """
+        tips = list(tips)
+        if not tips:
+            return lambda _: False
+        if tips[0].author not in self._forked:
+            highest = max(tip.seq for tip in tips)
+            return lambda node: node.seq <= highest
+        covered: set[Cid] = set()
+        for tip in tips:
+            below: Node | None = tip
+            while below is not None and below.cid not in covered:
+                covered.add(below.cid)
+                seq = below.seq - 1
+                below = next((link for link in below.links if link.author == tip.author and link.seq == seq), None)
+        return lambda node: node.cid in covered

@@ -23,7 +23,7 @@ class Pending:
     """The pool. `wanted` maps each missing id to the events that wait for it."""
 
     def __init__(self) -> None:
-        self._events: OrderedDict[Cid, tuple[Event, set[Cid]]] = OrderedDict()
+        self._events: OrderedDict[Cid, tuple[Event, set[Cid], PeerId | None]] = OrderedDict()
         self._by_author: dict[PeerId, OrderedDict[Cid, None]] = {}
         self._waiting: dict[Cid, set[Cid]] = {}
         self._bytes = 0
@@ -39,12 +39,14 @@ class Pending:
         """Ids that some event waits for and that do not wait here themselves."""
         return [cid for cid in self._waiting if cid not in self._events]
 
-    def add(self, event: Event, missing: Iterable[Cid]) -> None:
-        """Let `event` wait for `missing`; the oldest of its author, then of all, make room."""
+    def add(self, event: Event, missing: Iterable[Cid], source: PeerId | None = None) -> None:
+        """Let `event`, whose signature is good, wait for `missing`; `source` sent it.
+
+        The oldest of its author, then of all, make room."""
         if event.cid in self._events:
             return
         absent = set(missing)
-        self._events[event.cid] = (event, absent)
+        self._events[event.cid] = (event, absent, source)
         own = self._by_author.setdefault(event.author, OrderedDict())
         own[event.cid] = None
         self._bytes += len(event.signed.block)
@@ -55,15 +57,15 @@ class Pending:
         while len(self._events) > MAX_PENDING or self._bytes > MAX_PENDING_BYTES:
             self._drop(next(iter(self._events)))
 
-    def arrived(self, cid: Cid) -> list[Event]:
-        """The events that waited for nothing but `cid`, taken out of the pool."""
+    def arrived(self, cid: Cid) -> list[tuple[Event, PeerId | None]]:
+        """The events that waited for nothing but `cid`, with who sent them, taken out of the pool."""
         ready = []
         for waiter in self._waiting.pop(cid, ()):
-            event, absent = self._events[waiter]
+            event, absent, source = self._events[waiter]
             absent.discard(cid)
             if not absent:
                 self._remove(waiter)
-                ready.append(event)
+                ready.append((event, source))
         return ready
 
     def refused(self, cid: Cid) -> int:
@@ -83,7 +85,7 @@ class Pending:
         self._remove(cid)
 
     def _remove(self, cid: Cid) -> None:
-        event, absent = self._events.pop(cid)
+        event, absent, _ = self._events.pop(cid)
         own = self._by_author[event.author]
         del own[cid]
         if not own:

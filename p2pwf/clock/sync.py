@@ -48,10 +48,7 @@ def lacking(dag: Dag, theirs: Frontier) -> list[Node]:
             continue  # they are ahead of us on this chain
         branched = len(known) < len(tips) or dag.is_forked(author)
         since = max(0, lowest - FORK_REACH) if branched else lowest
-        nodes.extend(
-            node
-            for node in dag.of(author, since)
-            if not node.void and not any(dag.is_in_chain(node, tip) for tip in known)
-        )
+        has = dag.chain(known)
+        nodes.extend(node for node in dag.of(author, since) if not node.void and not has(node))
     nodes.sort(key=lambda node: node.order)
     return nodes

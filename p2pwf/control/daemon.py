@@ -16,7 +16,7 @@ import trio
 
 from p2pwf.config import NodeSettings
 from p2pwf.control.server import serve_control
-from p2pwf.errors import P2pwfError
+from p2pwf.errors import InternalError, P2pwfError
 from p2pwf.node.api import NodeApi
 from p2pwf.node.loop import first_error
 from p2pwf.node.node import Node, make_ready, open_node, wait_for_signal
@@ -46,8 +46,16 @@ def main() -> int:
             return _say(known, settings.json_output)
         if group.subgroup(KeyboardInterrupt) is not None:
             return 130
-        raise
+        return _say(_bug(group), settings.json_output)
+    except Exception as error:  # noqa: BLE001 - told as our bug, logged with its traceback
+        return _say(_bug(error), settings.json_output)
     return 0
+
+
+def _bug(error: BaseException) -> InternalError:
+    """What a bug of ours looks like to a person; the log has the rest."""
+    logging.getLogger("p2pwf").error("the node ended by a bug", exc_info=error)
+    return InternalError(f"the node ended by a bug of ours: {error!r}"[:500], "please report it, with the lines above")
 
 
 def _say(error: P2pwfError, as_json: bool) -> int:

@@ -24,7 +24,10 @@ MAX_TEXT: Final = 4096
 MAX_LABELS: Final = 64
 MAX_SLOTS: Final = 4096
 MAX_LEGS: Final = 4096
-"""Job instances of one run; a matrix has at most 256."""
+"""Job instances of one run, a job whose legs are not known yet counting as MAX_MATRIX."""
+MAX_MATRIX: Final = 256
+MAX_JOBS: Final = 1024
+"""Jobs of one run: what is looked at with every step stays small."""
 MAX_PEERS: Final = 4096
 MAX_ATTEMPTS: Final = 8
 
@@ -129,7 +132,7 @@ LEG: Final[Form] = {
 JOB: Final[Form] = {
     "id": _name,
     "needs": _list_of(_name, MAX_LEGS),
-    "legs": _optional(_list_of(_of_form(LEG), 256, 1)),
+    "legs": _optional(_list_of(_of_form(LEG), MAX_MATRIX, 1)),
     "fail_fast": _boolean,
     "max_parallel": _integer(0, MAX_LEGS),
 }
@@ -137,11 +140,11 @@ JOB: Final[Form] = {
 
 def _plan(value: Value) -> bool:
     """A plan within its bounds: known needs, no cycle, not too many legs, at most MAX_PLAN bytes."""
-    if type(value) is not dict or set(value) != {"jobs"} or not _list_of(_of_form(JOB), MAX_LEGS, 1)(value["jobs"]):
+    if type(value) is not dict or set(value) != {"jobs"} or not _list_of(_of_form(JOB), MAX_JOBS, 1)(value["jobs"]):
         return False
     jobs = cast("list[dict[str, Value]]", value["jobs"])
     needs = {cast(str, job["id"]): cast("list[str]", job["needs"]) for job in jobs}
-    legs = sum(len(cast("list[Value]", job["legs"] or [None])) for job in jobs)
+    legs = sum(MAX_MATRIX if job["legs"] is None else len(cast("list[Value]", job["legs"])) for job in jobs)
     return len(needs) == len(jobs) and legs <= MAX_LEGS and _acyclic(needs) and size(value) <= MAX_PLAN
 
 
@@ -216,7 +219,7 @@ FORMS: Final[Mapping[str, Form]] = {
         "run": _link,
         "job": _name,
         "uses": _finishes,
-        "legs": _list_of(_of_form(LEG), 256),
+        "legs": _list_of(_of_form(LEG), MAX_MATRIX),
         "conclusion": _optional(_one_of("failure", "cancelled", "skipped")),
         "error": _optional(_text(MAX_TEXT)),
     },
@@ -248,5 +251,6 @@ ROLE_FOR: Final[Mapping[str, str]] = {
     "job.reassign": "run",
     "job.lost": "run",
     "run.end": "run",
+    "run.note": "run",
 }
 """The role that an author must hold at its own frontier; a type that is not listed asks for membership alone."""

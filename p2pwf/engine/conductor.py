@@ -19,8 +19,8 @@ from p2pwf.engine.config import LEASE, PROBE_LEAD, STAGGER, TICK
 from p2pwf.engine.desk import Desk, finish_ids, needs_context
 from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.liveness import Liveness
-from p2pwf.engine.outputs import CancelJob, RunsChanged, StartJob
-from p2pwf.errors import P2pwfError, Refused
+from p2pwf.engine.outputs import Alarm, CancelJob, RunsChanged, StartJob
+from p2pwf.errors import P2pwfError
 from p2pwf.queue import ReadyQueue
 from p2pwf.runs import LegState, PlannedJob, Run
 from p2pwf.runs.placement import next_owner
@@ -97,11 +97,12 @@ class Conductor:
         self._wait = IDLE_LOOK
         try:
             self._conduct(run)
-        except (EventError, Refused) as error:
-            # What this node wanted to write is out of form, or not its to write any more. Others may do better; one
-            # run must not take the node with it.
+        except Exception as error:  # noqa: BLE001 - counted and said
+            # What this node wanted to write is out of form, or not its to write any more, or the language failed on
+            # it. One run must not take the node with it, now and at every start: it is set aside and counted.
             self.failures += 1
-            self.last_failure = f"{run.id.text}: {error}"
+            self.last_failure = f"{run.id.text}: {error!r}"
+            self._desk.emit(Alarm(f"a run could not be conducted: {self.last_failure}", "please report it"))
         self._look[run.id] = self._desk.now.mono + self._wait
 
     def _look_within(self, seconds: float) -> None:
@@ -204,7 +205,7 @@ class Conductor:
             self.ready.update_priority(attempt, self.priority(run))
 
     def _should_run(self, run: Run, job: PlannedJob, cancelled: bool) -> bool:
-        ancestors = [cast(str, run.tally.result(name)) for name in job.ancestors]
+        ancestors = [cast(str, run.tally.result(name)) for name in run.plan.ancestors(job.id)]
         return self._desk.config.planner.should_run(
             run.submission, job.id, needs_context(run, job.needs), ancestors, cancelled
         )
@@ -405,6 +406,8 @@ class Conductor:
     def _expand(self, run: Run, job: PlannedJob, cancelled: bool) -> None:
         """Work out the legs of a job that depend on other jobs, if those have concluded and it is our turn."""
         if any(run.tally.result(need) is None for need in job.needs):
+            return
+        if self._desk.config.policy(run.submission, ()) is not None:
             return
         order = [one.member.peer for one in run.placement.ranked(job.id, 0, (), self._desk.standing())]
         if not self._turn(run, job.id, order, self._desk.config.lease):

@@ -146,10 +146,13 @@ class Desk:
         if run in self.runs:
             return
         events = sorted((parse(signed) for signed in blocks), key=lambda event: event.order)
-        if not events or events[0].cid != run:
+        submission = next((event for event in events if event.cid == run), None)
+        if submission is None:
             raise InternalError(f"the store gave other events than those of the run {run.text}")
-        whole = Run(events[0], self.clock.roster_at(self.clock.dag[run].frontier))
-        for event in events[1:]:
+        whole = Run(submission, self.clock.roster_at(self.clock.dag[run].frontier))
+        for event in events:
+            if event is submission:
+                continue
             node = self.clock.dag[event.cid]
             whole.add(event, self.clock.roster_at(node.frontier), node.void)
         self.cold.pop(run, None)

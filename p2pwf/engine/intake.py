@@ -61,16 +61,20 @@ class Intake:
     def _settle(self, source: PeerId, event: Event) -> list[Event]:
         """Accept an event and all that waited for it; returns the submissions among them."""
         submissions = []
-        ready = [event]
+        ready: list[tuple[Event, PeerId | None]] = [(event, source)]
         while ready:
-            current = ready.pop()
+            current, sender = ready.pop()
             if current.cid in self._desk.clock.dag:
                 continue
-            result = self._desk.clock.accept(current)
+            result = self._desk.clock.accept(current, trusted=current is not event)
             if isinstance(result, Missing):
-                self.pending.add(current, result.links)
+                # Only what its author signed may wait: a forged copy must not take the place of the true one.
+                if self._desk.clock.is_signed(current):
+                    self.pending.add(current, result.links, sender)
+                else:
+                    self._refuse(source, current.cid, "a signature that is not the author's")
             elif isinstance(result, Invalid):
-                self._refuse(source, current.cid, result.reason)
+                self._refuse(sender or source, current.cid, result.reason)
             else:
                 self._asked.pop(current.cid, None)
                 self.accepted += 1

@@ -9,6 +9,7 @@ from typing import Any, cast
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid
+from p2pwf.errors import InvalidWorkflow
 from p2pwf.workflow import RunFacts, Workflow, expand_job, parse, should_run
 
 PARSED_KEPT = 64
@@ -61,10 +62,16 @@ class WorkflowPlanner:
         ancestors: Sequence[str],
         cancelled: bool,
     ) -> bool:
-        return should_run(self.workflow(submission), job, facts_of(submission), needs, ancestors, cancelled)
+        try:
+            return should_run(self.workflow(submission), job, facts_of(submission), needs, ancestors, cancelled)
+        except KeyError as error:
+            raise InvalidWorkflow(f"the plan has a job that the workflow has not: {error}") from error
 
     def expand(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Value]]:
-        return normal_legs(expand_job(self.workflow(submission), job, facts_of(submission), needs))
+        try:
+            return normal_legs(expand_job(self.workflow(submission), job, facts_of(submission), needs))
+        except KeyError as error:
+            raise InvalidWorkflow(f"the plan has a job that the workflow has not: {error}") from error
 
 
 def normal_legs(legs: Sequence[Mapping[str, Any]]) -> list[dict[str, Value]]:

@@ -52,6 +52,8 @@ class _Walk:
     _events: list[Membership]
     _cuts: dict[PeerId, list[Cut]] = attrs.field(factory=dict)
     _adds: dict[PeerId, list[Membership]] = attrs.field(factory=dict)
+    _void_adds: set[int] = attrs.field(factory=set)
+    """Numbers of the adds that are void by the cuts so far: found anew, in order, whenever the cuts change."""
 
     def roster(self) -> Roster:
         for event in self._events:
@@ -81,11 +83,14 @@ class _Walk:
             return
         before = {peer: list(cuts) for peer, cuts in self._cuts.items()}
         self._cuts.setdefault(event.peer, []).append(Cut(event.peer, event.roles, event))
+        self._refresh()
         touched = {event.peer}
         while touched:
             touched = self._cascade(event, touched)
+            self._refresh()
         if not any("admin" in self._roles(peer) for peer in self._adds):
             self._cuts = before
+            self._refresh()
 
     def _cascade(self, event: Membership, touched: set[PeerId]) -> set[PeerId]:
         """Cut whom only the touched peers had admitted: those all of whose adds are void by now."""
@@ -100,11 +105,18 @@ class _Walk:
                 fallen.add(peer)
         return fallen
 
+    def _refresh(self) -> None:
+        """Find the void adds. In (lamport, id) order, so that the adds of an add's author are settled before it."""
+        self._void_adds = set()
+        for event in self._events:
+            if event.type == "member.add" and self._void(event, event.author, "admin"):
+                self._void_adds.add(event.number)
+
     def _void_add(self, add: Membership) -> bool:
-        return add.type != "net.genesis" and self._void(add, add.author, "admin")
+        return add.number in self._void_adds
 
     def _void(self, act: Membership, author: PeerId, role: str | None) -> bool:
-        """Whether an act counts no more, by the cuts so far. Recurses into the act's past only, so it ends."""
+        """Whether an act counts no more, by the cuts so far."""
         for cut in self._cuts.get(author, ()):
             if cut.touches(role) and not cut.event.past & act.bit and cut.event is not act:
                 readmitted = any(

@@ -24,13 +24,11 @@ class Leg:
 class PlannedJob:
     """One job. `legs` is None where they depend on what other jobs give: then a job.expand names them.
 
-    `ancestors`: all jobs that it needs, directly or not, in declared order. `depth`: 0 without needs, else one more
-    than the deepest need. `max_parallel`: 0 = no bound.
+    `depth`: 0 without needs, else one more than the deepest need. `max_parallel`: 0 = no bound.
     """
 
     id: str
     needs: tuple[str, ...]
-    ancestors: tuple[str, ...]
     depth: int
     legs: tuple[Leg, ...] | None
     fail_fast: bool
@@ -42,6 +40,17 @@ class Plan:
     """The jobs of a run by id, in declared order."""
 
     jobs: Mapping[str, PlannedJob]
+
+    def ancestors(self, job: str) -> list[str]:
+        """All jobs that a job needs, directly or not, in declared order. Cost: linear in the plan."""
+        above: set[str] = set()
+        stack = [job]
+        while stack:
+            for need in self.jobs[stack.pop()].needs:
+                if need not in above:
+                    above.add(need)
+                    stack.append(need)
+        return [name for name in self.jobs if name in above]
 
     def waves(self) -> list[list[tuple[str, int]]]:
         """The static legs, (job id, leg index), grouped by depth; in a wave in declared order, then by index."""
@@ -71,17 +80,13 @@ def read_plan(value: Value) -> Plan:
     records = {cast(str, job["id"]): job for job in jobs}
     needs = {name: tuple(cast("list[str]", record["needs"])) for name, record in records.items()}
     depth: dict[str, int] = {}
-    above: dict[str, frozenset[str]] = {}
     for name in _by_needs(needs):
         depth[name] = 1 + max((depth[need] for need in needs[name]), default=-1)
-        above[name] = frozenset(needs[name]).union(*(above[need] for need in needs[name]))
-    position = {name: index for index, name in enumerate(records)}
     return Plan(
         {
             name: PlannedJob(
                 id=name,
                 needs=needs[name],
-                ancestors=tuple(sorted(above[name], key=position.__getitem__)),
                 depth=depth[name],
                 legs=None if record["legs"] is None else read_legs(record["legs"]),
                 fail_fast=cast(bool, record["fail_fast"]),

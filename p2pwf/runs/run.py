@@ -71,17 +71,17 @@ class Run:
             void,
         )
         self.events[event.cid] = entry
-        self._raise_heads(entry)
         if event.type in ATTEMPT_TYPES:
             self._by_leg.setdefault(entry.key, []).append(entry)
         elif event.type == "job.expand":
             self._by_job.setdefault(entry.key[0], []).append(entry)
         self._take(entry)
+        self._raise_heads(entry)
         return entry
 
     def _raise_heads(self, entry: RunEvent) -> None:
-        """Keep `heads`: the events of effect that no event of effect of this run lies above."""
-        if not entry.void:
+        """Keep `heads`: the events that count and that no other one that counts lies above."""
+        if entry.counts and not entry.void:
             self.heads = {cid: head for cid, head in self.heads.items() if not head.bit & entry.past}
             self.heads[entry.cid] = entry
 
@@ -91,9 +91,9 @@ class Run:
         self.heads = {}
         for entry in self.events.values():
             entry.void = void(entry.cid)
-            self._raise_heads(entry)
             if entry.type != "run.submit":
                 self._take(entry)
+            self._raise_heads(entry)
 
     def _take(self, entry: RunEvent) -> None:
         entry.counts = not entry.void and bool(entry.past & 1) and self._judge(entry)

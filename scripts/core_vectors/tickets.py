@@ -74,9 +74,7 @@ def ticket_vectors() -> dict[str, object]:
         "protocol": "tickets",
         "version": 1,
         "accepted": accepted,
-        "wrapped": [
-            {"why": "white space, as mail leaves it", "text": _wrapped(str(accepted[0]["text"]))}
-        ],
+        "wrapped": [{"why": "white space, as mail leaves it", "text": _wrapped(str(accepted[0]["text"]))}],
         "refused": [{"why": why, "text": text} for why, text in faults()],
     }
 

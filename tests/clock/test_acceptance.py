@@ -136,7 +136,7 @@ def test_t17_a_flood_of_orphans_pushes_out_its_own_author_first() -> None:
         pending.add(event, [block_cid(number.to_bytes(4))])
     assert len(pending) == MAX_PER_AUTHOR + 1
     assert pending.dropped == 200
-    assert [event.cid for event in pending.arrived(block_cid(b"soon here"))] == [honest.cid]
+    assert [event.cid for event, _ in pending.arrived(block_cid(b"soon here"))] == [honest.cid]
     assert len(list(pending.missing())) == MAX_PER_AUTHOR
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from p2pwf.clock.messages import Attempt, Beat, Digest, Events, Probe, Stored, encode_message
-from p2pwf.core.events import Event
+from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import PeerId, parse_cid
 from p2pwf.core.sign import Signer
 from p2pwf.engine import Engine, EngineConfig, found
@@ -462,6 +462,55 @@ def test_a_late_event_of_a_run_that_left_memory_brings_it_back() -> None:
     asked = only(one.hear(two, two.disk), Recall)
     assert [each.run for each in asked] == [run_id]
     assert run == run_id.text
+
+
+def test_t14_a_fork_that_is_seen_is_proven_by_the_first_live_member() -> None:
+    one, two = pair()
+    third = Bench(signer(3), one.genesis)
+    one.give(AddMember("third", third.peer, ("run", "submit"), "three", ("linux",), 1))
+    known = list(one.disk)
+    for twin in range(2):
+        third.disk = list(known)
+        third.meta = {}
+        third.boot()
+        third.time = one.time + 100  # past every wait
+        third.give(Tick())
+        third.wait(LEASE + 1)
+        submit(third, {f"job{twin}": []})
+        one.hear(two, third.disk)
+    assert one.engine.desk.clock.dag.is_forked(third.peer)
+    proofs = [event.type for store in only(one.wait(4.0), Store) for event in store.events]
+    assert proofs.count("member.fork") == 1
+    assert not one.engine.desk.roster.holds(third.peer, None)
+    assert not [each for each in only(one.wait(4.0), Store) if each.events]
+
+
+def test_a_forged_copy_takes_no_place_and_blames_no_honest_peer() -> None:
+    one, two = pair()
+    known = len(one.disk)
+    submit(two, {"a": []})
+    submit(two, {"b": []})
+    first, *_, last = two.disk[known:]
+    forged = SignedBlock(last.signed.block, bytes(64))
+    blamed = one.give(Gossip(two.peer, encode_message(Events((forged,)))))
+    assert [each.peer for each in only(blamed, Misbehaved)] == [two.peer]
+    assert len(one.engine.intake.pending) == 0
+    assert not only(one.hear(two, two.disk[known:]), Misbehaved)
+    assert last.cid in one.engine.desk.clock.dag
+    assert first.cid in one.engine.desk.clock.dag
+
+
+def test_a_bug_met_in_a_frame_is_said_and_the_node_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = pair()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(one.engine.syncer, "digest", broken)
+    outputs = one.give(Frame(two.peer, encode_message(Digest(b"d" * 32))))
+    assert only(outputs, Alarm)
+    assert one.engine.bugs == 1
+    assert list(replies(submit(one, {"a": []}) + one.wait(1)))
 
 
 def test_a_beat_of_who_does_not_own_the_job_counts_for_nothing() -> None:

@@ -145,7 +145,7 @@ class Reader:
                     self.refused[event.cid.text] = kind
                     self.pending.refused(event.cid)
                 else:
-                    ready.extend(self.pending.arrived(event.cid))
+                    ready.extend(waiter for waiter, _ in self.pending.arrived(event.cid))
 
     def _fold(self, event: Event, accepted: Accepted) -> None:
         node = accepted.node
@@ -153,7 +153,7 @@ class Reader:
             self.runs[event.cid] = Run(event, self.clock.roster_at(node.frontier))
         elif event.run is not None and event.run in self.runs:
             self.runs[event.run].add(event, self.clock.roster_at(node.frontier), node.void)
-        for cid in {one.run for one in accepted.revoided} & self.runs.keys():
+        for cid in {one.run for one in accepted.revoided if one.run is not None} & self.runs.keys():
             self.runs[cid].revoid(lambda cid: self.clock.dag[cid].void)
 
 
