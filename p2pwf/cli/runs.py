@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from p2pwf.cli.names import name_of
-from p2pwf.cli.text import clean, colour_of, dim, glyph, moment, pairs, short, span, style, table
+from p2pwf.cli.text import clean, colour_of, cut, dim, glyph, moment, pairs, short, span, style, table
 
 FINAL = ("completed", "failed", "cancelled")
 
@@ -68,9 +68,13 @@ def draw_run(run: dict[str, Any], names: dict[str, str]) -> None:
     _draw_outputs(run)
 
 
+SHOWN_OUTPUT = 200
+"""Columns of an output that a person is shown; `--json` has all of it."""
+
+
 def _draw_outputs(run: dict[str, Any]) -> None:
     lines = [
-        (f"{clean(job['name'])}.{clean(name)}", clean(str(value)))
+        (f"{clean(job['name'])}.{clean(name)}", cut(clean(str(value)), SHOWN_OUTPUT))
         for job in run["jobs"]
         for name, value in job["outputs"].items()
     ]
