@@ -5,6 +5,10 @@ Knows nothing of the package, so that a broken import in one part fails that par
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -33,3 +37,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.fixture(autouse=True)
+def databases_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what a test left open: from Python 3.13 on, a forgotten connection warns in whatever test comes next."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def remember(*arguments: object, **options: object) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)  # type: ignore[call-overload]
+        opened.append(connection)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", remember)
+    yield
+    for connection in opened:
+        with suppress(sqlite3.Error):
+            connection.close()

@@ -122,6 +122,7 @@ def plan_faults() -> Iterator[tuple[str, list[dict[str, object]]]]:
     yield "a leg whose labels are out of order", [job("a", legs=[leg("a", ["b", "a"])])]
     yield "a leg without a name", [job("a", legs=[leg("")])]
     yield "a leg whose matrix is a list", [job("a", legs=[{**leg("a"), "matrix": []}])]
+    yield "17 jobs whose legs are not known, of 256 each", [{**job(f"a{n:02}"), "legs": None} for n in range(17)]
     yield "a job with a negative max_parallel", [{**job("a"), "max_parallel": -1}]
     yield "a job with a field too many", [{**job("a"), "if": "always()"}]
 
