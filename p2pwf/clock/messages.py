@@ -90,7 +90,7 @@ class Attempt:
 
 @attrs.frozen(slots=True)
 class Beat:
-    """The sender lives and holds these attempts; `paused`: it takes no new ones."""
+    """The sender lives and holds these attempts."""
 
     held: tuple[Attempt, ...]
 

@@ -175,7 +175,7 @@ class Desk:
             while len(run.heads) > MAX_AFTER:
                 oldest = sorted(run.heads.values(), key=lambda head: head.order)[:MAX_AFTER]
                 self._write("run.note", {"run": run.id}, tuple(head.cid for head in oldest))
-            after = tuple(run.heads)
+            after = tuple(run.heads) or (run.id,)  # a void submission is no head, and yet all that there is
         return self._write(type, body, after)
 
     def _write(self, type: str, body: Mapping[str, object], after: tuple[Cid, ...]) -> Event:

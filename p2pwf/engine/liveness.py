@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from p2pwf.clock.messages import MAX_PEERS, Attempt, Beat, Peers, Presence, Probe
+from p2pwf.clock.messages import Attempt, Beat, Peers, Presence, Probe
 from p2pwf.core.ids import PeerId
 from p2pwf.engine.config import (
     BEAT,
@@ -25,6 +25,12 @@ from p2pwf.engine.desk import Desk
 from p2pwf.engine.outputs import Learned, Publish, Send
 from p2pwf.engine.syncer import Syncer
 from p2pwf.runs import Run
+
+BEAT_CHUNK = 1024
+"""Attempts in one beat: a frame holds several times as many."""
+TOLD_PEERS = 128
+TOLD_ADDRESSES = 4
+"""Of how many members, and how many addresses each, a new connection is told: well within one frame."""
 
 
 class Liveness:
@@ -156,8 +162,8 @@ class Liveness:
         self._next_beat = now
         self._next_presence = min(self._next_presence, now + GREETING)
         known = {
-            other: presence.addresses
-            for other, presence in list(self.presence.items())[-MAX_PEERS:]
+            other: presence.addresses[:TOLD_ADDRESSES]
+            for other, presence in list(self.presence.items())[-TOLD_PEERS:]
             if other != peer and presence.addresses and self._desk.roster.holds(other, None)
         }
         if known:
@@ -176,7 +182,8 @@ class Liveness:
                 if peer in self._syncer.connected:
                     by_peer.setdefault(peer, []).append(attempt)
         for peer, attempts in by_peer.items():
-            self._desk.emit(Send(peer, Beat(tuple(attempts))))
+            for start in range(0, len(attempts), BEAT_CHUNK):
+                self._desk.emit(Send(peer, Beat(tuple(attempts[start : start + BEAT_CHUNK]))))
 
     def beat(self, peer: PeerId, message: Beat) -> None:
         """Hear a peer of the attempts that it owns; what it says of any other counts for nothing."""

@@ -170,7 +170,8 @@ class NodeShell:
             log.info("not published", error=error.message)
 
     def _send(self, peer: PeerId, message: Message) -> None:
-        if self.network is None or not self.network.send(peer, encode_message(message)):
+        frame = encode_message(message)
+        if self.network is None or len(frame) > MAX_FRAME or not self.network.send(peer, frame):
             self.dropped += 1
 
     def _send_bulk(self, peer: PeerId, ids: Sequence[Cid]) -> None:

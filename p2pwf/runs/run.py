@@ -37,7 +37,7 @@ class Run:
         self._placed: dict[Key, PeerId | None] = {}
         for wave in self.plan.waves():
             self._place(wave, {key: self._planned(key).labels for key in wave})
-        self._orders: dict[Key, tuple[Roster, list[PeerId]]] = {}
+        self._orders: dict[Key, tuple[Roster, tuple[str, ...], list[PeerId]]] = {}
         self._expanded: dict[Cid, dict[Key, PeerId | None]] = {}
         self._by_leg: dict[Key, list[RunEvent]] = {}
         self._by_job: dict[str, list[RunEvent]] = {}
@@ -167,10 +167,10 @@ class Run:
         if leg is None:
             return []
         known = self._orders.get(key)
-        if known is None or known[0] is not roster:
+        if known is None or known[0] is not roster or known[1] != leg.labels:
             ranked = self.placement.ranked(*key, leg.labels, roster)
-            known = self._orders[key] = (roster, [one.member.peer for one in ranked])
-        return known[1]
+            known = self._orders[key] = (roster, leg.labels, [one.member.peer for one in ranked])
+        return known[2]
 
     # -- judgement ----------------------------------------------------------------------------------------------
 
