@@ -12,6 +12,7 @@ from p2pwf.core.sign import Signer
 from p2pwf.engine import EngineConfig, found
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.inputs import Now
+from p2pwf.engine.outputs import Store
 from p2pwf.runs import Run
 from p2pwf.testing import SimPlanner, make_submission
 from p2pwf.testing.sim import verify_once
@@ -54,8 +55,11 @@ class Writer:
             self.events.append(event)
 
     def write(self, kind: str, body: dict[str, object], run: Run | None = None) -> Event:
+        """Write an event, and the notes that join what it stands on, if there are too many heads."""
+        self.desk.drain()
         event = self.desk.write(kind, body, run)
-        self.events.append(event)
+        (stored,) = [output for output in self.desk.drain() if isinstance(output, Store)]
+        self.events.extend(stored.events)
         return event
 
     def add(self, peer: PeerId, *roles: str, slots: int = 2, labels: Sequence[str] = ("linux",)) -> Event:

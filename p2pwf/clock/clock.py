@@ -13,7 +13,7 @@ from typing import TypeAlias, cast
 
 import attrs
 
-from p2pwf.clock.dag import Dag, Frontier, Node
+from p2pwf.clock.dag import Dag, Frontier, Node, Past
 from p2pwf.core.bodies import MEMBERSHIP_TYPES, ROLE_FOR
 from p2pwf.core.events import MAX_PARENTS, Event
 from p2pwf.core.ids import Cid, PeerId
@@ -23,6 +23,8 @@ from p2pwf.roster.roster import ALL_ROLES
 
 ROSTERS_KEPT = 1024
 """Rosters cached by frontier. Events of the present share a few; a walk of old history meets them in order."""
+MAX_UPDATES = 1024
+"""member.update events of one author: any member may write them, and everyone folds each of them for ever."""
 
 Verify: TypeAlias = Callable[[PeerId, bytes, bytes], bool]
 
@@ -59,8 +61,10 @@ class Clock:
         self._memberships: list[Membership] = []
         self._frontiers: dict[int, Frontier] = {}
         self._rosters: OrderedDict[int, Roster] = OrderedDict({0: EMPTY})
-        self._covers: dict[tuple[Cid, PeerId, bool], Callable[[Node], bool]] = {}
-        self._past_tips: dict[Cid, dict[PeerId, list[Node]]] = {}
+        self._updates: dict[PeerId, int] = {}
+        """Of each author, the mask of its member.update events."""
+        self._pasts: dict[Cid, Past] = {}
+        """Of each cut that took effect, what it knew of."""
         self.roster: Roster = EMPTY
         """The roster of all that is known."""
 
@@ -117,6 +121,10 @@ class Clock:
         roster = self.roster_at(frontier)
         if not roster.holds(event.author, role):
             return f"its author was not a member{f' with the role {role}' if role else ''} where it stands"
+        if event.type == "member.update":
+            before_it = frontier.mask & self._updates.get(event.author, 0)
+            if before_it.bit_count() >= MAX_UPDATES:
+                return f"its author has changed itself {MAX_UPDATES:,} times"
         for cut in roster.cuts.get(event.author, ()):
             if cut.roles != ALL_ROLES:
                 continue
@@ -155,6 +163,8 @@ class Clock:
         membership = self._membership(event, len(self._memberships), node.frontier.mask)
         self._memberships.append(membership)
         node.bit = membership.bit
+        if event.type == "member.update":
+            self._updates[event.author] = self._updates.get(event.author, 0) | node.bit
         node.void = self._is_void(node)
         self.dag.add(node)
         before = self.roster
@@ -211,6 +221,10 @@ class Clock:
     # -- cuts ---------------------------------------------------------------------------------------------------
 
     def _is_void(self, node: Node) -> bool:
+        """Whether a cut leaves the event without effect. Admissions and cuts never are: which of them count is for the
+        roster to say, and every peer has to hold all of them to come to the same one."""
+        if node.bit and not node.bit & self._updates.get(node.author, 0):
+            return False
         return any(self._voided_by(node, cut) for cut in self.roster.cuts.get(node.author, ()))
 
     def _voided_by(self, node: Node, cut: Cut) -> bool:
@@ -218,14 +232,10 @@ class Clock:
             node.frontier.mask & add.bit and (node.role is None or node.role in add.roles) for add in cut.readmissions
         ):
             return False
-        tips = self._past_tips.get(cut.event.cid)
-        if tips is None:
-            tips = self._past_tips[cut.event.cid] = self.dag.past_tips(cut.event.cid)
-        key = (cut.event.cid, node.author, self.dag.is_forked(node.author))
-        covers = self._covers.get(key)
-        if covers is None:
-            covers = self._covers[key] = self.dag.chain(tips.get(node.author, ()))
-        return not covers(node)
+        past = self._pasts.get(cut.event.cid)
+        if past is None or (self.dag.is_forked(node.author) and not past.knows_fork(node.author)):
+            past = self._pasts[cut.event.cid] = self.dag.past(cut.event.cid)
+        return node not in past
 
     def _revoid(self, before: object) -> tuple[Node, ...]:
         """Mark what the cuts now known leave without effect; returns the nodes whose mark changed."""

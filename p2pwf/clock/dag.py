@@ -51,6 +51,31 @@ class Node:
         return self.frontier.mask | self.bit
 
 
+class Past:
+    """A causally closed set, in little: of each author how far up its chain; of one that forked, which events."""
+
+    __slots__ = ("_events", "_highest")
+
+    def __init__(self, highest: dict[PeerId, int], events: dict[PeerId, set[Cid]]) -> None:
+        self._highest = highest
+        self._events = events
+
+    def put(self, node: Node) -> None:
+        """Count a node in; the whole of a closed set has to be put."""
+        if node.author in self._events:
+            self._events[node.author].add(node.cid)
+        else:
+            self._highest[node.author] = max(node.seq, self._highest.get(node.author, -1))
+
+    def knows_fork(self, author: PeerId) -> bool:
+        """Whether the events of this author are told one by one."""
+        return author in self._events
+
+    def __contains__(self, node: Node) -> bool:
+        events = self._events.get(node.author)
+        return node.cid in events if events is not None else node.seq <= self._highest.get(node.author, -1)
+
+
 class Dag:
     """All accepted events. Iterating gives the nodes in order of acceptance, which is a topological order."""
 
@@ -138,47 +163,38 @@ class Dag:
         covered = {link.cid for node in self._nodes.values() if not node.void for link in node.links}
         self._heads = {cid: node for cid, node in self._nodes.items() if not node.void and cid not in covered}
 
-    def past_tips(self, cid: Cid) -> dict[PeerId, list[Node]]:
-        """Of each author, the last events at or below `cid` (several only for one that forked there).
-
-        Cost: linear in the past of `cid`. Asked once for each cut that took effect.
-        """
+    def past(self, cid: Cid) -> Past:
+        """What is at or below `cid`. Cost: linear in it. Asked once for each cut that took effect."""
         start = self._nodes[cid]
         seen = {start.cid}
         stack = [start]
-        latest: dict[PeerId, list[Node]] = {}
-        forked: dict[PeerId, list[Node]] = {}
+        past = Past({}, {author: set() for author in self._forked})
         while stack:
             node = stack.pop()
-            if node.author in self._forked:
-                forked.setdefault(node.author, []).append(node)
-            elif node.author not in latest or latest[node.author][0].seq < node.seq:
-                latest[node.author] = [node]
+            past.put(node)
             for link in node.links:
                 if link.cid not in seen:
                     seen.add(link.cid)
                     stack.append(link)
-        for author, nodes in forked.items():
-            followed = {link.cid for node in nodes for link in node.links if link.author == author}
-            latest[author] = [node for node in nodes if node.cid not in followed]
-        return latest
+        return past
 
     def chain(self, tips: Iterable[Node]) -> Callable[[Node], bool]:
-        """A test whether an event of one author is among `tips` of its chain, or below one of them on it.
+        """A test whether an event of one author is among `tips`, or one of them stands on it by events of this author.
 
         Cost: linear in the chain for an author that forked, else none.
         """
         tips = list(tips)
         if not tips:
             return lambda _: False
-        if tips[0].author not in self._forked:
+        tips_author = tips[0].author
+        if tips_author not in self._forked:
             highest = max(tip.seq for tip in tips)
             return lambda node: node.seq <= highest
-        covered: set[Cid] = set()
-        for tip in tips:
-            below: Node | None = tip
-            while below is not None and below.cid not in covered:
-                covered.add(below.cid)
-                seq = below.seq - 1
-                below = next((link for link in below.links if link.author == tip.author and link.seq == seq), None)
+        covered = {tip.cid for tip in tips}
+        stack = tips
+        while stack:
+            for link in stack.pop().links:
+                if link.author == tips_author and link.cid not in covered:
+                    covered.add(link.cid)
+                    stack.append(link)
         return lambda node: node.cid in covered

@@ -15,6 +15,8 @@ from p2pwf.core.ids import PeerId
 
 Frontier = Mapping[PeerId, tuple[tuple[int, bytes], ...]]
 
+MAX_LINES = 12_288
+"""Tips in a frontier: with 54 bytes for the author and 20 for the tip, 909 KB."""
 FORK_REACH = 8
 """How far below a tip that we do not know the resend starts: forks are short, and the rest is asked for by id."""
 
@@ -25,12 +27,20 @@ def tag(node: Node) -> bytes:
 
 
 def frontier(dag: Dag) -> dict[PeerId, tuple[tuple[int, bytes], ...]]:
-    """Of each author, (seq, tag) of the tips of its chain; at most MAX_TIPS of a forked one."""
+    """Of each author, (seq, tag) of the tips of its chain; at most MAX_TIPS of a forked one.
+
+    A frame has room for MAX_LINES tips: of more authors, those with the longest chains are named.
+    """
     lines = {}
-    for author in dag.authors():
-        tips = dag.tips(author)
-        if tips:
-            lines[author] = tuple((tip.seq, tag(tip)) for tip in tips[-MAX_TIPS:])
+    room = MAX_LINES
+    authors = list(dag.authors())
+    if len(authors) > room // MAX_TIPS:
+        authors.sort(key=dag.length, reverse=True)
+    for author in authors:
+        tips = dag.tips(author)[-MAX_TIPS:]
+        if tips and len(tips) <= room:
+            lines[author] = tuple((tip.seq, tag(tip)) for tip in tips)
+            room -= len(tips)
     return lines
 
 

@@ -251,6 +251,5 @@ ROLE_FOR: Final[Mapping[str, str]] = {
     "job.reassign": "run",
     "job.lost": "run",
     "run.end": "run",
-    "run.note": "run",
 }
 """The role that an author must hold at its own frontier; a type that is not listed asks for membership alone."""

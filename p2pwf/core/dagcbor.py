@@ -10,7 +10,7 @@ Source: the IPLD DAG-CBOR specification.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias, cast
 
 import cbor2
@@ -65,8 +65,8 @@ def decode(data: bytes, max_size: int = MAX_BLOCK) -> Value:
 
 
 def size(value: Value) -> int:
-    """About how many bytes `value`, which was read or is fit to be written, takes: links count 2 bytes short."""
-    return len(cbor2.dumps(value))
+    """How many bytes the encoding of `value`, which was read or is fit to be written, takes."""
+    return len(cbor2.dumps(value, encoders=_ENCODERS))
 
 
 def encode(value: object) -> bytes:
@@ -81,6 +81,11 @@ def encode(value: object) -> bytes:
         raise DagCborError(f"cannot be written: {error}") from error
 
 
+def _write_link(encoder: cbor2.CBOREncoder, link: bytes) -> None:
+    encoder.encode(cbor2.CBORTag(LINK_TAG, b"\0" + bytes(link)))
+
+
+_ENCODERS: Mapping[type, Callable[[cbor2.CBOREncoder, bytes], None]] = {Cid: _write_link}
 _PLAIN = frozenset((str, bytes, bool, int, type(None)))
 """Kinds that need no look: cbor2 has refused broken UTF-8, and integers beyond 64 bits come as tags."""
 
@@ -134,12 +139,12 @@ def _normal(value: object, depth: int) -> object:
     kind = type(value)
     if kind is str or kind is bool or kind is bytes or value is None:
         return value
-    if depth > MAX_DEPTH:
-        raise DagCborError(f"nested deeper than {MAX_DEPTH}")
     if kind is int:
         if not MIN_INT <= cast(int, value) <= MAX_INT:
             raise DagCborError("an integer beyond 64 bits")
         return value
+    if depth >= MAX_DEPTH and isinstance(value, (Cid, list, tuple, Mapping)):
+        raise DagCborError(f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, Cid):
         return cbor2.CBORTag(LINK_TAG, b"\0" + bytes(value))
     if isinstance(value, (list, tuple)):

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from p2pwf.clock import Accepted, Clock, Node
+from p2pwf.clock import Accepted, Clock, Invalid, Node
 from p2pwf.clock.clock import Verify
 from p2pwf.clock.messages import Events
 from p2pwf.core.bodies import MEMBERSHIP_TYPES
@@ -195,7 +195,8 @@ class Desk:
         )
         accepted = self.clock.accept(event, trusted=True)
         if not isinstance(accepted, Accepted):
-            raise Refused(f"this node may not write {type} now: {accepted}", "ask an admin of the network")
+            why = accepted.reason if isinstance(accepted, Invalid) else "what it stands on is not here"
+            raise Refused(f"this node may not write {type} now: {why}", "ask an admin of the network")
         self.take(event, accepted)
         self._fresh.append(event)
         return event

@@ -32,8 +32,8 @@ from p2pwf.net.types import DuplicateIdentity, Frame, Gate, NetEvent, PeerDown, 
 from p2pwf.net.yamux import GuardedYamux
 
 PROTOCOL = "/p2pwf/clock/1.0.0"
-MAX_FRAME = 1 << 20
-"""Bytes of one frame: an event of MAX_BLOCK bytes, its signature and the message around them fit."""
+MAX_FRAME = 1_000_000
+"""Bytes of one frame, as of a gossip message, so that whatever is said fits either way."""
 MAX_OPENING = 256
 """Bytes of the opening frame: 16 of boot, a number, a version."""
 BOOT_BYTES = 16

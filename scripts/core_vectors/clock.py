@@ -195,6 +195,12 @@ def _forked_scenes() -> Iterator[tuple[str, Scene, list[Event], list[Event]]]:
     void = scene.rename(bob, "void")
     everything = [*before, cut, void]
     yield "what a cut made void is not sent", scene, everything, before
+    scene, (ann, bob, cat) = admitted(3)
+    scene.add(ann, bob, "admin")
+    scene.share(ann, bob, cat)
+    before = list(ann.known.values())
+    deed, end = scene.remove(bob, cat), scene.remove(ann, bob)
+    yield "a cut is, whatever became of its author", scene, [*before, deed, end], [*before, end]
 
 
 def sync_vectors() -> list[dict[str, object]]:

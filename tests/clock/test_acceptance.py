@@ -8,9 +8,11 @@ from itertools import permutations
 import pytest
 
 from p2pwf.clock import Accepted, Clock, Invalid, Missing, Pending
+from p2pwf.clock.clock import MAX_UPDATES
 from p2pwf.clock.pending import MAX_PER_AUTHOR
 from p2pwf.core.events import Event, SignedBlock, author_event, parse
 from p2pwf.core.ids import block_cid
+from p2pwf.errors import Refused
 from p2pwf.testing.sim import verify_once
 from tests.kit import Writer, network, roster_of, settle, share, signer
 
@@ -189,3 +191,13 @@ def test_random_histories_arrive_in_random_orders_to_the_same_clock() -> None:
             assert settle(clock, pending, events) == {}
             results.add(str(roster_of(clock)))
         assert len(results) == 1, f"seed {seed}"
+
+
+def test_t29_a_member_changes_itself_only_so_often() -> None:
+    one, two = network(2)
+    share(one, two)
+    for number in range(MAX_UPDATES):
+        two.rename(f"name {number}")
+    with pytest.raises(Refused, match="changed itself"):
+        two.rename("once more")
+    one.rename("the others may go on")

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from p2pwf.clock import Accepted, Missing
 from p2pwf.clock.messages import (
+    MAX_FRAME,
+    TAG_LENGTH,
     Attempt,
     Beat,
     Digest,
@@ -25,10 +27,10 @@ from p2pwf.clock.messages import (
     decode_message,
     encode_message,
 )
-from p2pwf.clock.sync import frontier, lacking
+from p2pwf.clock.sync import MAX_LINES, frontier, lacking
 from p2pwf.core.dagcbor import encode
-from p2pwf.core.events import Event
-from p2pwf.core.ids import block_cid
+from p2pwf.core.events import MAX_SEQ, Event
+from p2pwf.core.ids import block_cid, peer_id_of
 from tests.kit import Writer, network, share, signer
 
 
@@ -155,3 +157,16 @@ def test_a_malformed_frame_is_the_remotes_fault(frame: object) -> None:
 
 def test_a_frame_of_a_kind_to_come_is_passed_over() -> None:
     assert decode_message(encode({"t": "tomorrow", "more": [1]})) is None
+
+
+def test_a_frontier_of_many_authors_fits_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = {peer_id_of(number.to_bytes(32)): ((MAX_SEQ, b"t" * TAG_LENGTH),) for number in range(MAX_LINES)}
+    hello = Hello(block_cid(b"net"), b"b" * 32, bytes(32), lines, True, "v" * 256)
+    assert len(encode_message(hello)) <= MAX_FRAME
+    one, *others = network(6)
+    one.learn(*(event for other in others for event in [other.rename("x")]))
+    one.rename("a longer chain")
+    monkeypatch.setattr("p2pwf.clock.sync.MAX_LINES", 3)
+    named = frontier(one.desk.clock.dag)
+    assert len(named) == 3
+    assert one.peer in named

@@ -227,7 +227,7 @@ async def test_a_silent_peer_is_dropped_also_while_much_is_queued_for_it() -> No
         await silent.dial(f"/ip4/127.0.0.1/tcp/{port}/p2p/{net.peer_id}")
         await up(net, silent.peer_id)
         cut()
-        while net.send(silent.peer_id, bytes(1 << 20)):
+        while net.send(silent.peer_id, bytes(1_000_000)):
             await trio.lowlevel.checkpoint()
         assert (await event(net, PeerDown)).peer == silent.peer_id
 

@@ -24,6 +24,7 @@ CLASSES = {
     "no proof of a fork": "fork",
     "apart by a readmission": "fork",
     "was not a member": "role",
+    "has changed itself": "limit",
     "go on from another event": "tip",
     "signature that is not": "signature",
 }

@@ -13,7 +13,7 @@ from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid
 
 ALL = frozenset(("admin", "run", "submit"))
-NEEDS = {"run.submit": "submit", "run.end": "run", "run.note": "run", "member.add": "admin"}
+NEEDS = {"run.submit": "submit", "run.end": "run", "member.add": "admin"}
 Order = tuple[int, bytes]
 
 
@@ -86,6 +86,11 @@ class Roster:
             if not any(role is None or role in self.given(add) for add in back):
                 return True
         return False
+
+    def leaves_void(self, event: Event) -> bool:
+        """ "Void events": admissions and cuts are none."""
+        shaping = event.type in ("net.genesis", "member.add", "member.remove", "member.fork")
+        return not shaping and self.is_void(event, role_of(event))
 
     def after(self, peer: str, cut: Event) -> list[Event]:
         """The admissions of a peer that know of a cut."""
@@ -188,7 +193,7 @@ class Fold:
                 self.counting.add(event.cid)
 
     def void(self, event: Event) -> bool:
-        return self.everything.is_void(event, role_of(event))
+        return self.everything.leaves_void(event)
 
     def combined(self, job: str, leg: int) -> bytes:
         head = sha256(b"".join(sorted(map(bytes, self.run.parents)))).digest()

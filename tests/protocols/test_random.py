@@ -7,6 +7,7 @@ import random
 import pytest
 
 from p2pwf.clock import Accepted, Clock
+from p2pwf.clock.sync import frontier, lacking
 from p2pwf.core.bodies import ROLES
 from p2pwf.core.events import Event
 from p2pwf.runs.view import keys_of
@@ -14,7 +15,7 @@ from scripts.core_vectors.bodies import about, job, leg
 from scripts.core_vectors.scene import Author, Scene
 from scripts.core_vectors.story import Story, dynamic, fold, matrix
 from tests.protocols.kit import Reader
-from tests.protocols.reference import Fold, Roster, View, World, role_of
+from tests.protocols.reference import Fold, Roster, View, World
 
 NAMES = ("ann", "bob", "cat", "dan", "eve")
 
@@ -75,16 +76,6 @@ def history(seed: int, length: int = 26) -> tuple[Scene, list[Event]]:
     return scene, refused
 
 
-def joined(events: list[Event]) -> set[str]:
-    """Authors that forked and then named both halves: no holder of one key does, and the clock walks one half only."""
-    by_id = {event.cid: event for event in events}
-    return {
-        event.author
-        for event in events
-        if any(by_id[cid].author == event.author and cid != event.prev for cid in event.parents)
-    }
-
-
 @pytest.mark.parametrize("seed", range(40))
 def test_a_random_history_gives_the_same_members(seed: int) -> None:
     scene, refused = history(seed)
@@ -109,10 +100,27 @@ def test_a_random_history_gives_the_same_members(seed: int) -> None:
     effective = {(cut.peer, cut.event.cid) for cuts in roster.cuts.values() for cut in cuts}
     assert effective == {(peer, cut.cid) for peer, _, cut in reference.cuts}
     for event in events:
-        if event.author not in joined(events):
-            assert reader.clock.dag[event.cid].void == reference.is_void(event, role_of(event))
+        assert reader.clock.dag[event.cid].void == reference.leaves_void(event)
     for event in refused:
         assert reader.take(event) in {"role", "tip", "fork"}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_who_has_the_same_heads_has_the_same_members(seed: int) -> None:
+    scene, _ = history(seed)
+    whole = Reader(scene.genesis.cid.text)
+    whole.learn(scene.events.values())
+    below = {node.cid for node in whole.clock.dag.heads()}
+    for event in sorted(scene.events.values(), key=lambda event: event.order, reverse=True):
+        if event.cid in below:
+            below.update(event.links())
+    told = Reader(scene.genesis.cid.text)
+    told.learn([event for event in scene.events.values() if event.cid in below])
+    assert told.clock.dag.digest() == whole.clock.dag.digest()
+    assert dict(told.clock.roster.members) == dict(whole.clock.roster.members)
+    for node in told.clock.dag:
+        assert node.void == whole.clock.dag[node.cid].void
+    assert lacking(whole.clock.dag, frontier(told.clock.dag)) == []
 
 
 def step(chance: random.Random, story: Story) -> None:

@@ -33,7 +33,7 @@ def test_the_words_of_the_page_give_the_members(case: dict[str, Any]) -> None:
         for peer, _, _ in roster.cuts
     }
     assert cuts == expected["cuts"]
-    assert sorted(event.cid.text for event in accepted if roster.is_void(event, role_of(event))) == expected["void"]
+    assert sorted(event.cid.text for event in accepted if roster.leaves_void(event)) == expected["void"]
     for event in events_of(case["events"]):
         if case["refused"].get(event.cid.text) == "role":
             before = World([*accepted, event])

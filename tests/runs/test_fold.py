@@ -346,3 +346,19 @@ def test_explain_shows_who_was_passed_over_and_why() -> None:
         assert owner["passed_over"] is None
         distances = [one["distance"] for one in row["candidates"]]
         assert distances == sorted(distances)
+
+
+def test_who_may_only_submit_can_cancel_a_run_that_many_wrote_about() -> None:
+    founder, *others = network(19)
+    guest = Writer(40, founder.desk.network)
+    founder.add(guest.peer, "submit")
+    share(founder, guest, *others)
+    run = guest.submit({"a": []})
+    share(founder, guest, *others)
+    for other in others:
+        other.write("run.note", {"run": run.id}, other.run(run))
+    share(founder, guest, *others)
+    assert len(guest.run(run).heads) == 18
+    guest.write("run.cancel", {"run": run.id}, guest.run(run))
+    share(founder, guest)
+    assert founder.run(run).tally.cancels
