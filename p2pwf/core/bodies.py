@@ -29,6 +29,13 @@ MAX_MATRIX: Final = 256
 MAX_JOBS: Final = 1024
 """Jobs of one run: what is looked at with every step stays small."""
 MAX_PEERS: Final = 4096
+MAX_ACTIONS: Final = 256
+MAX_SUPERSEDED: Final = 64
+MAX_ARTIFACTS: Final = 256
+MAX_CACHES: Final = 64
+"""Of one job."""
+MAX_SIZE: Final = 2**53
+"""Bytes of an artifact or a cache, as far as form goes; what a node keeps is its own to bound."""
 MAX_ATTEMPTS: Final = 8
 
 ROLES: Final = ("admin", "run", "submit")
@@ -123,12 +130,17 @@ _attempt = _integer(1, MAX_ATTEMPTS)
 _finishes = _list_of(_link, MAX_LEGS)
 _peers = _set_of(_peer, MAX_PEERS)
 
+GROUP: Final[Form] = {"group": _text(MAX_TEXT, 1), "cancel_in_progress": _boolean}
 LEG: Final[Form] = {
     "name": _text(1024, 1),
     "matrix": _optional(_map_within(MAX_TEXT * 4)),
     "labels": _labels,
     "continue_on_error": _boolean,
+    "concurrency": _optional(_of_form(GROUP)),
 }
+ARTIFACT: Final[Form] = {"name": _name, "link": _link, "size": _integer(0, MAX_SIZE)}
+CACHE: Final[Form] = {"key": _text(MAX_TEXT, 1), "version": _name, "link": _link, "size": _integer(0, MAX_SIZE)}
+ACTION: Final[Form] = {"sha": _text(MAX_NAME), "source": _link}
 JOB: Final[Form] = {
     "id": _name,
     "needs": _list_of(_name, MAX_LEGS),
@@ -136,6 +148,18 @@ JOB: Final[Form] = {
     "fail_fast": _boolean,
     "max_parallel": _integer(0, MAX_LEGS),
 }
+
+
+def _called(value: Value) -> bool:
+    """The files of reusable workflows by path, with the bound of one workflow together."""
+    if type(value) is not dict or not all(type(text) is str for text in value.values()):
+        return False
+    return outputs_size(cast("dict[str, str]", value)) <= MAX_WORKFLOW
+
+
+def _actions(value: Value) -> bool:
+    form = _of_form(ACTION)
+    return type(value) is dict and len(value) <= MAX_ACTIONS and all(map(form, value.values()))
 
 
 def _plan(value: Value) -> bool:
@@ -194,6 +218,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "member.fork": {"first": _link, "second": _link},
     "run.submit": {
         "name": _name,
+        "title": _text(MAX_TEXT),
         "workflow": _text(MAX_WORKFLOW, 1),
         "path": _text(MAX_TEXT),
         "plan": _plan,
@@ -208,6 +233,9 @@ FORMS: Final[Mapping[str, Form]] = {
         "tags": _set_of(_name, MAX_LABELS),
         "priority": _number,
         "source": _optional(_link),
+        "called": _called,
+        "actions": _actions,
+        "concurrency": _optional(_of_form({**GROUP, "supersedes": _list_of(_link, MAX_SUPERSEDED)})),
         "absent": _peers,
         "key": _optional(_name),
     },
@@ -231,6 +259,9 @@ FORMS: Final[Mapping[str, Form]] = {
         "outcome": _one_of(*CONCLUSIONS),
         "outputs": _outputs,
         "log": _optional(_link),
+        "report": _optional(_link),
+        "artifacts": _list_of(_of_form(ARTIFACT), MAX_ARTIFACTS),
+        "caches": _list_of(_of_form(CACHE), MAX_CACHES),
         "error": _optional(_text(MAX_TEXT)),
     },
     "job.refuse": {**_ATTEMPT_OF, "reason": _text(MAX_TEXT)},

@@ -288,6 +288,9 @@ class Conductor:
             "outcome": ended.outcome,
             "outputs": ended.outputs,
             "log": ended.log,
+            "report": ended.report,
+            "artifacts": list(ended.artifacts),
+            "caches": list(ended.caches),
             "error": ended.error[:MAX_TEXT] if ended.error else None,
         }
         self.ready.remove(ended.attempt)

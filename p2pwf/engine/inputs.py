@@ -5,7 +5,7 @@ Requests carry a `token`, any hashable; the engine answers each with exactly one
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -141,6 +141,10 @@ class JobEnded:
     outcome: str
     outputs: Mapping[str, str] = attrs.field(factory=dict)
     log: Cid | None = None
+    report: Cid | None = None
+    """Steps, annotations and summaries: see protocols/reports.md."""
+    artifacts: Sequence[Mapping[str, Value]] = ()
+    caches: Sequence[Mapping[str, Value]] = ()
     error: str | None = None
 
 

@@ -103,6 +103,7 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
     ]
     body: dict[str, Any] = {
         "name": name,
+        "title": "",
         "workflow": wanted.text.decode("utf-8"),
         "path": source.workflow_path,
         "plan": {"jobs": jobs},
@@ -117,6 +118,9 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
         "tags": sorted(workflow.tags),
         "priority": integral(wanted.priority),
         "source": source.manifest,
+        "called": {},
+        "actions": {},
+        "concurrency": None,
         "key": wanted.key,
     }
     return body, parsed.diagnostics

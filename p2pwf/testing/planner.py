@@ -49,6 +49,7 @@ def leg(name: str, matrix: Mapping[str, Value] | None = None, labels: Sequence[s
         "matrix": None if matrix is None else dict(matrix),
         "labels": list(labels),
         "continue_on_error": False,
+        "concurrency": None,
     }
 
 
@@ -85,6 +86,7 @@ def make_submission(
         )
     return {
         "name": name,
+        "title": "",
         "workflow": "on: push\n",
         "path": "simulated.yml",
         "plan": {"jobs": plan},
@@ -99,5 +101,8 @@ def make_submission(
         "tags": [],
         "priority": priority,
         "source": None,
+        "called": {},
+        "actions": {},
+        "concurrency": None,
         "key": key,
     }

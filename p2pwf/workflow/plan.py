@@ -246,6 +246,7 @@ def _legs(job: Job, scope: Scope, strategy: Strategy) -> list[dict[str, Plain]]:
                 "matrix": plain(matrix),
                 "labels": list(_labels(job.runs_on, leg)),
                 "continue_on_error": _continues(job, leg),
+                "concurrency": None,
             }
         )
     return legs

@@ -39,7 +39,16 @@ def history(count: int) -> tuple[Desk, list[SignedBlock]]:
         run = desk.runs[submission.cid]
         about = {"run": run.id, "job": "build", "leg": 0, "attempt": 1, "uses": []}
         start = desk.write("job.start", about, run)
-        finish = {"conclusion": "success", "outcome": "success", "outputs": {"v": "1"}, "log": run.id, "error": None}
+        finish = {
+            "conclusion": "success",
+            "outcome": "success",
+            "outputs": {"v": "1"},
+            "log": run.id,
+            "report": run.id,
+            "artifacts": [],
+            "caches": [],
+            "error": None,
+        }
         finished = desk.write("job.finish", {**about, **finish}, run)
         end = desk.write("run.end", {"run": run.id, "conclusion": "success", "finishes": [finished.cid]}, run)
         blocks += [submission.signed, start.signed, finished.signed, end.signed]

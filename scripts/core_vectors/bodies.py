@@ -7,7 +7,8 @@ from p2pwf.core.ids import Cid
 
 def leg(name: str, labels: list[str] | None = None, matrix: dict[str, object] | None = None) -> dict[str, object]:
     """One leg of a plan."""
-    return {"name": name, "matrix": matrix, "labels": labels or [], "continue_on_error": False}
+    labels = labels or []
+    return {"name": name, "matrix": matrix, "labels": labels, "continue_on_error": False, "concurrency": None}
 
 
 def job(name: str, *needs: str, legs: list[dict[str, object]] | None = None, **options: object) -> dict[str, object]:
@@ -20,6 +21,7 @@ def submission(*jobs: dict[str, object], **changes: object) -> dict[str, object]
     """The body of a run.submit."""
     return {
         "name": "build",
+        "title": "",
         "workflow": "on: push\njobs: {}\n",
         "path": ".github/workflows/build.yml",
         "plan": {"jobs": list(jobs)},
@@ -34,6 +36,9 @@ def submission(*jobs: dict[str, object], **changes: object) -> dict[str, object]
         "tags": [],
         "priority": 3.0,
         "source": None,
+        "called": {},
+        "actions": {},
+        "concurrency": None,
         "absent": [],
         "key": None,
         **changes,
@@ -53,6 +58,9 @@ def finish(run: Cid, job_id: str = "build", **changes: object) -> dict[str, obje
         "outcome": "success",
         "outputs": {},
         "log": None,
+        "report": None,
+        "artifacts": [],
+        "caches": [],
         "error": None,
     }
     return {**about(run, job_id), **end, **changes}

@@ -93,6 +93,9 @@ def test_outputs_are_bounded_in_bytes_not_characters() -> None:
         "conclusion": "success",
         "outcome": "success",
         "log": None,
+        "report": None,
+        "artifacts": [],
+        "caches": [],
         "error": None,
     }
     with pytest.raises(EventError, match="form"):

@@ -56,6 +56,9 @@ def finish(
         "outcome": conclusion,
         "outputs": outputs or {},
         "log": None,
+        "report": None,
+        "artifacts": [],
+        "caches": [],
         "error": None,
     }
     return writer.write("job.finish", body, writer.run(run))

@@ -46,14 +46,14 @@ def test_plan_is_plain_data_in_declared_order() -> None:
             """),
         RunFacts(),
     )
-    leg = {"name": "Ubuntu!", "labels": ["ubuntu"], "continue_on_error": False}
+    leg = {"name": "Ubuntu!", "labels": ["ubuntu"], "continue_on_error": False, "concurrency": None}
     assert made == {
         "jobs": [
             {
                 "id": "second",
                 "needs": ["first"],
                 "legs": [
-                    {"name": "second", "matrix": None, "labels": ["linux", "x64"], "continue_on_error": False},
+                    {**leg, "name": "second", "matrix": None, "labels": ["linux", "x64"]},
                 ],
                 "fail_fast": True,
                 "max_parallel": 0,
