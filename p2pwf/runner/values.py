@@ -29,7 +29,8 @@ class JobRequest:
     """One attempt of one leg of a job.
 
     `run` is the run id as text. `facts` describe the run: event, payload, ref, sha, repository, actor, inputs, vars,
-    workflow name. `needs` maps each needed job to {"result": …, "outputs": {…}}. `matrix` is None for a plain job.
+    workflow name. `called` and `actions` are those of the submission.
+    `needs` maps each needed job to {"result": …, "outputs": {…}}. `matrix` is None for a plain job.
     `legs` is how many the job has (None: worked out from `needs`). `source` is the manifest that actions/checkout
     lays out.
     """
@@ -50,6 +51,45 @@ class JobRequest:
     labels: tuple[str, ...] = ()
     network: str = ""
     secrets: Mapping[str, str] = attrs.field(factory=dict)
+    called: Mapping[str, str] = attrs.field(factory=dict)
+    actions: Mapping[str, PinnedAction] = attrs.field(factory=dict)
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class PinnedAction:
+    """An action as the submitter found it: its commit, and the manifest of its files."""
+
+    sha: str
+    source: Cid
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Stored:
+    """A folder packed into the blob store: its manifest, and the bytes of its files."""
+
+    link: Cid
+    size: int
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Artifact:
+    """What upload-artifact made: a named manifest. `job`, `attempt`: who made it."""
+
+    name: str
+    link: Cid
+    size: int
+    job: str = ""
+    attempt: int = 1
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Cache:
+    """What cache saved: a manifest under a key and a version (a hash over the paths)."""
+
+    key: str
+    version: str
+    link: Cid
+    size: int
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -79,7 +119,10 @@ class RunnerEnv:
     `work_root`: the node's own folder for jobs. `fetch_blob`: the local path of a blob, fetched if need be.
     `spawner`: shared by a node's jobs; without one the job starts its own. `cancel`: set it to cancel the job as GitHub
     does: the current step is stopped, steps with `always()` or `cancelled()` still run. (Cancelling the trio scope
-    around `run_job` ends everything at once.) `base`: the variables a step starts from; None takes a small choice
+    around `run_job` ends everything at once.) `store_folder` packs a folder as a source manifest into the
+    node's blobs. `artifacts` tells those of the run that this node knows of now. `find_cache` takes keys, most wanted
+    first (the first is to match whole, the others as prefixes), and a version.
+    `base`: the variables a step starts from; None takes a small choice
     of this process's. `now_ms`: the wall clock.
     """
 
@@ -87,6 +130,10 @@ class RunnerEnv:
     log: LogSink
     fetch_blob: Callable[[Cid], Awaitable[Path]]
     spawner: Spawner | None = None
+    store_folder: Callable[[Path, frozenset[str] | None], Awaitable[Stored]] | None = None
+    """The second argument: paths below the folder to take, relative with `/`; None: all."""
+    artifacts: Callable[[], Awaitable[tuple[Artifact, ...]]] | None = None
+    find_cache: Callable[[tuple[str, ...], str], Awaitable[Cache | None]] | None = None
     cancel: trio.Event | None = None
     base: Mapping[str, str] | None = None
     limits: Limits = Limits()
@@ -135,6 +182,8 @@ class JobResult:
     outputs: Mapping[str, str] = attrs.field(factory=dict)
     steps: tuple[StepResult, ...] = ()
     annotations: tuple[Annotation, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    caches: tuple[Cache, ...] = ()
     error: str | None = None
     dropped_log_bytes: int = 0
     killed: int = 0
