@@ -5,6 +5,7 @@ waited for it, and only then counts for the job.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -26,7 +27,6 @@ class _Task:
 
     run: StepRun
     fork: Fork
-    queued: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ended: trio.Event = attrs.field(factory=trio.Event)
     joined: bool = False
     counted: bool = False
@@ -39,7 +39,8 @@ class Background:
     def __init__(self, frame: Frame, nursery: trio.Nursery) -> None:
         self._frame = frame
         self._nursery = nursery
-        self._slots = trio.Semaphore(SLOTS)
+        self._free = SLOTS
+        self._queue: deque[_Task] = deque()
         self._tasks: dict[str, _Task] = {}
 
     async def start(self, step: Step, number: int) -> None:
@@ -49,36 +50,41 @@ class Background:
         task = _Task(run, fork)
         self._tasks[step.id.lower()] = task
         if await run.begins():
-            self._nursery.start_soon(self._run, task)
+            self._queue.append(task)
+            self._go_on()
             return
-        run.finish()
-        task.ended.set()
+        self._end(task)
         if run.outcome == "failure":  # it could not be told if it runs: that is no matter of waiting
             self._count(task)
 
-    async def _run(self, task: _Task) -> None:
-        state, run = self._frame.state, task.run
+    def _go_on(self) -> None:
+        """Run what is next in the queue, as far as there are slots."""
+        while self._free and self._queue:
+            self._free -= 1
+            self._nursery.start_soon(self._run, self._queue.popleft())
 
-        def hear(final: bool) -> None:  # noqa: ARG001 - whether it would go on then does not matter before it runs
-            task.queued.cancel()
-
-        state.running.add(hear)
-        got = False
-        try:
-            with task.queued:
-                await self._slots.acquire()
-                got = True
-        finally:
-            state.running.discard(hear)
-        if got:
-            try:
-                await run.perform()
-            finally:
-                self._slots.release()
-        else:
-            run.outcome = "cancelled"
-        run.finish()
+    @staticmethod
+    def _end(task: _Task) -> None:
+        task.run.finish()
         task.ended.set()
+
+    def drop_queue(self) -> None:
+        """What has not begun never will: the job is cancelled."""
+        while self._queue:
+            self._drop(self._queue[0])
+
+    def _drop(self, task: _Task) -> None:
+        self._queue.remove(task)
+        task.run.outcome = "cancelled"
+        self._end(task)
+
+    async def _run(self, task: _Task) -> None:
+        try:
+            await task.run.perform()
+        finally:
+            self._free += 1
+        self._end(task)
+        self._go_on()
 
     def unwaited(self) -> list[str]:
         """The ids of steps that nobody has waited for."""
@@ -105,8 +111,9 @@ class Background:
         tasks = self._known(ids)
         for task in tasks:
             task.cancelled = True
-            if not task.ended.is_set():
-                task.queued.cancel()
+            if task in self._queue:
+                self._drop(task)
+            elif not task.ended.is_set():
                 task.run.stop()
         for task in tasks:
             await task.ended.wait()

@@ -109,6 +109,11 @@ class Sequence:
         named = {target.lower() for step in steps for target in step.targets}
         async with trio.open_nursery() as nursery:
             background = Background(self.frame, nursery)
+
+            def hear(final: bool) -> None:  # noqa: ARG001 - what has not begun does not go on either way
+                background.drop_queue()
+
+            self.state.running.add(hear)
             covered = True
             for index, step in enumerate(steps):
                 if step.kind in ("run", "uses"):
@@ -125,6 +130,7 @@ class Sequence:
             if not covered:
                 await self._record("Wait for all background steps", lambda: self._wait(background, None))
             await background.finish()
+            self.state.running.discard(hear)
 
     async def _control(self, background: Background, step: Step) -> None:
         if step.kind == "cancel":

@@ -204,7 +204,9 @@ def parse_action(data: bytes | str, path: str = "action.yml") -> ParsedAction:
     findings = Findings()
     root = load(data, findings)
     if root is None:
-        return ParsedAction(path, None, findings.result())
+        hint = "an action needs at least 'runs'"
+        told = (attrs.evolve(found, hint=hint) if found.code == "empty" else found for found in findings.result())
+        return ParsedAction(path, None, tuple(told))
     Checker(findings, lambda *_: None).check(root, ACTION)
     using = _using(root, findings)
     if findings.failed or not isinstance(root, MappingNode):

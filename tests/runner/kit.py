@@ -139,6 +139,7 @@ class Bench:
         secrets: Mapping[str, str] | None = None,
         source: Mapping[str, str] | None = None,
         actions: Mapping[str, Mapping[str, str]] | None = None,
+        base: Mapping[str, str] | None = None,
         **request: Any,
     ) -> Ran:
         """Run one job of these steps; `source` and `actions`: files of the run and of each pinned action."""
@@ -148,7 +149,8 @@ class Bench:
         pinned = {uses: self.pin(files) for uses, files in (actions or {}).items()}
         asked = attrs.evolve(asked, actions=pinned)
         with closing(self.new_log()) as log:
-            result = await run_job(attrs.evolve(asked, **request), self.env(log, limits, cancel))
+            env = attrs.evolve(self.env(log, limits, cancel), base=base)
+            result = await run_job(attrs.evolve(asked, **request), env)
         return Ran(result, tuple(read_log(log.path)), self.root)
 
 
