@@ -19,6 +19,7 @@ import trio
 
 from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.errors import InvalidWorkflow, P2pwfError
+from p2pwf.runner.checkout import layout
 from p2pwf.runner.environment import (
     Folders,
     base_environment,
@@ -144,7 +145,7 @@ async def _run(
                 hash_files=partial(hash_files, folders.workspace),
                 slow="hashfiles" in request.workflow_text.lower(),
                 debug=debug,
-                variables={},
+                variables=dict(request.env),
             )
             ended = await _perform(state)
     except OSError as error:
@@ -176,6 +177,8 @@ async def _perform(state: JobState) -> _Ended:
     goes_on = False
     state.log.say(0, *_opening(state))
     try:
+        if state.env.prefill and state.request.source is not None:
+            await layout(state.request.source, state.env.fetch_blob, state.folders.workspace)
         state.variables.update(state.resolved.env(state.github))
         goes_on = state.resolved.continue_on_error()
         minutes = state.resolved.timeout_minutes()
@@ -185,8 +188,8 @@ async def _perform(state: JobState) -> _Ended:
                 await StepRun(state, number, step).run()
             watch.cancel_scope.cancel()
         outputs = await _outputs(state)
-    except InvalidWorkflow as invalid:
-        error = invalid.message if invalid.hint is None else f"{invalid.message} ({invalid.hint})"
+    except P2pwfError as failure:
+        error = failure.message if failure.hint is None else f"{failure.message} ({failure.hint})"
         state.error(0, error)
     killed = await state.supervisor.kill_everything()
     if state.supervisor.lost:

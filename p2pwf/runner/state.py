@@ -82,6 +82,9 @@ class JobState:
     def end_step(self, step: Step, result: StepResult, outputs: Mapping[str, str]) -> None:
         """Record how a step ended, and what follows for the job."""
         self.results.append(result)
+        if self.env.progress is not None:
+            own = [one for one in self.annotations.kept if one.step == result.number]
+            self.env.progress.step_finished(result, own)
         if not step.id.startswith("__"):  # made ids cannot be asked for
             self.steps[step.id] = {
                 "outputs": dict(outputs),

@@ -99,6 +99,8 @@ class StepRun:
         step_env = await state.evaluate(resolved.step_env, step, self._scope())
         at = self._scope(step_env)
         self._name = await state.evaluate(resolved.step_name, step, at)
+        if state.env.progress is not None:
+            state.env.progress.step_started(self._number, state.masker.mask(self._name))
         goes_on = await state.evaluate(resolved.step_continue_on_error, step, at)
         try:
             minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
