@@ -63,9 +63,7 @@ class LogText:
         elif text.startswith("##[") and not self._header:
             word, _, rest = text.removeprefix("##[").partition("]")
             yield style(f"{word}: ", COLOURS.get(word)) + clean(rest)
-        elif not own and not self._header:
-            yield dim(clean(text))
-        elif told["step"] != 0 and not self._header:
+        elif (not own and not self._header) or (told["step"] != 0 and not self._header):
             yield dim(clean(text))
 
     def step_ended(self) -> None:
