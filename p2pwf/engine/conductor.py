@@ -6,7 +6,7 @@ number of times, and asks only for what the state calls for and has not been ask
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import attrs
@@ -15,8 +15,9 @@ from p2pwf.clock.messages import Attempt
 from p2pwf.core.bodies import MAX_ATTEMPTS, MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.core.events import EventError
 from p2pwf.core.ids import Cid, PeerId
-from p2pwf.engine.config import LEASE, PROBE_LEAD, STAGGER, TICK
+from p2pwf.engine.config import LEASE, PROBE_LEAD, STAGGER, TICK, Beside
 from p2pwf.engine.desk import Desk, finish_ids, needs_context
+from p2pwf.engine.groups import Groups
 from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Alarm, CancelJob, RunsChanged, StartJob
@@ -25,7 +26,7 @@ from p2pwf.queue import ReadyQueue
 from p2pwf.runs import LegState, PlannedJob, Run
 from p2pwf.runs.placement import next_owner
 from p2pwf.runs.run import Key, end_list
-from p2pwf.runs.tally import conclusion
+from p2pwf.runs.tally import RunEvent, conclusion
 
 IDLE_LOOK = 10.0
 """Seconds after which a run is looked at even if nothing is known to come due."""
@@ -42,6 +43,18 @@ class Siblings:
     cancelled: bool
     failed: bool
     finished: int
+    max_parallel: int = 0
+    waits: bool = False
+    """As many legs as may of a call's matrix are under way."""
+    replaced: bool = False
+    """A later run of its concurrency group takes the place of this leg."""
+
+    @property
+    def why(self) -> str:
+        """Why the leg is not to go on."""
+        if self.cancelled:
+            return "the run was cancelled"
+        return "another leg failed" if self.failed else "a later run of its concurrency group takes its place"
 
 
 class Conductor:
@@ -50,6 +63,7 @@ class Conductor:
     def __init__(self, desk: Desk, liveness: Liveness) -> None:
         self._desk = desk
         self._liveness = liveness
+        self.groups = Groups(desk)
         self.local: dict[tuple[Cid, Key], Attempt] = {}
         self._stopping: set[Attempt] = set()
         self._ended: dict[Attempt, JobEnded] = {}
@@ -113,28 +127,63 @@ class Conductor:
         if run.tally.end is not None:
             self._leave(run)
             return
+        self.groups.see(run)
         if self.stopped or self._desk.frozen is not None:
             return
         if not self._desk.roster.holds(self._desk.me, "run"):
             for key in [key for cid, key in self.local if cid == run.id]:
                 self._stop_local(run, key, "this node may not run jobs any more")
             return
-        cancelled = self._desk.is_cancelled(run)
+        cancelled = self._is_cancelled(run)
         for job in run.plan.jobs.values():
             legs = run.tally.job_legs(job.id)
             if legs is None:
                 self._expand(run, job, cancelled)
                 continue
             finishes = [run.tally.finish((job.id, index)) for index in range(len(legs))]
-            failed = job.fail_fast and any(one is not None and conclusion(one) == "failure" for one in finishes)
-            siblings = Siblings(job, cancelled, failed, sum(one is not None for one in finishes))
+            if None not in finishes:
+                for index in range(len(legs)):
+                    self._stop_local(run, (job.id, index), "it was finished elsewhere")
+                continue
+            siblings = self._siblings(run, job, cancelled, finishes)
             for index, finish in enumerate(finishes):
                 key = (job.id, index)
                 if finish is not None:
                     self._stop_local(run, key, "it was finished elsewhere")
+                elif self.groups.gives_way(run, key, self._wanted):
+                    self._open_leg(run, key, attrs.evolve(siblings, replaced=True))
                 else:
                     self._open_leg(run, key, siblings)
         self._end(run)
+
+    def _siblings(self, run: Run, job: PlannedJob, cancelled: bool, finishes: Sequence[RunEvent | None]) -> Siblings:
+        fail_fast, max_parallel = self._strategy(run, job)
+        failed = fail_fast and any(one is not None and conclusion(one) == "failure" for one in finishes)
+        waits = False
+        for beside in self._beside(run, job):
+            results = [[run.tally.result(name) for name in leg if name in run.plan.jobs] for leg in beside.legs]
+            others = [leg for index, leg in enumerate(results) if index != beside.index]
+            failed = failed or (beside.fail_fast and any("failure" in leg for leg in others))
+            ended = sum(None not in leg for leg in results)
+            waits = waits or bool(beside.max_parallel and ended < beside.index - beside.max_parallel + 1)
+        return Siblings(job, cancelled, failed, sum(one is not None for one in finishes), max_parallel, waits)
+
+    def _strategy(self, run: Run, job: PlannedJob) -> tuple[bool, int]:
+        """fail-fast and max-parallel of a job: the plan's, or what the outcomes of its needs make of them."""
+        known = job.fail_fast, job.max_parallel
+        if job.legs is not None:
+            return known
+        try:
+            made = self._desk.config.planner.strategy(run.submission, job.id, needs_context(run, job.needs))
+        except P2pwfError:
+            return known  # its legs could not have been worked out either
+        return known if made is None else made
+
+    def _beside(self, run: Run, job: PlannedJob) -> Sequence[Beside]:
+        try:
+            return self._desk.config.planner.beside(run.submission, job.id)
+        except P2pwfError:
+            return ()  # whoever is to run it says why it cannot be read
 
     def _leave(self, run: Run) -> None:
         """A run has ended: nothing of it starts or goes on here."""
@@ -143,6 +192,7 @@ class Conductor:
         for key in [key for cid, key in self.local if cid == run.id]:
             self._stop_local(run, key, "the run has ended")
         self._liveness.forget(run)
+        self.groups.forget(run)
         self._desk.retire(run)
         self._look.pop(run.id, None)
         for entry in [entry for entry in self._since if entry[0] == run.id]:
@@ -162,8 +212,8 @@ class Conductor:
         elif attempt in self._ended:
             self._finish_ended(run, attempt)
         elif local == attempt:
-            if siblings.cancelled or siblings.failed:
-                self._stop_local(run, key, "the run was cancelled" if siblings.cancelled else "another leg failed")
+            if siblings.cancelled or siblings.failed or siblings.replaced:
+                self._stop_local(run, key, siblings.why)
         elif self._liveness.suspended:
             self._look_within(TICK)
         elif state.attempt in state.starts:
@@ -172,8 +222,12 @@ class Conductor:
             if self._desk.me not in state.refused():
                 self._desk.write("job.refuse", {**_about(attempt), "reason": reason[:MAX_TEXT]}, run)
             self._reassign(run, key, reason="refused")
-        elif siblings.failed:
-            self._finish(run, JobEnded(attempt, "cancelled", "cancelled"), uses=[])
+        elif siblings.failed or siblings.replaced:
+            self._finish(
+                run,
+                JobEnded(attempt, "cancelled", "cancelled", error=siblings.why if siblings.replaced else None),
+                uses=[],
+            )
         else:
             self._prepare(run, attempt, siblings)
 
@@ -188,24 +242,38 @@ class Conductor:
         job = siblings.job
         if any(run.tally.result(need) is None for need in job.needs):
             return
-        if job.max_parallel and siblings.finished < attempt.leg - job.max_parallel + 1:
+        if siblings.max_parallel and siblings.finished < attempt.leg - siblings.max_parallel + 1:
+            return
+        if siblings.waits:
             return
         try:
-            wanted = self._should_run(run, job, siblings.cancelled)
+            called = self._called(run, job, attempt)
+            wanted = called is None and self._should_run(run, job, siblings.cancelled)
         except P2pwfError as error:
             ended = JobEnded(attempt, "failure", "failure", error=error.message)
             self._finish(run, ended, finish_ids(run, job.needs))
             return
-        if not wanted:
+        if called is not None:
+            self._finish_safely(run, called, finish_ids(run, job.needs))
+        elif not wanted:
             word = "cancelled" if siblings.cancelled else "skipped"
             self._finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
+        elif self.groups.waits(run, (attempt.job, attempt.leg)):
+            self.ready.remove(attempt)
         elif attempt not in self.ready:
             self.ready.add(attempt, self.priority(run), None)
         else:
             self.ready.update_priority(attempt, self.priority(run))
 
+    def _called(self, run: Run, job: PlannedJob, attempt: Attempt) -> JobEnded | None:
+        """How a job ends that stands for those it called, which all have; None for a job that runs something."""
+        ended = {name: max(event.order for event in run.tally.finishes(name) or ()) for name in job.needs}
+        needs = needs_context(run, tuple(sorted(job.needs, key=lambda name: ended[name])))
+        made = self._desk.config.planner.finish(run.submission, job.id, needs)
+        return None if made is None else JobEnded(attempt, made[0], made[0], dict(made[1]))
+
     def _should_run(self, run: Run, job: PlannedJob, cancelled: bool) -> bool:
-        ancestors = [cast(str, run.tally.result(name)) for name in run.plan.ancestors(job.id)]
+        ancestors = {name: cast(str, run.tally.result(name)) for name in run.plan.ancestors(job.id)}
         return self._desk.config.planner.should_run(
             run.submission, job.id, needs_context(run, job.needs), ancestors, cancelled
         )
@@ -240,7 +308,18 @@ class Conductor:
             and state.attempt == attempt.number
             and not state.finishes
             and attempt.number not in state.starts
+            and not self.groups.waits(run, key)
         )
+
+    def _is_cancelled(self, run: Run) -> bool:
+        return self._desk.is_cancelled(run) or self.groups.is_replaced(run)
+
+    def _wanted(self, run: Run, job: str) -> bool:
+        """Whether a job of any run, whose needs have concluded, is to run; one that cannot be judged is not."""
+        try:
+            return self._should_run(run, run.plan.jobs[job], self._is_cancelled(run))
+        except P2pwfError:
+            return False
 
     def _stop_local(self, run: Run, key: Key, reason: str) -> None:
         attempt = self.local.get((run.id, key))
@@ -270,14 +349,17 @@ class Conductor:
         if self._liveness.suspended:
             self._look_within(TICK)
             return
-        ended = self._ended.pop(attempt)
+        self._finish_safely(run, self._ended.pop(attempt), uses=[])
+
+    def _finish_safely(self, run: Run, ended: JobEnded, uses: list[Cid]) -> None:
+        """Record how an attempt of ours ended, or that this cannot be recorded."""
         if outputs_size(ended.outputs) > MAX_OUTPUTS:
             error = f"the job's outputs are over {MAX_OUTPUTS // 1024} KiB: put what is large into an artifact"
             ended = _failed(ended, error)
         try:
-            self._finish(run, ended, uses=[])
+            self._finish(run, ended, uses)
         except EventError as error:
-            self._finish(run, _failed(ended, f"its outcome cannot be recorded: {error}"), uses=[])
+            self._finish(run, _failed(ended, f"its outcome cannot be recorded: {error}"), uses)
 
     def _finish(self, run: Run, ended: JobEnded, uses: list[Cid]) -> None:
         """Record how an attempt of ours ended; `uses`: the outcomes that a job which never started was decided by."""

@@ -47,6 +47,16 @@ MAX_REQUESTS: Final = 64
 """Join requests waiting for an admin; the oldest make room."""
 
 
+@attrs.frozen(slots=True)
+class Beside:
+    """The legs of a call's matrix: of each the ids of its jobs; `index` is the leg of the job that was asked for."""
+
+    legs: tuple[tuple[str, ...], ...]
+    index: int
+    fail_fast: bool
+    max_parallel: int
+
+
 class Planner(Protocol):
     """The workflow language as the engine needs it: pure, and never part of the fold.
 
@@ -58,13 +68,28 @@ class Planner(Protocol):
         submission: Event,
         job: str,
         needs: Mapping[str, Mapping[str, Any]],
-        ancestors: Sequence[str],
+        ancestors: Mapping[str, str],
         cancelled: bool,
     ) -> bool:
-        """Whether the job's `if` holds; raises P2pwfError if it cannot be evaluated."""
+        """Whether the job's `if` holds; raises P2pwfError if it cannot be evaluated. `ancestors`: the results of all
+        jobs that it needs, directly or not."""
 
     def expand(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Value]]:
         """The legs of a job whose matrix or labels depend on needs; raises P2pwfError if there are none."""
+
+    def strategy(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> tuple[bool, int] | None:
+        """fail-fast and max-parallel of a job where they depend on needs, else None; raises P2pwfError."""
+
+    def finish(
+        self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[str, Mapping[str, str]] | None:
+        """Conclusion and outputs of a job that runs nothing, but stands for those it called; None for any other.
+
+        `needs` is in the order in which they ended. Raises P2pwfError if the outputs cannot be evaluated.
+        """
+
+    def beside(self, submission: Event, job: str) -> Sequence[Beside]:
+        """The matrices of calls that a job is part of, from the outside in; raises P2pwfError."""
 
 
 def accept_all(_submission: Event, _labels: Iterable[str]) -> str | None:

@@ -278,8 +278,12 @@ class Engine:
             for member in desk.roster.members.values()
             if member.can("run") and self.liveness.is_absent(member.peer)
         )
+        group = cast("dict[str, Value] | None", request.body["concurrency"])
+        if group is not None:
+            replaced = self.conductor.groups.replaced(cast(str, request.body["repository"]), group)
+            group = {**group, "supersedes": cast(Value, replaced)}
         try:
-            event = desk.write("run.submit", {**request.body, "absent": cast(Value, absent)})
+            event = desk.write("run.submit", {**request.body, "absent": cast(Value, absent), "concurrency": group})
         except EventError as error:
             raise UsageError(f"this submission is out of bounds: {error}", "see protocols/events.md") from error
         if self.syncer.connected:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias, cast
 
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid
+from p2pwf.engine import Beside
 from p2pwf.errors import InvalidWorkflow
-from p2pwf.workflow import RunFacts, Workflow, expand_job, parse, should_run
+from p2pwf.workflow import Flow, RunFacts, parse
 
+Needs: TypeAlias = "Mapping[str, Mapping[str, Any]]"
 PARSED_KEPT = 64
 """Workflows kept parsed: the runs of the moment."""
 
@@ -40,38 +43,66 @@ class WorkflowPlanner:
     """Implements `engine.Planner` with `p2pwf.workflow`; raises InvalidWorkflow where an expression fails."""
 
     def __init__(self) -> None:
-        self._parsed: OrderedDict[Cid, Workflow] = OrderedDict()
+        self._flows: OrderedDict[Cid, Flow] = OrderedDict()
 
-    def workflow(self, submission: Event) -> Workflow:
-        """The workflow of a submission; raises InvalidWorkflow if its text does not check here."""
-        workflow = self._parsed.get(submission.cid)
-        if workflow is None:
+    def flow(self, submission: Event) -> Flow:
+        """The workflow of a submission and what it calls; raises InvalidWorkflow if their texts do not check here."""
+        flow = self._flows.get(submission.cid)
+        if flow is None:
             body = submission.body
             workflow = parse(cast(str, body["workflow"]), cast(str, body["path"])).require()
-            self._parsed[submission.cid] = workflow
-            if len(self._parsed) > PARSED_KEPT:
-                self._parsed.popitem(last=False)
-        self._parsed.move_to_end(submission.cid)
-        return workflow
+            flow = Flow(workflow, facts_of(submission), cast("Mapping[str, str]", body["called"]))
+            self._flows[submission.cid] = flow
+            if len(self._flows) > PARSED_KEPT:
+                self._flows.popitem(last=False)
+        self._flows.move_to_end(submission.cid)
+        return flow
 
     def should_run(
-        self,
-        submission: Event,
-        job: str,
-        needs: Mapping[str, Mapping[str, Any]],
-        ancestors: Sequence[str],
-        cancelled: bool,
+        self, submission: Event, job: str, needs: Needs, ancestors: Mapping[str, str], cancelled: bool
     ) -> bool:
-        try:
-            return should_run(self.workflow(submission), job, facts_of(submission), needs, ancestors, cancelled)
-        except KeyError as error:
-            raise InvalidWorkflow(f"the plan has a job that the workflow has not: {error}") from error
+        with _known(job):
+            return self.flow(submission).should_run(job, needs, ancestors, cancelled)
 
-    def expand(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Value]]:
-        try:
-            return normal_legs(expand_job(self.workflow(submission), job, facts_of(submission), needs))
-        except KeyError as error:
-            raise InvalidWorkflow(f"the plan has a job that the workflow has not: {error}") from error
+    def expand(self, submission: Event, job: str, needs: Needs) -> list[dict[str, Value]]:
+        with _known(job):
+            return normal_legs(self.flow(submission).expand(job, needs))
+
+    def strategy(self, submission: Event, job: str, needs: Needs) -> tuple[bool, int] | None:
+        with _known(job):
+            flow = self.flow(submission)
+            if flow.has_known_strategy(job):
+                return None
+            made = flow.strategy(job, needs)
+            return made.fail_fast, made.max_parallel
+
+    def finish(self, submission: Event, job: str, needs: Needs) -> tuple[str, Mapping[str, str]] | None:
+        with _known(job):
+            made = self.flow(submission).finish(job, needs)
+            return None if made is None else (made.conclusion, made.outputs)
+
+    def beside(self, submission: Event, job: str) -> Sequence[Beside]:
+        if "/" not in job:
+            return ()
+        with _known(job):
+            flow = self.flow(submission)
+            return [
+                Beside(
+                    legs=tuple(tuple(one.id_of(inner.id) for inner in one.workflow.jobs) for one in legs),
+                    index=frame.index,
+                    fail_fast=frame.strategy.fail_fast,
+                    max_parallel=frame.strategy.max_parallel,
+                )
+                for frame, legs in flow.matrices_of(job)
+            ]
+
+
+@contextmanager
+def _known(job: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise InvalidWorkflow(f"the plan has a job that the workflow has not: {job}") from error
 
 
 def normal_legs(legs: Sequence[Mapping[str, Any]]) -> list[dict[str, Value]]:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
+from p2pwf.engine import Beside
 from p2pwf.errors import UsageError
 
 
@@ -22,17 +23,17 @@ class SimPlanner:
         submission: Event,
         job: str,
         needs: Mapping[str, Mapping[str, Any]],
-        ancestors: Sequence[str],
+        ancestors: Mapping[str, str],
         cancelled: bool,
     ) -> bool:
         payload = cast("dict[str, dict[str, str]]", submission.body["payload"])
         wanted = payload.get("if", {}).get(job, "success")
         if wanted == "always":
             return True
-        failed = any(result == "failure" for result in ancestors)
+        failed = any(result == "failure" for result in ancestors.values())
         if wanted == "failure":
             return failed and not cancelled
-        return not cancelled and all(result == "success" for result in ancestors)
+        return not cancelled and all(result == "success" for result in ancestors.values())
 
     def expand(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Value]]:
         payload = cast("dict[str, dict[str, int]]", submission.body["payload"])
@@ -40,6 +41,17 @@ class SimPlanner:
         if count == 0:
             raise UsageError(f"the matrix of {job} has no values")
         return [leg(f"{job} ({index})", {"index": index}) for index in range(count)]
+
+    def strategy(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> tuple[bool, int] | None:
+        return None
+
+    def finish(
+        self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[str, Mapping[str, str]] | None:
+        return None
+
+    def beside(self, submission: Event, job: str) -> Sequence[Beside]:
+        return ()
 
 
 def leg(name: str, matrix: Mapping[str, Value] | None = None, labels: Sequence[str] = ()) -> dict[str, Value]:

@@ -6,6 +6,7 @@
     event = choose_event(workflow)                 # workflow_dispatch, else the only one declared
     inputs = dispatch_inputs(workflow, {"level": "2"})
     facts = RunFacts(event=event, inputs=inputs, payload={"inputs": payload_inputs(inputs)}, …)
+    flow = Flow(workflow, facts, called)           # with the texts of the workflows that it calls; or one by one:
     plan = build_plan(workflow, facts)             # plain data, fit for an event
     should_run(workflow, "test", facts, needs, ancestors, cancelled=False)
     legs = expand_job(workflow, "test", facts, needs)            # for a job whose legs the plan leaves open
@@ -17,6 +18,7 @@
 
 from __future__ import annotations
 
+from p2pwf.workflow.calls import calls_of
 from p2pwf.workflow.commands import COMMANDS, Command, CommandReader, parse_command
 from p2pwf.workflow.diagnostics import Diagnostic, Place
 from p2pwf.workflow.expr import ExpressionError, Function, Value, evaluate, interpolate
@@ -24,6 +26,8 @@ from p2pwf.workflow.facts import RunFacts
 from p2pwf.workflow.model import Condition, InputSpec, Job, JobId, Step, StepId, Trigger, Workflow
 from p2pwf.workflow.parsing import Parsed, parse
 from p2pwf.workflow.plan import (
+    Finish,
+    Flow,
     Plain,
     Strategy,
     build_plan,
@@ -48,6 +52,8 @@ __all__ = [
     "Condition",
     "Diagnostic",
     "ExpressionError",
+    "Finish",
+    "Flow",
     "Function",
     "InputSpec",
     "Job",
@@ -67,6 +73,7 @@ __all__ = [
     "Value",
     "Workflow",
     "build_plan",
+    "calls_of",
     "choose_event",
     "declared_events",
     "dispatch_inputs",

@@ -2,144 +2,225 @@
 
 A plan is made once, by the submitter, of DAG-CBOR types only (whole numbers as int), and read by folds that know
 nothing of workflows. What depends on `needs` is left open there (`legs` is None) and decided later by `expand_job`.
-Whether a job runs is decided by `should_run`, by GitHub's rules: the implicit success() looks at all ancestors.
+Whether a job runs is decided by `should_run`, by GitHub's rules: the implicit success() looks at all ancestors; a job
+of a called workflow looks at those of its own file, and its callers' conditions have to hold as well.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
 
 import attrs
 
-from p2pwf.workflow.expr import Function, Value, fold, has_expression, to_string
+from p2pwf.workflow.calls import Frame, Layout, Needs, Planned, located, needs_context
+from p2pwf.workflow.expr import Function, Value, fold, to_string
 from p2pwf.workflow.facts import RunFacts
-from p2pwf.workflow.matrix import Matrix, MatrixError, build_legs, leg_name
+from p2pwf.workflow.legs import (
+    Plain,
+    Strategy,
+    evaluate_legs,
+    evaluate_strategy,
+    job_continues,
+    shown_name,
+)
 from p2pwf.workflow.model import Job, Workflow
 from p2pwf.workflow.nodes import MappingNode, Node
-from p2pwf.workflow.templates import (
-    Scope,
-    evaluate_boolean,
-    evaluate_condition,
-    evaluate_node,
-    evaluate_string,
-    failure,
-    mentions,
-)
+from p2pwf.workflow.templates import Scope, evaluate_condition, mentions
 
-Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
-MAX_PARALLEL: Final = 2**31 - 1
-MAX_EXACT: Final = 2**53
-"""Beyond it a whole float no longer names one integer."""
+__all__ = ["Finish", "Flow", "Plain", "Strategy", "needs_context"]
 
 
 @attrs.frozen(slots=True)
-class Strategy:
-    """How the legs of a job go together; `max_parallel` 0 is no bound."""
+class Finish:
+    """What came of a job that calls a workflow: its `conclusion`, the joint result of the called jobs, and outputs."""
 
-    fail_fast: bool = True
-    max_parallel: int = 0
+    conclusion: str
+    outputs: Mapping[str, str]
 
 
-def plain(value: Value) -> Plain:
-    """A value as DAG-CBOR data: whole numbers as int, mappings as dict, sequences as list.
+class Flow:
+    """A run's workflow with what it calls, at given facts: its plan, and every decision about it.
 
-    Raises ValueError for NaN and infinities, which DAG-CBOR does not have.
+    `called`: the texts of the called files by key, see `calls`. `needs` is everywhere {job id: {"result", "outputs"}}
+    of the jobs that a job needs by the plan. All methods raise KeyError for an unknown job, and InvalidWorkflow, with
+    the place, where an expression fails; making one raises InvalidWorkflow for calls that do not fit.
     """
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return value if abs(value) <= MAX_EXACT else float(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("NaN and infinities have no place in a plan")
-        return int(value) if value.is_integer() and abs(value) <= MAX_EXACT else value
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value]
 
+    def __init__(self, workflow: Workflow, facts: RunFacts, called: Mapping[str, str] | None = None) -> None:
+        self.layout = Layout(workflow, facts, called)
 
-def needs_context(needs: Mapping[str, Mapping[str, object]]) -> Value:
-    """The `needs` context from results: {job: {"result": str, "outputs": {name: str}}}."""
-    context: dict[str, Value] = {}
-    for job, outcome in needs.items():
-        outputs = outcome.get("outputs")
-        given = {str(k): str(v) for k, v in outputs.items()} if isinstance(outputs, Mapping) else {}
-        context[job] = {"result": str(outcome.get("result", "")), "outputs": given}
-    return context
+    def job(self, job_id: str) -> Planned:
+        """The job of an id in the plan."""
+        return self.layout.jobs[job_id]
 
+    def plan(self) -> dict[str, Plain]:
+        """The plan of the run: {"jobs": [...]} in declared order, called jobs before what calls them.
 
-def is_dynamic(job: Job) -> bool:
-    """Whether the legs of a job can be known only once its needs have finished."""
-    open_parts = (job.strategy, job.runs_on, job.name, job.continue_on_error, job.concurrency, job.environment)
-    return any(mentions(node, "needs") for node in open_parts)
+        Each job is {"id", "needs": [id], "legs": [leg] or None, "fail_fast": bool, "max_parallel": int, 0 for no
+        bound}; each leg {"name", "matrix": map or None, "labels": [lower-cased], "continue_on_error": bool,
+        "concurrency": {group, cancel_in_progress, queue} or None}. `legs` is None where they depend on `needs`.
+        """
+        jobs: list[Plain] = []
+        for planned in self.layout.jobs.values():
+            strategy = self._known_strategy(planned)
+            jobs.append(
+                {
+                    "id": planned.id,
+                    "needs": list[Plain](planned.needs),
+                    "legs": self._known_legs(planned, strategy),
+                    "fail_fast": strategy.fail_fast,
+                    "max_parallel": strategy.max_parallel,
+                }
+            )
+        return {"jobs": jobs}
 
+    def _known_strategy(self, planned: Planned) -> Strategy:
+        """fail-fast and max-parallel as far as they are known before any job has run."""
+        if planned.calls or not self.has_known_strategy(planned.id):
+            return Strategy()
+        return self.strategy(planned.id, {})
 
-def build_plan(workflow: Workflow, facts: RunFacts) -> dict[str, Plain]:
-    """The plan of a run: {"jobs": [...]} in declared order.
+    def has_known_strategy(self, job_id: str) -> bool:
+        """Whether fail-fast and max-parallel depend on no other job."""
+        planned = self.job(job_id)
+        node = planned.job.strategy
+        parts: Iterable[Node | None] = (node,)
+        if isinstance(node, MappingNode):
+            parts = [part for key, value in node.entries for part in (key, value) if key.text != "matrix"]
+        return not any(self.layout.is_open(part, planned.frame) for part in parts)
 
-    Each job is {"id", "needs": [id], "legs": [leg] or None, "fail_fast": bool, "max_parallel": int, 0 for no bound};
-    each leg {"name", "matrix": map or None, "labels": [lower-cased], "continue_on_error": bool}. `legs` is None where
-    they depend on `needs`. Raises InvalidWorkflow, with the place, where an expression or a matrix fails.
-    """
-    jobs: list[Plain] = []
-    for job in workflow.jobs:
-        dynamic = is_dynamic(job)
-        strategy = Strategy() if mentions(job.strategy, "needs") else _strategy(job, _scope(facts, {}))
-        legs: Plain = None
-        if not dynamic:
-            legs = list(_legs(job, _scope(facts, {}), strategy))
-        jobs.append(
-            {
-                "id": str(job.id),
-                "needs": [str(need) for need in job.needs],
-                "legs": legs,
-                "fail_fast": strategy.fail_fast,
-                "max_parallel": strategy.max_parallel,
-            }
+    def _known_legs(self, planned: Planned, strategy: Strategy) -> Plain:
+        if planned.calls:
+            return [_call_leg(self._call_name(planned))]
+        if self.is_dynamic(planned.id):
+            return None
+        return list[Plain](self._legs(planned, strategy, {}))
+
+    def _call_name(self, planned: Planned) -> str:
+        """The name of a call as a whole: what it is called without its matrix."""
+        frame, job = planned.frame, planned.job
+        if frame.open_name:
+            return planned.id
+        scope = self.layout.scope(frame, job, {})
+        fixed = not self.layout.is_open(job.name, frame) and not mentions(job.name, "matrix")
+        with located(frame):
+            name = shown_name(job, scope, ()) if fixed else job.id
+        return self.layout.above(frame, {}) + name
+
+    def is_dynamic(self, job_id: str) -> bool:
+        """Whether the legs of a job can be known only once its needs have finished."""
+        planned = self.job(job_id)
+        return planned.frame.open_name or any(
+            self.layout.is_open(node, planned.frame) for node in parts_of_legs(planned.job)
         )
-    return {"jobs": jobs}
+
+    def expand(self, job_id: str, needs: Needs) -> list[dict[str, Plain]]:
+        """The legs of a job, in the form of a plan's, now that its needs are known."""
+        planned = self.job(job_id)
+        return self._legs(planned, self.strategy(job_id, needs), needs)
+
+    def _legs(self, planned: Planned, strategy: Strategy, needs: Needs) -> list[dict[str, Plain]]:
+        scope = self.layout.scope(planned.frame, planned.job, needs)
+        above = self.layout.above(planned.frame, needs)
+        with located(planned.frame):
+            return evaluate_legs(planned.job, scope, strategy, above)
+
+    def strategy(self, job_id: str, needs: Needs) -> Strategy:
+        """fail-fast and max-parallel of a job, now that its needs are known."""
+        planned = self.job(job_id)
+        scope = self.layout.scope(planned.frame, planned.job, needs)
+        with located(planned.frame):
+            return evaluate_strategy(planned.job, scope)
+
+    def continue_on_error(self, job_id: str, needs: Needs, matrix: Mapping[str, Value] | None = None) -> bool:
+        """The value of a job's continue-on-error for one leg."""
+        planned = self.job(job_id)
+        scope = self.layout.scope(planned.frame, planned.job, needs)
+        with located(planned.frame):
+            return job_continues(planned.job, Scope({**scope.contexts, "matrix": matrix}))
+
+    def should_run(self, job_id: str, needs: Needs, ancestors: Mapping[str, str], cancelled: bool) -> bool:
+        """Whether a job whose needs have all ended is to run; False means that it is skipped.
+
+        `ancestors`: the results of all jobs that it needs, directly or not, by id.
+        """
+        planned = self.job(job_id)
+        pending: list[tuple[Frame, Job]] = [(planned.frame, planned.job)]
+        frame = planned.frame
+        while frame.parent is not None and frame.caller is not None:
+            pending.append((frame.parent, frame.caller))
+            frame = frame.parent
+        return all(self._holds(frame, job, needs, ancestors, cancelled) for frame, job in reversed(pending))
+
+    def _holds(self, frame: Frame, job: Job, needs: Needs, ancestors: Mapping[str, str], cancelled: bool) -> bool:
+        """The condition of one job, as its own file has it."""
+        own = {str(need): needs.get(frame.id_of(need), {}) for need in job.needs}
+        above = [ancestors[name] for need in _above(frame.workflow, job) if (name := frame.id_of(need)) in ancestors]
+        results = [*above, *(str(outcome.get("result", "")) for outcome in own.values())]
+        scope = self.layout.scope(frame, job, needs)
+        with located(frame):
+            functions = job_status_functions(results, own, cancelled)
+            return evaluate_condition(job.condition, Scope(scope.contexts, functions))
+
+    def matrices_of(self, job_id: str) -> list[tuple[Frame, tuple[Frame, ...]]]:
+        """The calls with a matrix that a called job is part of, from the outside in: its own leg, and all legs."""
+        found: list[tuple[Frame, tuple[Frame, ...]]] = []
+        frame = self.job(job_id).frame
+        while frame.parent is not None and frame.caller is not None:
+            if frame.total > 1:
+                found.append((frame, self.job(frame.parent.id_of(frame.caller.id)).calls))
+            frame = frame.parent
+        return found[::-1]
+
+    def finish(self, job_id: str, needs: Needs) -> Finish | None:
+        """What came of a job that calls a workflow, once all called jobs have ended; None for a job with steps.
+
+        Of a matrix, the last leg in the order of `needs` to give an output a value has it.
+        """
+        planned = self.job(job_id)
+        if not planned.calls:
+            return None
+        last = {name: number for number, name in enumerate(needs)}
+        outputs: dict[str, str] = {}
+        results: list[str] = []
+        ended: list[tuple[int, Frame]] = []
+        for frame in planned.calls:
+            ids = [frame.id_of(job.id) for job in frame.workflow.jobs]
+            results += (own := [str(needs[name].get("result", "")) for name in ids])
+            if any(result != "skipped" for result in own):
+                ended.append((max(last[name] for name in ids), frame))
+        for _, frame in sorted(ended, key=lambda one: one[0]):
+            for name, value in self.layout.outputs(frame, needs).items():
+                if value or name not in outputs:
+                    outputs[name] = value
+        words = ("failure", "cancelled", "success")
+        return Finish(next((word for word in words if word in results), "skipped"), outputs)
 
 
-def expand_job(
-    workflow: Workflow, job_id: str, facts: RunFacts, needs: Mapping[str, Mapping[str, object]]
-) -> list[dict[str, Plain]]:
-    """The legs of a job, in the form of a plan's, now that its needs are known; raises InvalidWorkflow, KeyError."""
-    job = workflow.job(job_id)
-    scope = _scope(facts, needs)
-    return _legs(job, scope, _strategy(job, scope))
+def parts_of_legs(job: Job) -> tuple[Node | None, ...]:
+    """What of a job decides about its legs."""
+    return (job.strategy, job.runs_on, job.name, job.continue_on_error, job.concurrency, job.environment)
 
 
-def job_strategy(
-    workflow: Workflow, job_id: str, facts: RunFacts, needs: Mapping[str, Mapping[str, object]]
-) -> Strategy:
-    """fail-fast and max-parallel of a job, now that its needs are known; raises InvalidWorkflow, KeyError."""
-    return _strategy(workflow.job(job_id), _scope(facts, needs))
+def _call_leg(name: str) -> dict[str, Plain]:
+    """The one leg of a job that calls a workflow: it runs nothing, so any peer can end it."""
+    return {"name": name, "matrix": None, "labels": [], "continue_on_error": False, "concurrency": None}
 
 
-def should_run(  # the question in the order that it is asked
-    workflow: Workflow,
-    job_id: str,
-    facts: RunFacts,
-    needs: Mapping[str, Mapping[str, object]],
-    ancestors: Iterable[str],
-    cancelled: bool,
-) -> bool:
-    """Whether a job whose needs have all ended is to run; False means that it is skipped.
-
-    `needs` are the direct needs; `ancestors` the results of all jobs it needs, directly or not. Raises
-    InvalidWorkflow where the `if` cannot be evaluated (the job then fails), KeyError for an unknown job.
-    """
-    job = workflow.job(job_id)
-    results = [*ancestors, *(str(outcome.get("result", "")) for outcome in needs.values())]
-    scope = _scope(facts, needs)
-    return evaluate_condition(job.condition, Scope(scope.contexts, job_status_functions(results, needs, cancelled)))
+def _above(workflow: Workflow, job: Job) -> list[str]:
+    """All jobs of a file that one needs, directly or not, in declared order. Linear, without recursion."""
+    needs = {str(other.id): other.needs for other in workflow.jobs}
+    found: set[str] = set()
+    stack = list(job.needs)
+    while stack:
+        name = str(stack.pop())
+        if name not in found:
+            found.add(name)
+            stack.extend(needs[name])
+    return [name for name in needs if name in found]
 
 
-def job_status_functions(
-    results: Sequence[str], needs: Mapping[str, Mapping[str, object]], cancelled: bool
-) -> dict[str, Function]:
+def job_status_functions(results: Sequence[str], needs: Needs, cancelled: bool) -> dict[str, Function]:
     """success, failure, always and cancelled as the `if` of a job sees them.
 
     success and failure may name needs; then they look at those alone.
@@ -163,118 +244,46 @@ def job_status_functions(
     }
 
 
-def job_continue_on_error(
+# -- one question at a time -----------------------------------------------------------------------------------------
+
+
+def build_plan(workflow: Workflow, facts: RunFacts, called: Mapping[str, str] | None = None) -> dict[str, Plain]:
+    """The plan of a run; see Flow.plan. Raises InvalidWorkflow."""
+    return Flow(workflow, facts, called).plan()
+
+
+def is_dynamic(job: Job) -> bool:
+    """Whether the legs of a job of the run's own file can be known only once its needs have finished."""
+    return any(mentions(node, "needs") for node in parts_of_legs(job))
+
+
+def expand_job(
+    workflow: Workflow, job_id: str, facts: RunFacts, needs: Needs, called: Mapping[str, str] | None = None
+) -> list[dict[str, Plain]]:
+    """The legs of a job, now that its needs are known; see Flow.expand. Raises InvalidWorkflow, KeyError."""
+    return Flow(workflow, facts, called).expand(job_id, needs)
+
+
+def job_strategy(workflow: Workflow, job_id: str, facts: RunFacts, needs: Needs) -> Strategy:
+    """fail-fast and max-parallel of a job, now that its needs are known; raises InvalidWorkflow, KeyError."""
+    return Flow(workflow, facts).strategy(job_id, needs)
+
+
+def should_run(
     workflow: Workflow,
     job_id: str,
     facts: RunFacts,
-    needs: Mapping[str, Mapping[str, object]],
-    matrix: Mapping[str, Value] | None = None,
+    needs: Needs,
+    ancestors: Mapping[str, str],
+    cancelled: bool,
+    called: Mapping[str, str] | None = None,
+) -> bool:
+    """Whether a job is to run; see Flow.should_run. Raises InvalidWorkflow, KeyError."""
+    return Flow(workflow, facts, called).should_run(job_id, needs, ancestors, cancelled)
+
+
+def job_continue_on_error(
+    workflow: Workflow, job_id: str, facts: RunFacts, needs: Needs, matrix: Mapping[str, Value] | None = None
 ) -> bool:
     """The value of a job's continue-on-error for one leg; raises InvalidWorkflow, KeyError."""
-    job = workflow.job(job_id)
-    return _continues(job, _scope(facts, needs, matrix))
-
-
-def _scope(
-    facts: RunFacts, needs: Mapping[str, Mapping[str, object]], matrix: Mapping[str, Value] | None = None
-) -> Scope:
-    return Scope({**facts.contexts(), "needs": needs_context(needs), "matrix": matrix, "strategy": None})
-
-
-def _continues(job: Job, scope: Scope) -> bool:
-    return job.continue_on_error is not None and evaluate_boolean(job.continue_on_error, scope)
-
-
-def _strategy(job: Job, scope: Scope) -> Strategy:
-    node = job.strategy
-    if node is None:
-        return Strategy()
-    value = evaluate_node(node, scope)
-    if not isinstance(value, Mapping):
-        raise failure(node.place, "unexpected-value", "Expected a mapping for the strategy")
-    fail_fast = value.get("fail-fast", True)
-    parallel = value.get("max-parallel", 0)
-    if not isinstance(fail_fast, bool):
-        raise failure(node.place, "unexpected-value", f"Unexpected value '{to_string(fail_fast)}' for fail-fast")
-    if isinstance(parallel, bool) or not isinstance(parallel, (int, float)) or not math.isfinite(parallel):
-        raise failure(node.place, "unexpected-value", f"Unexpected value '{to_string(parallel)}' for max-parallel")
-    return Strategy(fail_fast, min(max(int(parallel), 0), MAX_PARALLEL))
-
-
-def _matrix_legs(job: Job, scope: Scope) -> list[tuple[Matrix | None, tuple[str, ...]]]:
-    node = job.strategy
-    value = evaluate_node(node, scope) if node is not None else None
-    matrix = value.get("matrix") if isinstance(value, Mapping) else None
-    if node is None or matrix is None:
-        return [(None, ())]
-    place = node.place
-    if isinstance(node, MappingNode):
-        inner = node.get("matrix")
-        place = inner.place if inner is not None else place
-    try:
-        legs = build_legs(matrix)
-    except MatrixError as error:
-        raise failure(place, "matrix", error.message) from error
-    if not legs:
-        raise failure(place, "matrix", "The matrix makes no jobs: every combination is excluded")
-    return [(leg, segments) for leg, segments in legs]
-
-
-def strategy_context(strategy: Strategy, index: int, total: int) -> dict[str, Value]:
-    """The `strategy` context of one leg."""
-    return {
-        "fail-fast": strategy.fail_fast,
-        "job-index": index,
-        "job-total": total,
-        "max-parallel": strategy.max_parallel or total,
-    }
-
-
-def _legs(job: Job, scope: Scope, strategy: Strategy) -> list[dict[str, Plain]]:
-    made = _matrix_legs(job, scope)
-    legs: list[dict[str, Plain]] = []
-    for index, (matrix, segments) in enumerate(made):
-        contexts = {
-            **scope.contexts,
-            "matrix": matrix,
-            "strategy": strategy_context(strategy, index, len(made)),
-        }
-        leg = Scope(contexts)
-        legs.append(
-            {
-                "name": _name(job, leg, segments),
-                "matrix": plain(matrix),
-                "labels": list(_labels(job.runs_on, leg)),
-                "continue_on_error": _continues(job, leg),
-                "concurrency": None,
-            }
-        )
-    return legs
-
-
-def _name(job: Job, scope: Scope, segments: Sequence[str]) -> str:
-    if job.name is None or not job.name.text:
-        return leg_name(job.id, segments)
-    if has_expression(job.name.text):
-        return leg_name(evaluate_string(job.name, scope) or job.id, ())
-    return leg_name(job.name.text, segments)
-
-
-def _labels(node: Node | None, scope: Scope) -> list[str]:
-    """The labels that a runner must have, lower-cased; a runner group counts as one more label."""
-    if node is None:
-        return []
-    value = evaluate_node(node, scope)
-    parts: list[Value] = [value]
-    if isinstance(value, Mapping):
-        parts = [value.get("group"), value.get("labels")]
-    labels: list[str] = []
-    for part in parts:
-        for item in part if isinstance(part, (list, tuple)) else [part]:
-            if isinstance(item, (Mapping, list, tuple)):
-                raise failure(node.place, "unexpected-value", "Each label of runs-on must be a string")
-            if item is not None and to_string(item):
-                labels.append(to_string(item).lower())
-    if not labels:
-        raise failure(node.place, "unexpected-value", "Unexpected value '' for runs-on", "name at least one label")
-    return list(dict.fromkeys(labels))
+    return Flow(workflow, facts).continue_on_error(job_id, needs, matrix)

@@ -14,9 +14,10 @@ import attrs
 from p2pwf.workflow.expr import CaseSensitive, Function, Value, to_string
 from p2pwf.workflow.expr.parser import MANY
 from p2pwf.workflow.facts import RunFacts
+from p2pwf.workflow.legs import strategy_context
 from p2pwf.workflow.model import Condition, Job, Step, Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar
-from p2pwf.workflow.plan import expand_job, job_strategy, needs_context, strategy_context
+from p2pwf.workflow.plan import Flow
 from p2pwf.workflow.templates import (
     Scope,
     evaluate_boolean,
@@ -233,27 +234,29 @@ def resolve_job(
     leg_index: int = 0,
     legs: Sequence[Mapping[str, object]] | None = None,
     secrets: Mapping[str, str] | None = None,
+    called: Mapping[str, str] | None = None,
 ) -> ResolvedJob:
-    """One leg of a job, ready to run.
+    """One leg of a job, ready to run; of a called job (`call/build`) with the inputs and secrets that its caller gives.
 
-    `legs` are the job's legs as the plan or its expansion recorded them; without them they are computed from `needs`.
+    `legs` are the job's legs as the plan or its expansion recorded them; without them they are computed from `needs`,
+    the outcomes of all jobs that it needs by the plan. `called`: the texts of the called workflows, see `calls`.
     Raises InvalidWorkflow where that fails, KeyError for an unknown job, IndexError for an unknown leg.
     """
-    job = workflow.job(job_id)
-    recorded: Sequence[Mapping[str, object]] = expand_job(workflow, job_id, facts, needs) if legs is None else legs
+    flow = Flow(workflow, facts, called)
+    planned = flow.job(job_id)
+    recorded: Sequence[Mapping[str, object]] = flow.expand(job_id, needs) if legs is None else legs
     leg = recorded[leg_index]
     matrix = leg.get("matrix")
-    strategy = job_strategy(workflow, job_id, facts, needs)
+    strategy = flow.strategy(job_id, needs)
     contexts: dict[str, Value] = {
-        **facts.contexts(),
-        "needs": needs_context(needs),
+        **flow.layout.scope(planned.frame, planned.job, needs).contexts,
         "matrix": matrix if isinstance(matrix, Mapping) else None,
         "strategy": strategy_context(strategy, leg_index, len(recorded)),
-        "secrets": dict(secrets or {}),
+        "secrets": flow.layout.secrets(planned.frame, needs, secrets or {}),
     }
     return ResolvedJob(
-        workflow=workflow,
-        job=job,
+        workflow=planned.frame.workflow,
+        job=planned.job,
         name=str(leg.get("name", job_id)),
         matrix=matrix if isinstance(matrix, Mapping) else None,
         index=leg_index,

@@ -188,7 +188,9 @@ def test_job_runs_after_a_need_with_a_result(condition: str, runs_after: set[str
     clause = f'if: "{condition}", ' if condition else ""
     flow = workflow(f"a: {{runs-on: x, {STEPS}}}\nb: {{needs: a, runs-on: x, {clause}{STEPS}}}")
     facts = RunFacts(event="push")
-    assert should_run(flow, "b", facts, {"a": outcome(result)}, [result], cancelled=False) == (result in runs_after)
+    assert should_run(flow, "b", facts, {"a": outcome(result)}, {"a": result}, cancelled=False) == (
+        result in runs_after
+    )
 
 
 def test_implicit_success_looks_at_every_ancestor_not_only_at_direct_needs() -> None:
@@ -199,10 +201,10 @@ def test_implicit_success_looks_at_every_ancestor_not_only_at_direct_needs() -> 
         d: {{needs: b, if: failure(), runs-on: x, {STEPS}}}
         """)
     needs: Needs = {"b": outcome("success")}
-    assert not should_run(flow, "c", RunFacts(), needs, ["success", "failure"], cancelled=False)
-    assert not should_run(flow, "c", RunFacts(), needs, ["success", "skipped"], cancelled=False)
-    assert should_run(flow, "d", RunFacts(), needs, ["success", "failure"], cancelled=False)
-    assert should_run(flow, "c", RunFacts(), needs, ["success", "success"], cancelled=False)
+    assert not should_run(flow, "c", RunFacts(), needs, {"b": "success", "a": "failure"}, cancelled=False)
+    assert not should_run(flow, "c", RunFacts(), needs, {"b": "success", "a": "skipped"}, cancelled=False)
+    assert should_run(flow, "d", RunFacts(), needs, {"b": "success", "a": "failure"}, cancelled=False)
+    assert should_run(flow, "c", RunFacts(), needs, {"b": "success", "a": "success"}, cancelled=False)
 
 
 @pytest.mark.parametrize(
@@ -210,18 +212,18 @@ def test_implicit_success_looks_at_every_ancestor_not_only_at_direct_needs() -> 
 )
 def test_in_a_cancelled_run_only_what_asks_for_it_runs(condition: str, runs: bool) -> None:
     flow = workflow(f"a: {{runs-on: x, if: {condition}, {STEPS}}}")
-    assert should_run(flow, "a", RunFacts(), {}, [], cancelled=True) is runs
+    assert should_run(flow, "a", RunFacts(), {}, {}, cancelled=True) is runs
 
 
 def test_text_around_an_expression_makes_a_condition_true() -> None:
     flow = workflow(f"a: {{runs-on: x, if: \"${{{{ false }}}} == 'x'\", {STEPS}}}")
-    assert should_run(flow, "a", RunFacts(), {}, [], cancelled=False)
+    assert should_run(flow, "a", RunFacts(), {}, {}, cancelled=False)
 
 
 def test_condition_that_cannot_be_evaluated_is_an_error() -> None:
     flow = workflow(f"a: {{runs-on: x, if: fromJSON(github.ref), {STEPS}}}")
     with pytest.raises(InvalidWorkflow, match="fromJson"):
-        should_run(flow, "a", RunFacts(), {}, [], cancelled=False)
+        should_run(flow, "a", RunFacts(), {}, {}, cancelled=False)
 
 
 def test_continue_on_error_is_judged_for_each_leg() -> None:

@@ -1,0 +1,406 @@
+"""Reusable workflows: the file of a run and the files that it calls, laid out as one set of jobs. No I/O, no clock.
+
+A job `call` that calls a file with jobs `a` and `b` becomes `call/a`, `call/b` and, last, `call` itself, which runs
+nothing and gives the outputs. With a matrix the called jobs are `call (x)/a`, and so on. A called job needs what its
+own file says, and all that its callers need: so whoever runs it knows the outcomes that `with` and `secrets` use.
+Source: GitHub's documentation of reusable workflows and the open runner's `ReusableWorkflowsLoader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, cast
+
+import attrs
+
+from p2pwf.core.bodies import MAX_JOBS, MAX_NAME
+from p2pwf.errors import InvalidWorkflow
+from p2pwf.workflow.expr import Value, fold, to_string
+from p2pwf.workflow.expr.parser import Constant, Index, Name
+from p2pwf.workflow.expr.parser import Node as Tree
+from p2pwf.workflow.expr.parser import walk as walk_tree
+from p2pwf.workflow.facts import RunFacts
+from p2pwf.workflow.legs import Strategy, evaluate_strategy, leg_scopes, shown_name, strategy_context
+from p2pwf.workflow.matrix import leg_name
+from p2pwf.workflow.model import InputSpec, Job, Workflow
+from p2pwf.workflow.nodes import MappingNode, Node, Scalar
+from p2pwf.workflow.parsing import parse
+from p2pwf.workflow.templates import Scope, evaluate_scalar, evaluate_string, expressions_in, failure
+
+MAX_LEVELS: Final = 10
+"""Files that may call each other in a row, the run's own among them: GitHub's bound."""
+MAX_CALLED: Final = 50
+"""Files that one run may call: GitHub's bound."""
+CALL: Final = "workflow_call"
+INHERIT: Final = "inherit"
+
+Needs = Mapping[str, Mapping[str, object]]
+"""Of each job {"result": …, "outputs": {name: value}}, by its id in the plan."""
+
+
+@attrs.frozen(slots=True, eq=False)
+class Frame:
+    """One use of a file: the run's own, or for one leg of a job that calls it.
+
+    `key`: what `called` has it under, empty for the run's own. `prefix` goes before the ids of its jobs. `needs`: what
+    all of them need for the sake of the callers. `open_inputs`: inputs, folded, that depend on outcomes.
+    """
+
+    workflow: Workflow
+    key: str = ""
+    prefix: str = ""
+    parent: Frame | None = None
+    caller: Job | None = None
+    matrix: Mapping[str, Value] | None = None
+    segments: tuple[str, ...] = ()
+    strategy: Strategy = attrs.field(factory=Strategy)
+    index: int = 0
+    total: int = 1
+    needs: tuple[str, ...] = ()
+    open_inputs: frozenset[str] = frozenset()
+    open_name: bool = False
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The keys of the files from the run's own to this one."""
+        return (self.key,) if self.parent is None else (*self.parent.chain, self.key)
+
+    def id_of(self, job: str) -> str:
+        """The id in the plan of one of its jobs."""
+        return self.prefix + job
+
+
+@attrs.frozen(slots=True, eq=False)
+class Planned:
+    """A job of the plan. `calls`: for a job that calls a file, one frame for each leg; else empty."""
+
+    id: str
+    frame: Frame
+    job: Job
+    calls: tuple[Frame, ...] = ()
+
+    @property
+    def needs(self) -> list[str]:
+        """The ids of the jobs that it waits for, each once: of a call also what it called."""
+        inner = [frame.id_of(job.id) for frame in self.calls for job in frame.workflow.jobs]
+        own = [self.frame.id_of(need) for need in self.job.needs]
+        return list(dict.fromkeys([*inner, *self.frame.needs, *own]))
+
+
+def called_key(uses: str, inside: str = "") -> str:
+    """What the file that a job calls is known by: its path in the source, or `owner/repo/path@ref`.
+
+    `inside` is the key of the calling file: a path in a file of another repository is one of that repository.
+    """
+    if not uses.startswith("./"):
+        return uses
+    path = uses.removeprefix("./")
+    if "@" not in inside:
+        return path
+    name, _, ref = inside.partition("@")
+    owner, repository, *_ = name.split("/")
+    return f"{owner}/{repository}/{path}@{ref}"
+
+
+def calls_of(workflow: Workflow, key: str = "") -> list[tuple[Job, str]]:
+    """The jobs of a file that call others, and the keys of what they call."""
+    return [(job, called_key(job.uses, key)) for job in workflow.jobs if job.uses is not None]
+
+
+class Layout:
+    """The jobs of a run, `jobs` by id in the order of the plan. `called`: the texts of the called files by key.
+
+    Raises InvalidWorkflow, with the place, for a file that is not there or does not check, a call that it does not
+    take, and what is out of bounds.
+    """
+
+    def __init__(self, workflow: Workflow, facts: RunFacts, called: Mapping[str, str] | None = None) -> None:
+        self.facts = facts
+        self._github = facts.github()
+        # What is laid out must come out the same for whoever submits and whoever runs it: the run's id is not known
+        # to the one and the attempt not to the other.
+        self._fixed = attrs.evolve(facts, run_id="0", run_number=1, attempt=1).github()
+        self._called = called or {}
+        self._files: dict[str, Workflow] = {}
+        self.jobs: dict[str, Planned] = {}
+        self._lay_out(Frame(workflow))
+
+    # -- laying out ---------------------------------------------------------------------------------------------
+
+    def _lay_out(self, frame: Frame) -> None:
+        for job in frame.workflow.jobs:
+            calls: tuple[Frame, ...] = ()
+            if job.uses is not None:
+                with located(frame):
+                    calls = tuple(self._call(frame, job, job.uses))
+                for inner in calls:
+                    self._lay_out(inner)
+            self._add(Planned(frame.id_of(job.id), frame, job, calls))
+
+    def _add(self, planned: Planned) -> None:
+        with located(planned.frame):
+            if len(planned.id) > MAX_NAME:
+                message = f"The id of the called job is too long: '{planned.id[:60]}…'"
+                raise failure(planned.job.place, "too-many", message, f"with its callers' ids at most {MAX_NAME}")
+            if len(self.jobs) >= MAX_JOBS:
+                message = f"The workflow has more than {MAX_JOBS} jobs, with those of the workflows that it calls"
+                raise failure(planned.job.place, "too-many", message)
+        self.jobs[planned.id] = planned
+
+    def _call(self, frame: Frame, job: Job, uses: str) -> Iterator[Frame]:
+        key = called_key(uses, frame.key)
+        if key in frame.chain or key == self.facts.workflow_path:
+            raise failure(job.place, "call-cycle", f"The workflow '{key}' calls itself, directly or not")
+        if len(frame.chain) >= MAX_LEVELS:
+            message = f"Nested reusable workflow depth exceeded {MAX_LEVELS}."
+            raise failure(job.place, "call-depth", message, f"at most {MAX_LEVELS} workflows in a row")
+        workflow = self._file(job, key)
+        trigger = workflow.trigger(CALL)
+        if trigger is None:
+            message = f"{CALL} key is not defined in the referenced workflow '{key}'."
+            raise failure(job.place, "call", message, f"add `on: {CALL}` to it")
+        _check_names(job, trigger.inputs, _secret_specs(workflow))
+        if self.is_open(job.strategy, frame):
+            message = f"The matrix of the job '{job.id}', which calls a workflow, depends on the outputs of other jobs"
+            hint = (
+                "let it depend on the event, inputs and vars only, or give the jobs of the called workflow the matrix"
+            )
+            raise failure((job.strategy or job).place, "call-matrix", message, hint)
+        _refuse_group(job, workflow)
+        given = {fold(name.text): value for name, value in _entries(job.with_)}
+        sources = {fold(spec.name): given.get(fold(spec.name), spec.default) for spec in trigger.inputs}
+        open_inputs = frozenset(name for name, value in sources.items() if self.is_open(value, frame))
+        scope = self._scope(frame, job, {}, self._fixed)
+        strategy = evaluate_strategy(job, scope)
+        made = leg_scopes(job, scope, strategy)
+        taken: dict[str, int] = {}
+        for index, (matrix, segments, _) in enumerate(made):
+            name = leg_name(job.id, segments)
+            number = taken[name] = taken.get(name, 0) + 1
+            inner = Frame(
+                workflow=workflow,
+                key=key,
+                prefix=frame.id_of(name if number == 1 else f"{name} #{number}") + "/",
+                parent=frame,
+                caller=job,
+                matrix=matrix,
+                segments=segments,
+                strategy=strategy,
+                index=index,
+                total=len(made),
+                needs=tuple(dict.fromkeys((*frame.needs, *(frame.id_of(need) for need in job.needs)))),
+                open_inputs=open_inputs,
+                open_name=frame.open_name or self.is_open(job.name, frame),
+            )
+            self._inputs(inner, {}, self._fixed)  # those that can be known now are checked now
+            yield inner
+
+    def _file(self, job: Job, key: str) -> Workflow:
+        workflow = self._files.get(key)
+        if workflow is None:
+            text = self._called.get(key)
+            if text is None:
+                message = f"The job '{job.id}' calls '{key}', which is not there"
+                raise failure(job.place, "call", message, "is the path right, and the file part of the source?")
+            if len(self._files) >= MAX_CALLED:
+                raise failure(job.place, "too-many", f"The workflow calls more than {MAX_CALLED} other workflows")
+            workflow = self._files[key] = parse(text, key).require()
+        return workflow
+
+    # -- what is known when -------------------------------------------------------------------------------------
+
+    def is_open(self, node: Node | None, frame: Frame) -> bool:
+        """Whether a part of a file has its value only once other jobs have finished."""
+        return any(_depends(tree, frame.open_inputs) for tree in expressions_in(node))
+
+    def scope(self, frame: Frame, job: Job, needs: Needs) -> Scope:
+        """The contexts of a job, without those of its legs, as far as outcomes are known. Raises InvalidWorkflow."""
+        return self._scope(frame, job, needs, self._github)
+
+    def _scope(self, frame: Frame, job: Job, needs: Needs, github: Mapping[str, Value]) -> Scope:
+        contexts = self._contexts(frame, needs, github)
+        own = {str(need): needs.get(frame.id_of(need), {}) for need in job.needs}
+        return Scope({**contexts, "needs": needs_context(own), "matrix": None, "strategy": None})
+
+    def contexts(self, frame: Frame, needs: Needs) -> dict[str, Value]:
+        """github, inputs and vars in a file. Raises InvalidWorkflow where an input is not what the file takes."""
+        return self._contexts(frame, needs, self._github)
+
+    def _contexts(self, frame: Frame, needs: Needs, github: Mapping[str, Value]) -> dict[str, Value]:
+        return {"github": github, "inputs": self._inputs(frame, needs, github), "vars": self.facts.vars}
+
+    def _caller(self, frame: Frame, needs: Needs, github: Mapping[str, Value]) -> tuple[Frame, Job, Scope]:
+        """The frame, the job and the scope of one leg of the call that a frame is for."""
+        parent, job = cast(Frame, frame.parent), cast(Job, frame.caller)
+        scope = self._scope(parent, job, needs, github)
+        leg = {"matrix": frame.matrix, "strategy": strategy_context(frame.strategy, frame.index, frame.total)}
+        return parent, job, Scope({**scope.contexts, **leg}, scope.functions)
+
+    def _inputs(self, frame: Frame, needs: Needs, github: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The `inputs` context: the run's, or typed by what the file declares. Without needs, open ones are null."""
+        if frame.parent is None:
+            return self.facts.inputs
+        parent, job, scope = self._caller(frame, needs, github)
+        trigger = frame.workflow.trigger(CALL)
+        given = {fold(name.text): value for name, value in _entries(job.with_)}
+        inputs: dict[str, Value] = {}
+        for spec in trigger.inputs if trigger else ():
+            value = given.get(fold(spec.name))
+            if fold(spec.name) in frame.open_inputs and not needs:
+                inputs[spec.name] = None
+            elif isinstance(value, Scalar):
+                with located(parent):
+                    inputs[spec.name] = _typed(spec, value, scope)
+            else:
+                with located(frame):
+                    inputs[spec.name] = _default(spec, scope)
+        return inputs
+
+    def secrets(self, frame: Frame, needs: Needs, secrets: Mapping[str, str]) -> dict[str, str]:
+        """The secrets that a file may use, of those of the run; raises InvalidWorkflow."""
+        if frame.parent is None:
+            return dict(secrets)
+        parent, job, scope = self._caller(frame, needs, self._github)
+        above = self.secrets(parent, needs, secrets)
+        if isinstance(job.secrets, Scalar) and job.secrets.text == INHERIT:
+            return above
+        known = Scope({**scope.contexts, "secrets": above})
+        declared = {fold(name): name for name in _secret_specs(frame.workflow)}
+        with located(parent):
+            return {
+                declared.get(fold(name.text), name.text): evaluate_string(value, known)
+                for name, value in _entries(job.secrets)
+                if isinstance(value, Scalar)
+            }
+
+    def above(self, frame: Frame, needs: Needs) -> str:
+        """What stands before the names of a file's jobs: `Caller (a) / `; raises InvalidWorkflow."""
+        if frame.parent is None:
+            return ""
+        parent, job, scope = self._caller(frame, needs, self._github)
+        with located(parent):
+            name = shown_name(job, scope, frame.segments)
+        return f"{self.above(parent, needs)}{name} / "
+
+    def outputs(self, frame: Frame, needs: Needs) -> dict[str, str]:
+        """The outputs of a called file whose jobs have all ended; raises InvalidWorkflow."""
+        jobs = {str(job.id): needs.get(frame.id_of(job.id), {}) for job in frame.workflow.jobs}
+        scope = Scope({**self.contexts(frame, needs), "jobs": needs_context(jobs)})
+        trigger = frame.workflow.trigger(CALL)
+        declared = trigger.config.get("outputs") if trigger is not None and trigger.config is not None else None
+        with located(frame):
+            return {
+                name.text: evaluate_string(value, scope)
+                for name, spec in _entries(declared)
+                if isinstance(spec, MappingNode) and isinstance(value := spec.get("value"), Scalar)
+            }
+
+
+@contextmanager
+def located(frame: Frame) -> Iterator[None]:
+    """Let an error inside name the file, if it is not the run's own."""
+    try:
+        yield
+    except InvalidWorkflow as error:
+        if frame.parent is None:
+            raise
+        raise InvalidWorkflow(f"{frame.key}: {error.message}", error.hint, error.diagnostics) from error
+
+
+def needs_context(needs: Needs) -> Value:
+    """The `needs` context from results: {job: {"result": str, "outputs": {name: str}}}."""
+    context: dict[str, Value] = {}
+    for job, outcome in needs.items():
+        outputs = outcome.get("outputs")
+        given = {str(k): str(v) for k, v in outputs.items()} if isinstance(outputs, Mapping) else {}
+        context[job] = {"result": str(outcome.get("result", "")), "outputs": given}
+    return context
+
+
+def _depends(tree: Tree, open_inputs: frozenset[str]) -> bool:
+    named = 0
+    for part in walk_tree(tree):
+        if isinstance(part, Name) and part.key == "NEEDS":
+            return True
+        named += isinstance(part, Name) and part.key == "INPUTS"
+        if isinstance(part, Index) and isinstance(part.target, Name) and part.target.key == "INPUTS":
+            key = part.key.value if isinstance(part.key, Constant) else None
+            if isinstance(key, str):
+                named -= 1
+                if fold(key) in open_inputs:
+                    return True
+    return named > 0 and bool(open_inputs)  # inputs as a whole, or by a key that is worked out
+
+
+def _entries(node: Node | None) -> tuple[tuple[Scalar, Node], ...]:
+    return node.entries if isinstance(node, MappingNode) else ()
+
+
+def _secret_specs(workflow: Workflow) -> dict[str, bool]:
+    """The secrets that a file declares, and whether each is required."""
+    trigger = workflow.trigger(CALL)
+    declared = trigger.config.get("secrets") if trigger is not None and trigger.config is not None else None
+    specs: dict[str, bool] = {}
+    for name, spec in _entries(declared):
+        required = spec.get("required") if isinstance(spec, MappingNode) else None
+        specs[name.text] = isinstance(required, Scalar) and required.value is True
+    return specs
+
+
+def _check_names(job: Job, inputs: tuple[InputSpec, ...], secrets: Mapping[str, bool]) -> None:
+    """Whether a call gives what the file asks for, and nothing else; raises InvalidWorkflow."""
+    known = {fold(spec.name) for spec in inputs}
+    given = {fold(name.text) for name, _ in _entries(job.with_)}
+    for spec in inputs:
+        if spec.required and fold(spec.name) not in given:
+            message = f"Input {spec.name} is required, but not provided while calling."
+            raise failure(job.place, "call-input", message, f"give it under `with` of the job '{job.id}'")
+    for name, _ in _entries(job.with_):
+        if fold(name.text) not in known:
+            message = f"Invalid input, {name.text} is not defined in the referenced workflow."
+            raise failure(name.place, "call-input", message, f"inputs: {', '.join(spec.name for spec in inputs)}")
+    if isinstance(job.secrets, Scalar) and job.secrets.text == INHERIT:
+        return
+    passed = {fold(name.text) for name, _ in _entries(job.secrets)}
+    for secret, required in secrets.items():
+        if required and fold(secret) not in passed:
+            message = f"Secret {secret} is required, but not provided while calling."
+            raise failure(job.place, "call-secret", message, f"pass it, or `secrets: {INHERIT}`")
+    allowed = {fold(secret) for secret in secrets}
+    for name, _ in _entries(job.secrets):
+        if fold(name.text) not in allowed:
+            message = f"Invalid secret, {name.text} is not defined in the referenced workflow."
+            raise failure(name.place, "call-secret", message, f"secrets: {', '.join(secrets)}")
+
+
+def _refuse_group(job: Job, workflow: Workflow) -> None:
+    """Groups that a whole call would be in; raises InvalidWorkflow."""
+    hint = "give the group to the jobs of the called workflow, or to the whole run"
+    if job.concurrency is not None:
+        message = f"The job '{job.id}', which calls a workflow, has a concurrency group"
+        raise failure(job.concurrency.place, "unsupported", message, hint)
+    if workflow.concurrency is not None:
+        message = f"The called workflow '{workflow.path}' has a concurrency group of its own"
+        raise failure(job.place, "unsupported", message, hint)
+
+
+def _typed(spec: InputSpec, node: Scalar, scope: Scope) -> Value:
+    """A given value as the input's type; raises InvalidWorkflow. Only a string takes scalars of other types."""
+    value = evaluate_scalar(node, scope)
+    collection = isinstance(value, (Mapping, list, tuple))
+    fits = {
+        "boolean": isinstance(value, bool),
+        "number": isinstance(value, (int, float)) and not isinstance(value, bool),
+    }.get(spec.type, not collection)
+    if not fits:
+        shown = "" if collection else to_string(value)
+        message = f"Unexpected value '{shown}' for the input '{spec.name}'"
+        raise failure(node.place, "call-input", message, f"the called workflow takes a {spec.type}")
+    return to_string(value) if spec.type == "string" else value
+
+
+def _default(spec: InputSpec, scope: Scope) -> Value:
+    if spec.default is not None:
+        return _typed(spec, spec.default, scope)
+    return {"boolean": False, "number": 0}.get(spec.type, "")
