@@ -1,6 +1,7 @@
 """Settings: what a node and its faces are told, by flag, environment, file or default. Reads; never writes.
 
-Order of precedence: flag, environment (P2P_DATA_DIR, P2P_PEER_ID), `config.toml` in the data folder, default.
+Order of precedence: flag, environment (P2P_DATA_DIR, P2P_PEER_ID, P2PWF_ACTIONS, P2PWF_ACTIONS_URL), `config.toml` in
+the data folder, default.
 """
 
 from __future__ import annotations
@@ -20,12 +21,18 @@ from p2pwf.places import data_dir
 __all__ = ["NodeSettings", "data_dir", "node_settings", "read_file"]
 
 NAME_ENV: Final = "P2P_PEER_ID"
+ACTIONS_ENV: Final = "P2PWF_ACTIONS"
+ACTIONS_URL_ENV: Final = "P2PWF_ACTIONS_URL"
+_BY_ENV: Final = ((NAME_ENV, "name"), (ACTIONS_ENV, "actions"), (ACTIONS_URL_ENV, "actions_url"))
 CONFIG_FILE: Final = "config.toml"
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class NodeSettings:
-    """What `p2pwf up` starts a node with. `slots` None: as many as the machine has CPUs; 0: never runs jobs."""
+    """What `p2pwf up` starts a node with. `slots` None: as many as the machine has CPUs; 0: never runs jobs.
+
+    `actions`: a folder of mirrors of other repositories; `actions_url`: what git fetches them from, if not GitHub.
+    """
 
     data_dir: str
     name: str | None = None
@@ -38,6 +45,8 @@ class NodeSettings:
     private: bool = False
     trust_members: bool = False
     mdns: bool = False
+    actions: str | None = None
+    actions_url: str | None = None
     json_output: bool = False
 
     def to_json(self) -> str:
@@ -62,6 +71,8 @@ _FILE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "slots": int,
     "trust_members": bool,
     "mdns": bool,
+    "actions": str,
+    "actions_url": str,
 }
 
 
@@ -87,10 +98,11 @@ def node_settings(folder: Path, flags: Mapping[str, Any], environ: Mapping[str, 
     """Settings from flags (those not given are absent, None, False or empty) over environment over file."""
     env = os.environ if environ is None else environ
     merged = read_file(folder)
-    if env.get(NAME_ENV):
-        merged["name"] = env[NAME_ENV]
+    merged.update({name: env[variable] for variable, name in _BY_ENV if env.get(variable)})
     # By identity: 0 is a number of slots, though it equals False.
     merged.update(
         {name: value for name, value in flags.items() if not (value is None or value is False or value == ())}
     )
+    if merged.get("actions"):
+        merged["actions"] = str(Path(merged["actions"]).expanduser().absolute())
     return NodeSettings(data_dir=str(folder), **merged)

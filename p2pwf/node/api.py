@@ -15,6 +15,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import trio
 
@@ -26,16 +27,18 @@ from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import InvalidWorkflow, NotFound, P2pwfError, Refused, TryAgain, UsageError
 from p2pwf.node import views
+from p2pwf.node.actions import Library
 from p2pwf.node.jobs import log_lines
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.node import Node
-from p2pwf.node.sources import take_source
+from p2pwf.node.sources import keep, take_source
 from p2pwf.node.submission import Wanted, make_body
 from p2pwf.node.verify import verify_store
 from p2pwf.requests import SubmitRequest
 from p2pwf.runs import Run
 from p2pwf.runs.run import Key
 from p2pwf.runs.view import FINAL, explain, find_leg, keys_of, status
+from p2pwf.workflow import Diagnostic
 
 MAX_TTL: Final = 30 * 24 * 3600
 """Seconds a ticket may last: a month; who needs longer makes a new one."""
@@ -156,9 +159,27 @@ class NodeApi:
         node = self._node
         if not node.shell.ready.is_set():
             raise TryAgain("this node has not joined its network yet", "wait for its ready line")
+        number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
+        body, diagnostics, left_out = await trio.to_thread.run_sync(self._prepare, request, number)
+        answer = await node.loop.ask(partial(to_engine.Submit, body=body))
+        run = await self._run(answer["workflow_id"])
+        return {
+            "workflow_id": answer["workflow_id"],
+            "status": status(run),
+            "copies": answer["copies"],
+            "name": body["name"],
+            "left_out": list(left_out),
+            "warnings": [one.to_json() for one in diagnostics],
+        }
+
+    def _prepare(
+        self, request: SubmitRequest, number: int
+    ) -> tuple[dict[str, Any], tuple[Diagnostic, ...], tuple[str, ...]]:
+        """The body of a submission, the warnings, what is left out of the source; blocks."""
+        node = self._node
         path = Path(request.file)
-        text = await trio.to_thread.run_sync(_read_workflow, path)
-        taken = await trio.to_thread.run_sync(take_source, path, request.source_dir, request.no_source, node.blobs)
+        text = _read_workflow(path)
+        taken = take_source(path, request.source_dir, request.no_source, node.blobs)
         wanted = Wanted(
             text=text,
             source=taken.facts,
@@ -169,18 +190,13 @@ class NodeApi:
             inputs=request.inputs,
             key=request.key,
             force=request.force,
+            run_id=uuid4().hex,
+            run_number=number,
         )
-        body, diagnostics = await trio.to_thread.run_sync(make_body, wanted)
-        answer = await node.loop.ask(partial(to_engine.Submit, body=body))
-        run = await self._run(answer["workflow_id"])
-        return {
-            "workflow_id": answer["workflow_id"],
-            "status": status(run),
-            "copies": answer["copies"],
-            "name": body["name"],
-            "left_out": list(taken.left_out),
-            "warnings": [one.to_json() for one in diagnostics],
-        }
+        library = Library(node.repositories, taken.read, node.blobs)
+        body, diagnostics = make_body(wanted, library)
+        keep(library.manifests, node.blobs)
+        return body, diagnostics, taken.left_out
 
     async def assign(self) -> list[dict[str, Any]]:
         """Look again at every job that has no owner: [{workflow_id, job, name, owner}], owner None if nobody fits."""

@@ -6,7 +6,7 @@ A job counts as finished only once its log is held here and, where there is one,
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -25,7 +25,7 @@ from p2pwf.node.planner import facts_of
 from p2pwf.runner.job import run_job
 from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner
-from p2pwf.runner.values import JobRequest, JobResult, RunnerEnv
+from p2pwf.runner.values import JobRequest, JobResult, PinnedAction, RunnerEnv
 from p2pwf.store.blobs import BlobStore
 
 HOLD_SECONDS: Final = 10.0
@@ -140,6 +140,7 @@ class Jobs:
         body = order.submission.body
         attempt = order.attempt
         facts = attrs.asdict(facts_of(order.submission, attempt.number), recurse=False)
+        actions = cast("Mapping[str, Mapping[str, Any]]", body["actions"])
         request = JobRequest(
             run=attempt.run.text,
             job_id=attempt.job,
@@ -152,6 +153,8 @@ class Jobs:
             matrix=cast("dict[str, Any] | None", order.matrix),
             leg_name=order.leg_name,
             source=cast("Cid | None", body["source"]),
+            called=cast("Mapping[str, str]", body["called"]),
+            actions={uses: PinnedAction(sha=one["sha"], source=one["source"]) for uses, one in actions.items()},
             runner_name=self._identity.name,
             labels=self._identity.labels,
             network=self._identity.network.text,

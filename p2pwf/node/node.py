@@ -27,6 +27,7 @@ from p2pwf.net.types import DuplicateIdentity, Frame, Gossip, JoinReply, JoinReq
 from p2pwf.node.birth import Identity, be_born, introducers, make_engine
 from p2pwf.node.jobs import PIN_MS, Jobs
 from p2pwf.node.loop import EngineLoop, now
+from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
@@ -61,8 +62,11 @@ class Node:
         work: Path,
         spawner: Spawner,
         nursery: trio.Nursery,
+        repositories: Repositories,
     ) -> None:
         self.settings = settings
+        self.repositories = repositories
+        """Where the actions and workflows of other repositories are found at submission."""
         self.identity = identity
         self.engine = engine
         self.store = store
@@ -285,6 +289,11 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
             work=data.work,
             spawner=spawner,
             nursery=nursery,
+            repositories=Repositories(
+                cache=data.path / "actions",
+                mirror=None if settings.actions is None else Path(settings.actions),
+                url=settings.actions_url or DEFAULT_URL,
+            ),
         )
         nursery.start_soon(node.loop.run)
         nursery.start_soon(node.keep_network)

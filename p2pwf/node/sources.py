@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import attrs
 
+from p2pwf.core.bodies import MAX_WORKFLOW
+from p2pwf.core.ids import Cid
 from p2pwf.errors import UsageError
+from p2pwf.node.actions import Read, pinned_blobs, source_reader
 from p2pwf.node.jobs import PIN_MS
 from p2pwf.node.loop import now
+from p2pwf.node.repositories import read_below
 from p2pwf.node.submission import SourceFacts
-from p2pwf.runner.manifest import parse
 from p2pwf.runner.source import origin, snapshot
 from p2pwf.store.blobs import BlobStore
 
 
 @attrs.frozen(slots=True)
 class Taken:
-    """The facts for the submission, and what does not travel, by name."""
+    """The facts for the submission, what does not travel, by name, and how the files of the tree are read."""
 
     facts: SourceFacts
     left_out: tuple[str, ...]
+    read: Read
 
 
 def take_source(file: Path, folder: str | None, no_source: bool, blobs: BlobStore) -> Taken:
@@ -37,10 +43,8 @@ def take_source(file: Path, folder: str | None, no_source: bool, blobs: BlobStor
             actor=about.actor,
             workflow_path=about.rel_workflow_path,
         )
-        return Taken(facts, ())
-    content = blobs.path(source.manifest).read_bytes()
-    cids = {entry.cid for entry in parse(content).files if entry.cid is not None}
-    blobs.pin_all([source.manifest, *cids], f"source {source.manifest.text}", now().wall + PIN_MS)
+        return Taken(facts, (), partial(_read, about.root))
+    keep([source.manifest], blobs)
     facts = SourceFacts(
         manifest=source.manifest,
         ref=source.ref,
@@ -49,4 +53,15 @@ def take_source(file: Path, folder: str | None, no_source: bool, blobs: BlobStor
         actor=source.actor,
         workflow_path=source.rel_workflow_path,
     )
-    return Taken(facts, source.left_out)
+    return Taken(facts, source.left_out, source_reader(source.manifest, blobs))
+
+
+def _read(root: Path, path: str) -> bytes | None:
+    return read_below(root, path, MAX_WORKFLOW + 1)
+
+
+def keep(manifests: Iterable[Cid], blobs: BlobStore) -> None:
+    """Keep what these manifests list for as long as a run may ask for it; raises StorageError."""
+    until = now().wall + PIN_MS
+    for manifest in manifests:
+        blobs.pin_all(pinned_blobs([manifest], blobs), f"source {manifest.text}", until)

@@ -1,9 +1,12 @@
-"""From what a user submits to the body of run.submit: parse, choose the event, type the inputs, plan. No I/O."""
+"""From what a user submits to the body of run.submit: parse, choose the event, type the inputs, plan.
+
+No I/O of its own: what the workflow calls and uses is found by the `Library` that it is given.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -11,17 +14,24 @@ from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW
 from p2pwf.core.ids import Cid
 from p2pwf.engine.desk import integral
 from p2pwf.errors import InvalidWorkflow, Refused, UsageError
+from p2pwf.node.actions import Library
 from p2pwf.node.planner import normal_legs
 from p2pwf.workflow import (
     Diagnostic,
+    Flow,
     RunFacts,
-    build_plan,
+    Workflow,
     choose_event,
     dispatch_inputs,
     parse,
     payload_inputs,
     unsupported,
 )
+from p2pwf.workflow.legs import evaluate_group
+from p2pwf.workflow.templates import Scope, evaluate_string
+
+MAX_TITLE: Final = 1000
+"""Characters of a title: it is shown on one line."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -40,7 +50,8 @@ class SourceFacts:
 class Wanted:
     """What the user asked for. `payload`: the event's, or None to make one. `force`: also an untagged workflow.
 
-    `vars`: what the `vars` context holds.
+    `vars`: what the `vars` context holds. The id and the number of a run are known only once it is submitted: until
+    then `run_id` stands for the one, which must be unlike that of any other run, and `run_number` is a guess.
     """
 
     text: bytes
@@ -53,13 +64,17 @@ class Wanted:
     key: str | None = None
     force: bool = False
     vars: Mapping[str, str] = attrs.field(factory=dict)
+    run_id: str = "0"
+    run_number: int = 1
 
 
-def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
+def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
     """The body of run.submit (without `absent`), and the warnings of the check.
 
+    `library` finds the workflows that it calls and the actions that it uses; without one there are none.
     Raises InvalidWorkflow (with all diagnostics) for a file that does not check or that this release cannot run,
-    UsageError for an event or input that the workflow does not declare, Refused for an untagged file without force.
+    UsageError for an event or input that the workflow does not declare, Refused for an untagged file without force;
+    and NotFound, TryAgain or UsageError, with the step's or job's name, for an action or workflow that cannot be had.
     """
     source = wanted.source
     if len(wanted.text) > MAX_WORKFLOW:
@@ -69,14 +84,7 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
         )
     parsed = parse(wanted.text, source.workflow_path)
     workflow = parsed.require()
-    refused = unsupported(workflow)
-    if refused:
-        first = refused[0]
-        raise InvalidWorkflow(
-            f"{source.workflow_path}:{first.line}:{first.column}: {first.message}",
-            first.hint,
-            tuple(one.to_json() for one in refused),
-        )
+    _refuse_unsupported(workflow)
     if not workflow.tags and not wanted.force:
         raise Refused(
             f"{source.workflow_path} has no p2p-workflow or offline-workflow tag",
@@ -101,14 +109,24 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
         vars=wanted.vars,
         workflow_name=workflow.name or source.workflow_path,
         workflow_path=source.workflow_path,
+        run_id=wanted.run_id,
+        run_number=wanted.run_number,
     )
-    plan: Any = build_plan(workflow, facts)
+    if library is not None:
+        library.for_tags(workflow.tags)
+    called = {} if library is None else library.called(workflow)
+    flow = Flow(workflow, facts, called)
+    for inner in flow.layout.files.values():
+        _refuse_unsupported(inner)
+    plan: Any = flow.plan()
+    group = evaluate_group(workflow.concurrency, Scope(facts.contexts()))
+    actions = {} if library is None else library.actions((workflow, *flow.layout.files.values()))
     jobs: list[Any] = [
         {**job, "legs": None if job["legs"] is None else normal_legs(job["legs"])} for job in plan["jobs"]
     ]
     body: dict[str, Any] = {
         "name": name,
-        "title": "",
+        "title": _title(workflow, facts),
         "workflow": wanted.text.decode("utf-8"),
         "path": source.workflow_path,
         "plan": {"jobs": jobs},
@@ -123,12 +141,30 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
         "tags": sorted(workflow.tags),
         "priority": integral(wanted.priority),
         "source": source.manifest,
-        "called": {},
-        "actions": {},
-        "concurrency": None,
+        "called": {key: called[key] for key in flow.layout.files},
+        "actions": actions,
+        "concurrency": None if group is None else {**group, "supersedes": []},
         "key": wanted.key,
     }
     return body, parsed.diagnostics
+
+
+def _refuse_unsupported(workflow: Workflow) -> None:
+    refused = unsupported(workflow)
+    if refused:
+        first = refused[0]
+        raise InvalidWorkflow(
+            f"{workflow.path}:{first.line}:{first.column}: {first.message}",
+            first.hint,
+            tuple(one.to_json() for one in refused),
+        )
+
+
+def _title(workflow: Workflow, facts: RunFacts) -> str:
+    """What run-name comes to, on one line; empty without one."""
+    if workflow.run_name is None:
+        return ""
+    return " ".join(evaluate_string(workflow.run_name, Scope(facts.contexts())).split())[:MAX_TITLE]
 
 
 def _no_inputs(wanted: Wanted, event: str) -> dict[str, Any]:

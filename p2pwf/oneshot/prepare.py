@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
+from p2pwf.config import ACTIONS_ENV, ACTIONS_URL_ENV
 from p2pwf.core.bodies import MAX_WORKFLOW
 from p2pwf.errors import P2pwfError, UsageError
+from p2pwf.node.actions import Library, source_reader
+from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
 from p2pwf.oneshot.blobs import FolderBlobs
+from p2pwf.oneshot.keep import cache_home
 from p2pwf.oneshot.payload import MAX_MESSAGE, ZEROS, Commit, make_payload
 from p2pwf.oneshot.request import RunRequest
 from p2pwf.runner import gittree
@@ -77,7 +82,13 @@ def prepare(request: RunRequest, text: bytes, blobs: FolderBlobs) -> Prepared:
         vars=request.vars,
         force=True,
     )
-    body, warnings = make_body(wanted)
+    mirror = os.environ.get(ACTIONS_ENV)
+    repositories = Repositories(
+        cache=cache_home() / "actions",
+        mirror=Path(mirror).absolute() if mirror else None,
+        url=os.environ.get(ACTIONS_URL_ENV) or DEFAULT_URL,
+    )
+    body, warnings = make_body(wanted, Library(repositories, source_reader(source.manifest, blobs), blobs))
     jobs = body["plan"]["jobs"]
     if request.job is not None:
         jobs = chosen(jobs, request.job)

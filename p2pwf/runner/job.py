@@ -91,7 +91,7 @@ def _resolve(request: JobRequest, workflow: Workflow, facts: RunFacts) -> Resolv
     needs = cast("Mapping[str, Mapping[str, object]]", request.needs)
     total = request.legs
     if total is None:
-        total = len(expand_job(workflow, request.job_id, facts, needs))
+        total = len(expand_job(workflow, request.job_id, facts, needs, request.called))
     leg = {"name": request.leg_name or request.job_id, "matrix": request.matrix}
     return resolve_job(
         workflow,
@@ -101,6 +101,7 @@ def _resolve(request: JobRequest, workflow: Workflow, facts: RunFacts) -> Resolv
         leg_index=request.leg,
         legs=[leg] * max(total, request.leg + 1),
         secrets=request.secrets,
+        called=request.called,
     )
 
 
@@ -144,11 +145,11 @@ async def _run(
                 masker=masker,
                 annotations=annotations,
                 base=base_environment(os.environ) if env.base is None else env.base,
-                standard=standard_variables(facts, folders, request.job_id, runner),
-                github=github_additions(folders, request.job_id),
+                standard=standard_variables(facts, folders, resolved.job.id, runner),
+                github=github_additions(folders, resolved.job.id),
                 runner=runner,
                 hash_files=partial(hash_files, folders.workspace),
-                slow="hashfiles" in request.workflow_text.lower(),
+                slow=any("hashfiles" in text.lower() for text in (request.workflow_text, *request.called.values())),
                 debug=debug,
                 variables=dict(request.env),
                 matchers=Matchers(folders.workspace, partial(warn, log, annotations)),

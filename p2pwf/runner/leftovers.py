@@ -6,8 +6,10 @@ Normally nothing is left: supervisors end their jobs when their node dies. This 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +22,8 @@ from p2pwf.runner.values import JobRequest
 RUN_CHARACTERS: Final = 8
 """Of the run id in a folder's name: its last ones, as all CIDs begin alike."""
 JOB_CHARACTERS: Final = 64
-"""Of the job id in a folder's name; a longer one is cut, which matters to nobody but the eye."""
+"""Of the job id in a folder's name."""
+_PLAIN = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @attrs.frozen(slots=True)
@@ -34,7 +37,9 @@ class Swept:
 def job_folder(work_root: Path, request: JobRequest) -> Path:
     """The folder of one attempt, `<run>-<job>-<leg>-<attempt>` below `work_root`."""
     run = request.run[-RUN_CHARACTERS:]
-    job = request.job_id[:JOB_CHARACTERS]
+    job = _PLAIN.sub("_", request.job_id)[:JOB_CHARACTERS]
+    if job != request.job_id:  # of called jobs and long ids, no two may share a folder
+        job = f"{job}-{sha256(request.job_id.encode()).hexdigest()[:8]}"
     return work_root / f"{run}-{job}-{request.leg}-{request.attempt}".replace("/", "_").replace("\0", "_")
 
 

@@ -109,7 +109,9 @@ def calls_of(workflow: Workflow, key: str = "") -> list[tuple[Job, str]]:
 
 
 class Layout:
-    """The jobs of a run, `jobs` by id in the order of the plan. `called`: the texts of the called files by key.
+    """The jobs of a run, `jobs` by id in the order of the plan, and the `files` that it calls, by key.
+
+    `called`: the texts of these files; others do no harm.
 
     Raises InvalidWorkflow, with the place, for a file that is not there or does not check, a call that it does not
     take, and what is out of bounds.
@@ -122,7 +124,7 @@ class Layout:
         # to the one and the attempt not to the other.
         self._fixed = attrs.evolve(facts, run_id="0", run_number=1, attempt=1).github()
         self._called = called or {}
-        self._files: dict[str, Workflow] = {}
+        self.files: dict[str, Workflow] = {}
         self.jobs: dict[str, Planned] = {}
         self._lay_out(Frame(workflow))
 
@@ -197,15 +199,15 @@ class Layout:
             yield inner
 
     def _file(self, job: Job, key: str) -> Workflow:
-        workflow = self._files.get(key)
+        workflow = self.files.get(key)
         if workflow is None:
             text = self._called.get(key)
             if text is None:
                 message = f"The job '{job.id}' calls '{key}', which is not there"
                 raise failure(job.place, "call", message, "is the path right, and the file part of the source?")
-            if len(self._files) >= MAX_CALLED:
+            if len(self.files) >= MAX_CALLED:
                 raise failure(job.place, "too-many", f"The workflow calls more than {MAX_CALLED} other workflows")
-            workflow = self._files[key] = parse(text, key).require()
+            workflow = self.files[key] = parse(text, key).require()
         return workflow
 
     # -- what is known when -------------------------------------------------------------------------------------

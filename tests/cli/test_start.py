@@ -102,12 +102,13 @@ def test_up_hands_its_flags_to_the_node(monkeypatch: pytest.MonkeyPatch, tmp_pat
     told = settings_of(
         monkeypatch, "--data-dir", str(tmp_path), "--name", "n", "--listen", "/ip4/1.2.3.4/tcp/1",
         "--listen", "/ip6/::/tcp/0", "--announce", "/dns4/a.example/tcp/1", "--bootstrap", PEER, "--label", "gpu",
-        "--slots", "0", "--trust-members", "--mdns", "--json",
+        "--slots", "0", "--trust-members", "--mdns", "--actions", str(tmp_path), "--actions-url", "file:///x", "--json",
     )  # fmt: skip
     assert told == {
         "data_dir": str(tmp_path), "name": "n", "listen": ["/ip4/1.2.3.4/tcp/1", "/ip6/::/tcp/0"],
         "announce": ["/dns4/a.example/tcp/1"], "bootstrap": [PEER], "join": None, "labels": ["gpu"], "slots": 0,
         "private": False, "trust_members": True, "mdns": True, "json_output": True,
+        "actions": str(tmp_path), "actions_url": "file:///x",
     }  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 
@@ -116,8 +117,10 @@ def test_up_takes_the_file_and_the_environment_below_its_flags(monkeypatch: pyte
     (tmp_path / "config.toml").write_text('name = "file"\nslots = 3\nlabels = ["a"]\n')
     monkeypatch.setenv("P2P_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("P2P_PEER_ID", "environment")
+    monkeypatch.setenv("P2PWF_ACTIONS", "mirrors")
     told = settings_of(monkeypatch, "--slots", "5")
     assert (told["name"], told["slots"], told["labels"]) == ("environment", 5, ["a"])
+    assert told["actions"] == str(Path("mirrors").absolute())
 
 
 def test_up_refuses_what_excludes_each_other(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
