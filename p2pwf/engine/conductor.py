@@ -15,7 +15,7 @@ from p2pwf.clock.messages import Attempt
 from p2pwf.core.bodies import MAX_ATTEMPTS, MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.core.events import EventError
 from p2pwf.core.ids import Cid, PeerId
-from p2pwf.engine.config import LEASE, PROBE_LEAD, STAGGER, TICK, Beside
+from p2pwf.engine.config import LEASE, PROBE_LEAD, SETTLE, STAGGER, TICK, Beside
 from p2pwf.engine.desk import Desk, finish_ids, needs_context
 from p2pwf.engine.groups import Groups
 from p2pwf.engine.inputs import JobEnded
@@ -45,16 +45,16 @@ class Siblings:
     finished: int
     max_parallel: int = 0
     waits: bool = False
-    """As many legs as may of a call's matrix are under way."""
+    """As many legs as may of a call's matrix are under way, or the run is about to be dropped."""
     replaced: bool = False
-    """A later run of its concurrency group takes the place of this leg."""
+    """A later run of its concurrency group takes the place of the leg, or of the whole run before it started."""
 
     @property
     def why(self) -> str:
         """Why the leg is not to go on."""
-        if self.cancelled:
-            return "the run was cancelled"
-        return "another leg failed" if self.failed else "a later run of its concurrency group takes its place"
+        if self.replaced:
+            return "a later run of its concurrency group takes its place"
+        return "the run was cancelled" if self.cancelled else "another leg failed"
 
 
 class Conductor:
@@ -134,11 +134,15 @@ class Conductor:
             for key in [key for cid, key in self.local if cid == run.id]:
                 self._stop_local(run, key, "this node may not run jobs any more")
             return
-        cancelled = self._is_cancelled(run)
+        superseded = self.groups.is_superseded(run)
+        cancelled = superseded or self._desk.is_cancelled(run)
+        dropped = superseded and not run.tally.started
+        waits = dropped and not self._settled(run, "\0superseded")
         for job in run.plan.jobs.values():
             legs = run.tally.job_legs(job.id)
             if legs is None:
-                self._expand(run, job, cancelled)
+                if not waits:
+                    self._expand(run, job, cancelled, dropped)
                 continue
             finishes = [run.tally.finish((job.id, index)) for index in range(len(legs))]
             if None not in finishes:
@@ -146,6 +150,8 @@ class Conductor:
                     self._stop_local(run, (job.id, index), "it was finished elsewhere")
                 continue
             siblings = self._siblings(run, job, cancelled, finishes)
+            if dropped:
+                siblings = attrs.evolve(siblings, replaced=not waits, waits=waits)
             for index, finish in enumerate(finishes):
                 key = (job.id, index)
                 if finish is not None:
@@ -258,7 +264,7 @@ class Conductor:
         elif not wanted:
             word = "cancelled" if siblings.cancelled else "skipped"
             self._finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
-        elif self.groups.waits(run, (attempt.job, attempt.leg)):
+        elif self._held_by_group(run, (attempt.job, attempt.leg)):
             self.ready.remove(attempt)
         elif attempt not in self.ready:
             self.ready.add(attempt, self.priority(run), None)
@@ -308,16 +314,38 @@ class Conductor:
             and state.attempt == attempt.number
             and not state.finishes
             and attempt.number not in state.starts
-            and not self.groups.waits(run, key)
+            and not self._held_by_group(run, key)
+            and (run.tally.started or not self.groups.is_superseded(run))
         )
 
-    def _is_cancelled(self, run: Run) -> bool:
-        return self._desk.is_cancelled(run) or self.groups.is_replaced(run)
+    def _held_by_group(self, run: Run, key: Key) -> bool:
+        """Whether a leg that could start otherwise is to wait for its concurrency group, or its run's."""
+        settled = run.group is None or run.tally.started or self._settled(run, "\0group")
+        if self.groups.run_waits(run):
+            return True
+        if run.tally.leg_of(key).concurrency is not None:
+            settled = self._settled(run, f"\0ready {key}") and settled
+            if self.groups.leg_waits(run, key):
+                return True
+        return not settled
+
+    def _settled(self, run: Run, what: str) -> bool:
+        """Whether something of a run was so for long enough that what others did meanwhile has arrived here."""
+        if len(self._desk.roster.members) == 1:
+            return True
+        waited = self._desk.now.mono - self._since.setdefault((run.id, what), self._desk.now.mono)
+        if waited < SETTLE:
+            self._look_within(SETTLE - waited)
+        return waited >= SETTLE
+
+    def is_cancelled(self, run: Run) -> bool:
+        """Whether a run was cancelled, by somebody or by a later run of its concurrency group."""
+        return self._desk.is_cancelled(run) or self.groups.is_superseded(run)
 
     def _wanted(self, run: Run, job: str) -> bool:
         """Whether a job of any run, whose needs have concluded, is to run; one that cannot be judged is not."""
         try:
-            return self._should_run(run, run.plan.jobs[job], self._is_cancelled(run))
+            return self._should_run(run, run.plan.jobs[job], self.is_cancelled(run))
         except P2pwfError:
             return False
 
@@ -488,7 +516,7 @@ class Conductor:
         since = self._since.setdefault((run.id, what), self._desk.now.mono)
         return self._desk.now.mono - since >= live.index(self._desk.me) * wait
 
-    def _expand(self, run: Run, job: PlannedJob, cancelled: bool) -> None:
+    def _expand(self, run: Run, job: PlannedJob, cancelled: bool, dropped: bool) -> None:
         """Work out the legs of a job that depend on other jobs, if those have concluded and it is our turn."""
         if any(run.tally.result(need) is None for need in job.needs):
             return
@@ -500,7 +528,7 @@ class Conductor:
         legs: list[dict[str, object]] = []
         concluded, error = None, None
         try:
-            if self._should_run(run, job, cancelled):
+            if not dropped and self._should_run(run, job, cancelled):
                 needs = needs_context(run, job.needs)
                 legs = list(self._desk.config.planner.expand(run.submission, job.id, needs))  # type: ignore[arg-type]
             else:

@@ -36,6 +36,9 @@ WAKE_GAP: Final = 3.0
 """Seconds between two ticks after which this node slept or was stopped: it trusts nothing it believed before."""
 RESUME_WAIT: Final = 1.5
 """Seconds after its first sync that a node that started or woke still writes nothing: a tick, and a slow round trip."""
+SETTLE: Final = 1.0
+"""Seconds that what is in a concurrency group is ready before it starts or is dropped: twice what an event takes to
+arrive, so that of two that are ready at once all peers let the same one go first."""
 TICK: Final = 0.5
 """Seconds between ticks: the grain of everything above."""
 WANT_AGAIN: Final = 2.0

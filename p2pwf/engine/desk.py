@@ -44,6 +44,8 @@ class Desk:
         self.active: dict[Cid, Run] = {}
         """Runs without an end."""
         self.dirty: dict[Cid, None] = {}
+        self.superseders: dict[Cid, dict[Cid, Event]] = {}
+        """Of runs without an end, the submissions that say that they take their place; see `groups`."""
         self.keys: dict[str, Cid] = {}
         """The idempotency keys of this node's own submissions."""
         self.cold: dict[Cid, bytes] = {}
@@ -97,6 +99,10 @@ class Desk:
             run = Run(event, self.clock.roster_at(node.frontier))
             self.runs[event.cid] = self.active[event.cid] = run
             self.dirty[event.cid] = None
+            for cid in superseded(event):
+                if cid in self.active:
+                    self.superseders.setdefault(cid, {})[event.cid] = event
+                    self.dirty[cid] = None
             if event.author == self.me and event.body["key"] is not None:
                 self.keys.setdefault(cast(str, event.body["key"]), event.cid)
         elif event.run is not None and (known := self.runs.get(event.run)) is not None:
@@ -131,6 +137,7 @@ class Desk:
 
     def retire(self, run: Run) -> None:
         """A run has ended: of those beyond the newest KEPT_ENDED, only what lists show is held in memory."""
+        self.superseders.pop(run.id, None)
         self._ended[run.id] = None
         self._ended.move_to_end(run.id)
         while len(self._ended) > KEPT_ENDED:
@@ -227,6 +234,12 @@ class Desk:
             return True
         cuts = self.roster.cuts.get(run.submitter, ())
         return not self.roster.holds(run.submitter, None) and not any(cut.event.keep_runs for cut in cuts)
+
+
+def superseded(submission: Event) -> list[Cid]:
+    """The runs of its concurrency group whose place a submission takes."""
+    concurrency = cast("dict[str, list[Cid]] | None", submission.body["concurrency"])
+    return [] if concurrency is None else concurrency["supersedes"]
 
 
 def chunks(blocks: list[SignedBlock], limit: int = GOSSIP_BYTES) -> list[tuple[SignedBlock, ...]]:

@@ -61,6 +61,7 @@ from p2pwf.engine.outputs import Alarm, Misbehaved, Output, Reply, WakeAt
 from p2pwf.engine.syncer import Syncer
 from p2pwf.errors import NotFound, P2pwfError, Refused, UsageError
 from p2pwf.runs import Run
+from p2pwf.runs.plan import read_group
 
 
 def found(signer: Signer, now: Now, *, nonce: bytes, name: str, private: bool, founder: Mapping[str, object]) -> Event:
@@ -280,8 +281,9 @@ class Engine:
         )
         group = cast("dict[str, Value] | None", request.body["concurrency"])
         if group is not None:
-            replaced = self.conductor.groups.replaced(cast(str, request.body["repository"]), group)
-            group = {**group, "supersedes": cast(Value, replaced)}
+            repository = cast(str, request.body["repository"])
+            superseded = self.conductor.groups.to_supersede(repository, read_group(group))
+            group = {**group, "supersedes": cast(Value, superseded)}
         try:
             event = desk.write("run.submit", {**request.body, "absent": cast(Value, absent), "concurrency": group})
         except EventError as error:

@@ -44,13 +44,19 @@ def find_run(engine: Engine, name: str) -> Cid:
 
 def run_status(engine: Engine, run: Run) -> dict[str, Any]:
     """One run with its jobs."""
-    return detail(run, engine.desk.is_cancelled(run))
+    return detail(run, *_standing(engine, run))
+
+
+def _standing(engine: Engine, run: Run) -> tuple[bool, bool]:
+    """Whether a run is to be cancelled, and whether it waits for its concurrency group."""
+    conductor = engine.conductor
+    return conductor.is_cancelled(run), run.tally.end is None and conductor.groups.run_waits(run)
 
 
 def list_runs(engine: Engine, wanted: str | None, peer: str | None) -> list[dict[str, Any]]:
     """All runs, newest first, without jobs; `wanted`: a status; `peer`: owning at least one job."""
     desk = engine.desk
-    found = [(summary(run, desk.is_cancelled(run)), owners(run)) for run in desk.runs.values()]
+    found = [(summary(run, *_standing(engine, run)), owners(run)) for run in desk.runs.values()]
     for text in desk.cold.values():
         kept = json.loads(text)
         found.append((kept["row"], set(kept["owners"])))

@@ -47,9 +47,10 @@ class PlannedJob:
 
 @attrs.frozen(slots=True)
 class Plan:
-    """The jobs of a run by id, in declared order."""
+    """The jobs of a run by id, in declared order. `grouped`: some leg is, or may come to be, in a concurrency group."""
 
     jobs: Mapping[str, PlannedJob]
+    grouped: bool = False
 
     def ancestors(self, job: str) -> list[str]:
         """All jobs that a job needs, directly or not, in declared order. Cost: linear in the plan."""
@@ -100,19 +101,19 @@ def read_plan(value: Value) -> Plan:
     depth: dict[str, int] = {}
     for name in _by_needs(needs):
         depth[name] = 1 + max((depth[need] for need in needs[name]), default=-1)
-    return Plan(
-        {
-            name: PlannedJob(
-                id=name,
-                needs=needs[name],
-                depth=depth[name],
-                legs=None if record["legs"] is None else read_legs(record["legs"]),
-                fail_fast=cast(bool, record["fail_fast"]),
-                max_parallel=cast(int, record["max_parallel"]),
-            )
-            for name, record in records.items()
-        }
-    )
+    jobs_by_id = {
+        name: PlannedJob(
+            id=name,
+            needs=needs[name],
+            depth=depth[name],
+            legs=None if record["legs"] is None else read_legs(record["legs"]),
+            fail_fast=cast(bool, record["fail_fast"]),
+            max_parallel=cast(int, record["max_parallel"]),
+        )
+        for name, record in records.items()
+    }
+    grouped = any(job.legs is None or any(leg.concurrency for leg in job.legs) for job in jobs_by_id.values())
+    return Plan(jobs_by_id, grouped)
 
 
 def _by_needs(needs: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, cast
 
 from p2pwf.core.bodies import MAX_ATTEMPTS
+from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.roster import Roster
 from p2pwf.runs.placement import RunPlacement, next_owner
-from p2pwf.runs.plan import Leg, read_legs, read_plan
+from p2pwf.runs.plan import Leg, read_group, read_legs, read_plan
 from p2pwf.runs.tally import LegState, RunEvent, Tally
 
 Key = tuple[str, int]
@@ -33,6 +34,9 @@ class Run:
         """The roster at the submission's frontier: attempt 1 is placed by it, on every peer, at any later time."""
         body = submission.body
         self.plan = read_plan(body["plan"])
+        concurrency = cast("dict[str, Value] | None", body["concurrency"])
+        self.group = None if concurrency is None else read_group(concurrency)
+        """The concurrency group of the run as a whole."""
         self.placement = RunPlacement(self.id, submission.parents, cast("list[PeerId]", body["absent"]))
         self._placed: dict[Key, PeerId | None] = {}
         for wave in self.plan.waves():

@@ -33,9 +33,10 @@ def status(run: Run) -> str:
     return "assigned" if first and all(run.owner(key) for key in first) else "pending"
 
 
-def summary(run: Run, cancelled: bool = False) -> dict[str, Any]:
-    """{workflow_id, name, status, conclusion, priority, tags, submitted_by, assigned_peer, result, error, inputs,
-    created_at, started_at, completed_at}: times in wall ms as their authors' clocks had it, or None."""
+def summary(run: Run, cancelled: bool = False, waits: bool = False) -> dict[str, Any]:
+    """{workflow_id, name, title, status, conclusion, priority, tags, submitted_by, assigned_peer, result, error,
+    inputs, created_at, started_at, completed_at}: times in wall ms as their authors' clocks had it, or None. A run that
+    `waits` for its concurrency group is pending."""
     body = run.submission.body
     priority = run.tally.priority
     end = run.tally.end
@@ -43,7 +44,8 @@ def summary(run: Run, cancelled: bool = False) -> dict[str, Any]:
     return {
         "workflow_id": run.id.text,
         "name": body["name"],
-        "status": status(run),
+        "title": body["title"],
+        "status": "pending" if waits and status(run) == "assigned" else status(run),
         "conclusion": None if end is None else end.body["conclusion"],
         "priority": float(cast(float, body["priority"] if priority is None else priority.body["priority"])),
         "tags": body["tags"],
@@ -63,7 +65,7 @@ def summary(run: Run, cancelled: bool = False) -> dict[str, Any]:
     }
 
 
-def detail(run: Run, cancelled: bool = False) -> dict[str, Any]:
+def detail(run: Run, cancelled: bool = False, waits: bool = False) -> dict[str, Any]:
     """`summary` with `jobs`: one entry for each leg, and for a job whose legs are not known yet."""
     jobs: list[dict[str, Any]] = []
     for job in run.plan.jobs.values():
@@ -72,7 +74,7 @@ def detail(run: Run, cancelled: bool = False) -> dict[str, Any]:
             jobs.append(_whole_job(run, job.id))
             continue
         jobs.extend(_leg_view(run, (job.id, index)) for index in range(len(legs)))
-    return {**summary(run, cancelled), "jobs": jobs}
+    return {**summary(run, cancelled, waits), "jobs": jobs}
 
 
 def _whole_job(run: Run, job: str) -> dict[str, Any]:

@@ -3,19 +3,22 @@
 I1 no acknowledged submission is lost. I2 equal event sets give equal state, and peers that reach each other come to
 equal sets. I4 only members with the run role ran anything. I5 no peer ran an attempt twice (peers that were never up
 together may each have named an attempt 2). I5b, where no partition or pause excuses it: no two peers ran one job
-instance at the same time. I6 every run ends within a bound after faults stop. That each job instance has one outcome
+instance at the same time; and never two runs, or two jobs, of one concurrency group (I7), of which the newest is never
+dropped. I6 every run ends within a bound after faults stop. That each job instance has one outcome
 (I3) is part of the state that I2 compares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
+from math import inf
 
 import attrs
 
 from p2pwf.core.ids import PeerId
 from p2pwf.engine import Engine
+from p2pwf.runs import Run
 from p2pwf.testing.sim import Execution, World
 
 
@@ -52,6 +55,7 @@ def check(world: World, exclusive: bool) -> list[Violation]:
     found = [*_lost_or_open(world, engines), *_diverged(engines), *_ran_wrongly(world, engines)]
     if exclusive:
         found.extend(_ran_together(world.executions))
+        found.extend(_broke_groups(world, engines))
     found.extend(("alarm", f"{peer}: {alarm.message}") for peer, alarm in world.alarms)
     found.extend(("blame", f"{peer} blames {one.peer}: {one.reason}") for peer, one in world.misbehaved)
     return [Violation(invariant, what, world.seed) for invariant, what in found]
@@ -100,3 +104,33 @@ def _ran_together(executions: list[Execution]) -> Found:
         for one, other in combinations(sorted(together, key=lambda execution: execution.started), 2):
             if one.ended is None or other.started < one.ended:
                 yield "I5b", f"{one.attempt} and {other.attempt} ran at the same time"
+
+
+def _broke_groups(world: World, engines: dict[PeerId, Engine]) -> Found:
+    """Runs of a group from their first job to their last, and jobs of a group, must not overlap."""
+    desk = next(iter(engines.values())).desk
+    held: dict[tuple[str, str, str], dict[object, list[tuple[float, float]]]] = {}
+    for execution in world.executions:
+        attempt = execution.attempt
+        run = desk.runs[attempt.run]
+        times = execution.started, inf if execution.ended is None else execution.ended
+        repository = str(run.submission.body["repository"]).lower()
+        leg = run.leg((attempt.job, attempt.leg))
+        if run.group is not None:
+            held.setdefault(("run", repository, run.group.name.lower()), {}).setdefault(run.id, []).append(times)
+        if leg is not None and leg.concurrency is not None:
+            key = run.id, attempt.job, attempt.leg
+            held.setdefault(("job", repository, leg.concurrency.name.lower()), {}).setdefault(key, []).append(times)
+    for name, holders in held.items():
+        spans = sorted((min(one[0] for one in times), max(one[1] for one in times), str(who))
+                       for who, times in holders.items())  # fmt: skip
+        for one, other in pairwise(spans):
+            if other[0] < one[1]:
+                yield "I7", f"{one[2]} and {other[2]} were both running in the group {name}"
+    newest: dict[tuple[str, str], Run] = {}
+    for run in sorted(desk.runs.values(), key=lambda run: run.submission.order):
+        if run.group is not None:
+            newest[str(run.submission.body["repository"]).lower(), run.group.name.lower()] = run
+    for group, run in newest.items():
+        if not run.tally.cancels and not run.plan.grouped and run.tally.conclusion() != "success":
+            yield "I7", f"{run.id} is the newest of {group} and came to {run.tally.conclusion()}"

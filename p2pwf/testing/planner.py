@@ -54,14 +54,24 @@ class SimPlanner:
         return ()
 
 
-def leg(name: str, matrix: Mapping[str, Value] | None = None, labels: Sequence[str] = ()) -> dict[str, Value]:
+def group(name: str, cancel_in_progress: bool = False, queue: str = "single") -> dict[str, Value]:
+    """A concurrency group, as data."""
+    return {"group": name, "cancel_in_progress": cancel_in_progress, "queue": queue}
+
+
+def leg(
+    name: str,
+    matrix: Mapping[str, Value] | None = None,
+    labels: Sequence[str] = (),
+    concurrency: Mapping[str, Value] | None = None,
+) -> dict[str, Value]:
     """One leg of a plan, as data."""
     return {
         "name": name,
         "matrix": None if matrix is None else dict(matrix),
         "labels": list(labels),
         "continue_on_error": False,
-        "concurrency": None,
+        "concurrency": None if concurrency is None else dict(concurrency),
     }
 
 
@@ -75,18 +85,23 @@ def make_submission(
     key: str | None = None,
     max_parallel: int = 0,
     fail_fast: bool = True,
+    concurrency: Mapping[str, Value] | None = None,
+    groups: Mapping[str, Mapping[str, Value]] | None = None,
 ) -> dict[str, Value]:
     """The body of a run.submit without `absent`: `jobs` maps each job to its needs, `legs` to how many legs it has
-    (default: a plain job; None: they depend on needs, see `payload["legs"]`)."""
-    counts = legs or {}
+    (default: a plain job; None: they depend on needs, see `payload["legs"]`), `groups` to its concurrency group."""
+    counts, of_jobs = legs or {}, groups or {}
     plan: list[Value] = []
     for job, needs in jobs.items():
         count = counts.get(job, 1)
         entries: list[Value] | None = None
         if count == 1:
-            entries = [cast(Value, leg(job))]
+            entries = [cast(Value, leg(job, concurrency=of_jobs.get(job)))]
         elif count is not None:
-            entries = [cast(Value, leg(f"{job} ({index})", {"index": index})) for index in range(count)]
+            entries = [
+                cast(Value, leg(f"{job} ({index})", {"index": index}, concurrency=of_jobs.get(job)))
+                for index in range(count)
+            ]
         plan.append(
             {
                 "id": job,
@@ -115,6 +130,6 @@ def make_submission(
         "source": None,
         "called": {},
         "actions": {},
-        "concurrency": None,
+        "concurrency": None if concurrency is None else {**concurrency, "supersedes": []},
         "key": key,
     }

@@ -13,8 +13,8 @@ import attrs
 from p2pwf.core.dagcbor import Value
 from p2pwf.engine.inputs import CancelRun, SetPriority
 from p2pwf.testing.oracle import Violation, check
-from p2pwf.testing.planner import make_submission
-from p2pwf.testing.sim import Conditions, World, run_of
+from p2pwf.testing.planner import group, make_submission
+from p2pwf.testing.sim import Conditions, SimNode, World, run_of
 
 BIRTH: Final = 3.0
 """Simulated seconds in which nothing breaks: a peer whose admission failed would be no member at all."""
@@ -40,6 +40,8 @@ class Scenario:
     seconds: float = 60.0
     nodes: tuple[int, int] = (3, 6)
     submissions: tuple[int, int] = (2, 5)
+    groups: bool = False
+    """Whether the runs and jobs are in concurrency groups, and come in bursts."""
 
     @property
     def exclusive(self) -> bool:
@@ -49,6 +51,8 @@ class Scenario:
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "calm": Scenario(),
+    "groups": Scenario(groups=True, submissions=(4, 8), job_seconds=(0.2, 8.0)),
+    "groups-crash": Scenario(groups=True, submissions=(4, 8), crashes=3),
     "loss": Scenario(loss=0.1, duplicate=0.1, delay=(0.001, 0.2)),
     "crash": Scenario(loss=0.02, crashes=4),
     "long": Scenario(loss=0.02, crashes=1, nodes=(5, 6), job_seconds=(5.0, 40.0)),
@@ -61,6 +65,36 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         loss=0.1, duplicate=0.05, delay=(0.001, 0.3), crashes=4, partitions=2, pauses=2, skew=True, crash_between=0.001
     ),
 }
+
+
+def _group_shapes() -> list[dict[str, Value]]:
+    """Runs of one group, that waits or cancels, and runs with a job in another."""
+    deploy = {"deploy": group("Deploy")}
+    return [
+        make_submission({"one": []}, concurrency=group("ci")),
+        make_submission({"a": [], "b": [], "c": ["a", "b"]}, concurrency=group("CI")),
+        make_submission({"a": [], "b": ["a"]}, concurrency=group("ci", cancel_in_progress=True)),
+        make_submission({"a": [], "b": ["a"]}, {"b": 2}, concurrency=group("ci", queue="max")),
+        make_submission({"build": [], "deploy": ["build"]}, groups=deploy),
+        make_submission({"deploy": []}, {"deploy": 3}, groups=deploy, concurrency=group("ci")),
+        make_submission({"deploy": [], "end": ["deploy"]}, groups={"deploy": group("deploy", cancel_in_progress=True)}),
+        make_submission({"deploy": []}, groups={"deploy": group("deploy", queue="max")}),
+    ]
+
+
+def _bursts(world: World, scenario: Scenario) -> None:
+    """Runs of groups, several at about one time at several nodes."""
+    choose = world.random
+    shapes = _group_shapes()
+    for _ in range(choose.randint(*scenario.submissions)):
+        when = choose.uniform(3, scenario.seconds)
+        for _ in range(choose.randint(1, 4)):
+            body, where = choose.choice(shapes), choose.choice(list(world.nodes.values()))
+
+            def submit(body: dict[str, Value] = body, where: SimNode = where) -> None:
+                world.submit(where, body)
+
+            world.at(when + choose.choice((0.0, choose.uniform(0, 0.05), choose.uniform(0, 3))), submit)
 
 
 def _workload(world: World, scenario: Scenario) -> None:
@@ -140,7 +174,7 @@ def run_seed(name: str, seed: int) -> tuple[World, list[Violation]]:
     )
     low, high = scenario.nodes
     world = World(seed, nodes=low + seed % (high - low + 1), slots=2, conditions=conditions)
-    _workload(world, scenario)
+    (_bursts if scenario.groups else _workload)(world, scenario)
     _faults(world, scenario)
     world.run(BIRTH)
     conditions.crash_between = scenario.crash_between
