@@ -164,6 +164,7 @@ class Groups:
         return any(
             (other.group.cancel_in_progress or (other.group.queue == "single" and waits))
             and other.ready
+            and not other.started
             and _may_replace(other.run, run)
             and wanted(other.run, other.key[0])
             for other in self._others(mine)
