@@ -302,6 +302,7 @@ class Conductor:
             job = run.plan.jobs[attempt.job]
             leg = run.tally.leg_of(key)
             self._desk.write("job.start", {**_about(attempt), "uses": finish_ids(run, job.needs)}, run)
+            self.groups.see(run)  # for what else is ready
             self.local[run.id, key] = attempt
             self._desk.emit(StartJob(attempt, run.submission, leg.matrix, leg.name, needs_context(run, job.needs)))
         self._liveness.load = len(self.local)
@@ -323,11 +324,9 @@ class Conductor:
         settled = run.group is None or run.tally.started or self._settled(run, "\0group")
         if self.groups.run_waits(run):
             return True
-        if run.tally.leg_of(key).concurrency is not None:
-            settled = self._settled(run, f"\0ready {key}") and settled
-            if self.groups.leg_waits(run, key):
-                return True
-        return not settled
+        for unit in self.groups.unstarted(run, key):
+            settled = self._settled(run, f"\0ready {unit}") and settled
+        return self.groups.waits(run, key) or not settled
 
     def _settled(self, run: Run, what: str) -> bool:
         """Whether something of a run was so for long enough that what others did meanwhile has arrived here."""

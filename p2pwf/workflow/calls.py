@@ -21,7 +21,15 @@ from p2pwf.workflow.expr.parser import Constant, Index, Name
 from p2pwf.workflow.expr.parser import Node as Tree
 from p2pwf.workflow.expr.parser import walk as walk_tree
 from p2pwf.workflow.facts import RunFacts
-from p2pwf.workflow.legs import Strategy, evaluate_strategy, leg_scopes, shown_name, strategy_context
+from p2pwf.workflow.legs import (
+    Plain,
+    Strategy,
+    evaluate_group,
+    evaluate_strategy,
+    leg_scopes,
+    shown_name,
+    strategy_context,
+)
 from p2pwf.workflow.matrix import leg_name
 from p2pwf.workflow.model import InputSpec, Job, Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar
@@ -169,7 +177,6 @@ class Layout:
                 "let it depend on the event, inputs and vars only, or give the jobs of the called workflow the matrix"
             )
             raise failure((job.strategy or job).place, "call-matrix", message, hint)
-        _refuse_group(job, workflow)
         given = {fold(name.text): value for name, value in _entries(job.with_)}
         sources = {fold(spec.name): given.get(fold(spec.name), spec.default) for spec in trigger.inputs}
         open_inputs = frozenset(name for name, value in sources.items() if self.is_open(value, frame))
@@ -276,6 +283,30 @@ class Layout:
                 if isinstance(value, Scalar)
             }
 
+    def group(self, calls: tuple[Frame, ...]) -> dict[str, Plain] | None:
+        """The concurrency group that a whole call is in: the caller's, or the called file's own.
+
+        Raises InvalidWorkflow for what a plan cannot say: both, one for each leg, or one that depends on outcomes.
+        """
+        parent, job, _ = self._caller(calls[0], {}, self._github)
+        node, inner = job.concurrency, calls[0].workflow.concurrency
+        if node is None and inner is None:
+            return None
+        if node is not None and inner is not None:
+            raise _no_group(job, "a concurrency group, and the workflow that it calls has one as well", node)
+        if self.is_open(node, parent) or self.is_open(inner, calls[0]):
+            raise _no_group(job, "a concurrency group that depends on the outputs of other jobs", node)
+        groups = []
+        for frame in calls:
+            scope = self._caller(frame, {}, self._github)[2]
+            if inner is not None:
+                scope = Scope(self.contexts(frame, {}))
+            with located(parent if inner is None else frame):
+                groups.append(evaluate_group(node if inner is None else inner, scope))
+        if any(group != groups[0] for group in groups):
+            raise _no_group(job, "a concurrency group of its own for each leg of its matrix", node)
+        return groups[0]
+
     def above(self, frame: Frame, needs: Needs) -> str:
         """What stands before the names of a file's jobs: `Caller (a) / `; raises InvalidWorkflow."""
         if frame.parent is None:
@@ -376,15 +407,10 @@ def _check_names(job: Job, inputs: tuple[InputSpec, ...], secrets: Mapping[str, 
             raise failure(name.place, "call-secret", message, f"secrets: {', '.join(secrets)}")
 
 
-def _refuse_group(job: Job, workflow: Workflow) -> None:
-    """Groups that a whole call would be in; raises InvalidWorkflow."""
-    hint = "give the group to the jobs of the called workflow, or to the whole run"
-    if job.concurrency is not None:
-        message = f"The job '{job.id}', which calls a workflow, has a concurrency group"
-        raise failure(job.concurrency.place, "unsupported", message, hint)
-    if workflow.concurrency is not None:
-        message = f"The called workflow '{workflow.path}' has a concurrency group of its own"
-        raise failure(job.place, "unsupported", message, hint)
+def _no_group(job: Job, what: str, node: Node | None) -> InvalidWorkflow:
+    hint = "this release cannot: give the groups to the jobs of the called workflow"
+    place = job.place if node is None else node.place
+    return failure(place, "unsupported", f"The job '{job.id}', which calls a workflow, has {what}", hint)
 
 
 def _typed(spec: InputSpec, node: Scalar, scope: Scope) -> Value:

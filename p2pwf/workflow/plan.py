@@ -91,7 +91,9 @@ class Flow:
 
     def _known_legs(self, planned: Planned, strategy: Strategy) -> Plain:
         if planned.calls:
-            return [_call_leg(self._call_name(planned))]
+            with located(planned.frame):
+                group = self.layout.group(planned.calls)
+            return [_call_leg(self._call_name(planned), group)]
         if self.is_dynamic(planned.id):
             return None
         return list[Plain](self._legs(planned, strategy, {}))
@@ -202,9 +204,9 @@ def parts_of_legs(job: Job) -> tuple[Node | None, ...]:
     return (job.strategy, job.runs_on, job.name, job.continue_on_error, job.concurrency, job.environment)
 
 
-def _call_leg(name: str) -> dict[str, Plain]:
+def _call_leg(name: str, group: dict[str, Plain] | None) -> dict[str, Plain]:
     """The one leg of a job that calls a workflow: it runs nothing, so any peer can end it."""
-    return {"name": name, "matrix": None, "labels": [], "continue_on_error": False, "concurrency": None}
+    return {"name": name, "matrix": None, "labels": [], "continue_on_error": False, "concurrency": group}
 
 
 def _above(workflow: Workflow, job: Job) -> list[str]:

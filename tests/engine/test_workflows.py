@@ -9,6 +9,7 @@ import pytest
 
 from p2pwf.core.ids import Cid
 from p2pwf.engine.inputs import CancelRun
+from p2pwf.errors import InvalidWorkflow
 from p2pwf.node.views import run_status
 from tests.engine.kit import Net, of_workflows
 
@@ -244,3 +245,82 @@ def test_the_owner_of_a_call_that_is_gone_is_no_loss() -> None:
     net.wait(20)
     assert net.results(run)["call"] == "success"
     assert net.run(run).tally.end is not None
+
+
+# -- groups of whole calls ------------------------------------------------------------------------------------------
+
+GROUPED = f"call: {{concurrency: {{group: prod, queue: max}}, uses: ./{LIB}}}\n"
+
+
+def test_a_call_holds_its_group_from_its_first_job_to_its_last() -> None:
+    net = of_workflows()
+    first, second = (net.submit_text(text(GROUPED), CALLED) for _ in range(2))
+    assert legs(net, first) == {("call/build", 0)}
+    assert not legs(net, second)
+    net.end(first, "call/build")
+    assert legs(net, first) == {("call/test", 0)}
+    assert not legs(net, second)
+    net.end(first, "call/test")
+    assert legs(net, second) == {("call/build", 0)}
+
+
+def test_jobs_of_one_call_share_its_group() -> None:
+    net = of_workflows()
+    run = net.submit_text(text(GROUPED), library(f"a: {{{STEPS}}}\nb: {{{STEPS}}}\n"))
+    assert legs(net, run) == {("call/a", 0), ("call/b", 0)}
+
+
+def test_the_group_of_a_called_file_may_be_that_of_the_run() -> None:
+    net = of_workflows()
+    group = "concurrency: '${{ github.workflow }}-${{ github.ref }}'\n"
+    called = {LIB: group + CALLED[LIB]}
+    run = net.submit_text(text(f"call: {{uses: ./{LIB}}}\n", "on: push\n" + group), called)
+    net.end(run, "call/build")
+    net.end(run, "call/test")
+    assert net.results(run)["call"] == "success"
+
+
+def test_of_calls_that_wait_the_newest_stays_and_one_may_cancel_what_runs() -> None:
+    net = of_workflows()
+    wait, cancel = (GROUPED.replace("queue: max", more) for more in ("queue: single", "cancel-in-progress: true"))
+    first, second, third = (net.submit_text(text(wait), CALLED) for _ in range(3))
+    assert net.results(second)["call"] == "cancelled"
+    assert not legs(net, third)
+    fourth = net.submit_text(text(cancel), CALLED)
+    assert net.asked_to_stop(first) == {("call/build", 0)}
+    assert net.results(third)["call"] == "cancelled"
+    net.end(first, "call/build", result="cancelled")
+    assert legs(net, fourth) == {("call/build", 0)}
+
+
+def test_calls_and_jobs_that_want_each_others_groups_come_to_an_end() -> None:
+    net = of_workflows(3)
+    files = [
+        library(f"a: {{{STEPS}}}\nb: {{needs: a, concurrency: {{group: {inner}, queue: max}}, {STEPS}}}\n")
+        for inner in ("x", "y")
+    ]
+    runs = [
+        net.submit_text(text(GROUPED.replace("prod", outer)), file)
+        for outer, file in zip(("y", "x", "y", "x"), files * 2, strict=True)
+    ]
+    for _ in range(20):
+        for (job, leg), start in net.running().items():
+            net.end(start.attempt.run, job, leg)
+        net.wait(1.5)
+    assert [net.run(run).tally.conclusion() for run in runs] == ["success"] * 4
+
+
+def test_groups_that_a_plan_cannot_say_are_refused_with_their_place() -> None:
+    net = of_workflows()
+    each = "concurrency: '${{ matrix.v }}', strategy: {matrix: {v: [1, 2]}}"
+    for jobs, files, message in (
+        (f"call: {{{each}, uses: ./{LIB}}}\n", CALLED, "for each leg"),
+        (GROUPED, {LIB: "concurrency: x\n" + CALLED[LIB]}, "has one as well"),
+        (
+            f"a: {{{STEPS}}}\ncall: {{needs: a, concurrency: '${{{{ needs.a.result }}}}', uses: ./{LIB}}}\n",
+            CALLED,
+            "depends on the outputs",
+        ),
+    ):
+        with pytest.raises(InvalidWorkflow, match=message):
+            net.submit_text(text(jobs), files)
