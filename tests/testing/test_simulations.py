@@ -6,6 +6,7 @@ import pytest
 
 from p2pwf.engine.conductor import Conductor
 from p2pwf.engine.desk import Desk
+from p2pwf.engine.groups import Groups
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Output, Store
 from p2pwf.engine.syncer import Syncer
@@ -13,7 +14,7 @@ from p2pwf.runs.tally import LegState, RunEvent, Tally
 from p2pwf.testing import SCENARIOS, run_seed
 
 SEEDS = 11
-"""Of each of the ten scenarios: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
+"""Of each of the twelve scenarios: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -75,6 +76,9 @@ PLANTED: dict[str, tuple[object, str, object, str]] = {
     "outcomes are taken as they arrive": (Tally, "finish", as_it_arrives, "partition"),
     "the newest reassign wins": (LegState, "apply", last_wins, "storm"),
     "nobody else writes the end": (Conductor, "_turn", never, "crash"),
+    "a run waits for nobody": (Groups, "run_waits", never, "groups"),
+    "a job waits for nobody": (Groups, "waits", never, "groups"),
+    "a group is taken before it has settled": (Conductor, "_settled", always, "groups"),
     "it is told before it is stored": (Desk, "drain", store_last, "torn"),
 }
 
