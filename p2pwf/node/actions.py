@@ -17,7 +17,7 @@ from p2pwf.core.bodies import MAX_ACTIONS, MAX_WORKFLOW
 from p2pwf.core.ids import Cid
 from p2pwf.errors import P2pwfError, UsageError
 from p2pwf.node.repositories import Repositories, Snapshot
-from p2pwf.runner.manifest import LINK, parse
+from p2pwf.runner.manifest import LINK, SourceFile, parse
 from p2pwf.runner.source import Blobs
 from p2pwf.workflow import Step, Workflow, calls_of
 from p2pwf.workflow import parse as parse_workflow
@@ -56,9 +56,11 @@ class Readable(Protocol):
 
 def source_reader(manifest: Cid, blobs: Readable) -> Read:
     """Reads the files of a source that was recorded; raises StorageError where its blobs are damaged."""
-    files = {file.path: file for file in parse(blobs.path(manifest).read_bytes()).files}
+    files: dict[str, SourceFile] = {}
 
     def read(path: str) -> bytes | None:
+        if not files:  # most submissions ask for none
+            files.update((file.path, file) for file in parse(blobs.path(manifest).read_bytes()).files)
         name = posixpath.normpath(path)
         for _ in range(MAX_LINKS):
             file = files.get(name)
