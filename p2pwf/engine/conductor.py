@@ -6,55 +6,33 @@ number of times, and asks only for what the state calls for and has not been ask
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import cast
 
 import attrs
 
 from p2pwf.clock.messages import Attempt
-from p2pwf.core.bodies import MAX_ATTEMPTS, MAX_OUTPUTS, MAX_TEXT, outputs_size
+from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.core.events import EventError
-from p2pwf.core.ids import Cid, PeerId
-from p2pwf.engine.config import LEASE, PROBE_LEAD, SETTLE, STAGGER, TICK, Beside
-from p2pwf.engine.desk import Desk, finish_ids, needs_context
+from p2pwf.core.ids import Cid
+from p2pwf.engine.config import SETTLE, TICK
+from p2pwf.engine.desk import Desk, about, finish_ids, needs_context
 from p2pwf.engine.groups import Groups
 from p2pwf.engine.inputs import JobEnded
+from p2pwf.engine.judge import Judge, Siblings
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Alarm, CancelJob, RunsChanged, StartJob
+from p2pwf.engine.shared import Shared
+from p2pwf.engine.takeover import Takeover
 from p2pwf.errors import P2pwfError
 from p2pwf.queue import ReadyQueue
-from p2pwf.runs import LegState, PlannedJob, Run
-from p2pwf.runs.placement import next_owner
-from p2pwf.runs.run import Key, end_list
-from p2pwf.runs.tally import RunEvent, conclusion
+from p2pwf.runs import Run
+from p2pwf.runs.run import Key
 
 IDLE_LOOK = 10.0
 """Seconds after which a run is looked at even if nothing is known to come due."""
 MAX_READY = 100_000
 """Attempts queued here at a time; a run has at most 4096 legs, and a node that holds more should be given fewer."""
-
-
-@attrs.frozen(slots=True)
-class Siblings:
-    """What an open leg must know of its job: is the run cancelled, has a leg failed that takes the others along, how
-    many legs have finished."""
-
-    job: PlannedJob
-    cancelled: bool
-    failed: bool
-    finished: int
-    max_parallel: int = 0
-    waits: bool = False
-    """As many legs as may of a call's matrix are under way, or the run is about to be dropped."""
-    replaced: bool = False
-    """A later run of its concurrency group takes the place of the leg, or of the whole run before it started."""
-
-    @property
-    def why(self) -> str:
-        """Why the leg is not to go on."""
-        if self.replaced:
-            return "a later run of its concurrency group takes its place"
-        return "the run was cancelled" if self.cancelled else "another leg failed"
 
 
 class Conductor:
@@ -64,6 +42,9 @@ class Conductor:
         self._desk = desk
         self._liveness = liveness
         self.groups = Groups(desk)
+        self.judge = Judge(desk, self.groups)
+        self._takeover = Takeover(desk, liveness, self._look_within)
+        self._shared = Shared(desk, liveness, self.judge, self._look_within)
         self.local: dict[tuple[Cid, Key], Attempt] = {}
         self._stopping: set[Attempt] = set()
         self._ended: dict[Attempt, JobEnded] = {}
@@ -142,54 +123,25 @@ class Conductor:
             legs = run.tally.job_legs(job.id)
             if legs is None:
                 if not waits:
-                    self._expand(run, job, cancelled, dropped)
+                    self._shared.expand(run, job, cancelled, dropped)
                 continue
             finishes = [run.tally.finish((job.id, index)) for index in range(len(legs))]
             if None not in finishes:
                 for index in range(len(legs)):
                     self._stop_local(run, (job.id, index), "it was finished elsewhere")
                 continue
-            siblings = self._siblings(run, job, cancelled, finishes)
+            siblings = self.judge.siblings(run, job, cancelled, finishes)
             if dropped:
                 siblings = attrs.evolve(siblings, replaced=not waits, waits=waits)
             for index, finish in enumerate(finishes):
                 key = (job.id, index)
                 if finish is not None:
                     self._stop_local(run, key, "it was finished elsewhere")
-                elif self.groups.gives_way(run, key, self._wanted):
+                elif self.groups.gives_way(run, key, self.judge.wanted):
                     self._open_leg(run, key, attrs.evolve(siblings, replaced=True))
                 else:
                     self._open_leg(run, key, siblings)
-        self._end(run)
-
-    def _siblings(self, run: Run, job: PlannedJob, cancelled: bool, finishes: Sequence[RunEvent | None]) -> Siblings:
-        fail_fast, max_parallel = self._strategy(run, job)
-        failed = fail_fast and any(one is not None and conclusion(one) == "failure" for one in finishes)
-        waits = False
-        for beside in self._beside(run, job):
-            results = [[run.tally.result(name) for name in leg if name in run.plan.jobs] for leg in beside.legs]
-            others = [leg for index, leg in enumerate(results) if index != beside.index]
-            failed = failed or (beside.fail_fast and any("failure" in leg for leg in others))
-            ended = sum(None not in leg for leg in results)
-            waits = waits or bool(beside.max_parallel and ended < beside.index - beside.max_parallel + 1)
-        return Siblings(job, cancelled, failed, sum(one is not None for one in finishes), max_parallel, waits)
-
-    def _strategy(self, run: Run, job: PlannedJob) -> tuple[bool, int]:
-        """fail-fast and max-parallel of a job: the plan's, or what the outcomes of its needs make of them."""
-        known = job.fail_fast, job.max_parallel
-        if job.legs is not None:
-            return known
-        try:
-            made = self._desk.config.planner.strategy(run.submission, job.id, needs_context(run, job.needs))
-        except P2pwfError:
-            return known  # its legs could not have been worked out either
-        return known if made is None else made
-
-    def _beside(self, run: Run, job: PlannedJob) -> Sequence[Beside]:
-        try:
-            return self._desk.config.planner.beside(run.submission, job.id)
-        except P2pwfError:
-            return ()  # whoever is to run it says why it cannot be read
+        self._shared.end(run)
 
     def _leave(self, run: Run) -> None:
         """A run has ended: nothing of it starts or goes on here."""
@@ -199,6 +151,7 @@ class Conductor:
             self._stop_local(run, key, "the run has ended")
         self._liveness.forget(run)
         self.groups.forget(run)
+        self._shared.forget(run)
         self._desk.retire(run)
         self._look.pop(run.id, None)
         for entry in [entry for entry in self._since if entry[0] == run.id]:
@@ -214,7 +167,7 @@ class Conductor:
         if local is not None and (owner != self._desk.me or local != attempt):
             self._stop_local(run, key, "it was given to another peer")
         if owner != self._desk.me:
-            self._watch(run, key, attempt, owner, state)
+            self._takeover.watch(run, key, attempt, owner, state)
         elif attempt in self._ended:
             self._finish_ended(run, attempt)
         elif local == attempt:
@@ -223,11 +176,11 @@ class Conductor:
         elif self._liveness.suspended:
             self._look_within(TICK)
         elif state.attempt in state.starts:
-            self._close_interrupted(run, key, state)
+            self._takeover.close_interrupted(run, key, state)
         elif (reason := self._refusal(run, key)) is not None:
             if self._desk.me not in state.refused():
-                self._desk.write("job.refuse", {**_about(attempt), "reason": reason[:MAX_TEXT]}, run)
-            self._reassign(run, key, reason="refused")
+                self._desk.write("job.refuse", {**about(attempt), "reason": reason[:MAX_TEXT]}, run)
+            self._takeover.reassign(run, key, reason="refused")
         elif siblings.failed or siblings.replaced:
             self._finish(
                 run,
@@ -253,8 +206,8 @@ class Conductor:
         if siblings.waits:
             return
         try:
-            called = self._called(run, job, attempt)
-            wanted = called is None and self._should_run(run, job, siblings.cancelled)
+            called = self.judge.called(run, job, attempt)
+            wanted = called is None and self.judge.should_run(run, job, siblings.cancelled)
         except P2pwfError as error:
             ended = JobEnded(attempt, "failure", "failure", error=error.message)
             self._finish(run, ended, finish_ids(run, job.needs))
@@ -270,19 +223,6 @@ class Conductor:
             self.ready.add(attempt, self.priority(run), None)
         else:
             self.ready.update_priority(attempt, self.priority(run))
-
-    def _called(self, run: Run, job: PlannedJob, attempt: Attempt) -> JobEnded | None:
-        """How a job ends that stands for those it called, which all have; None for a job that runs something."""
-        ended = {name: max(event.order for event in run.tally.finishes(name) or ()) for name in job.needs}
-        needs = needs_context(run, tuple(sorted(job.needs, key=lambda name: ended[name])))
-        made = self._desk.config.planner.finish(run.submission, job.id, needs)
-        return None if made is None else JobEnded(attempt, made[0], made[0], dict(made[1]))
-
-    def _should_run(self, run: Run, job: PlannedJob, cancelled: bool) -> bool:
-        ancestors = {name: cast(str, run.tally.result(name)) for name in run.plan.ancestors(job.id)}
-        return self._desk.config.planner.should_run(
-            run.submission, job.id, needs_context(run, job.needs), ancestors, cancelled
-        )
 
     def priority(self, run: Run) -> float:
         """A run's priority as it is now; lower runs first."""
@@ -301,7 +241,7 @@ class Conductor:
                 continue
             job = run.plan.jobs[attempt.job]
             leg = run.tally.leg_of(key)
-            self._desk.write("job.start", {**_about(attempt), "uses": finish_ids(run, job.needs)}, run)
+            self._desk.write("job.start", {**about(attempt), "uses": finish_ids(run, job.needs)}, run)
             self.groups.see(run)  # for what else is ready
             self.local[run.id, key] = attempt
             self._desk.emit(StartJob(attempt, run.submission, leg.matrix, leg.name, needs_context(run, job.needs)))
@@ -336,17 +276,6 @@ class Conductor:
         if waited < SETTLE:
             self._look_within(SETTLE - waited)
         return waited >= SETTLE
-
-    def is_cancelled(self, run: Run) -> bool:
-        """Whether a run was cancelled, by somebody or by a later run of its concurrency group."""
-        return self._desk.is_cancelled(run) or self.groups.is_superseded(run)
-
-    def _wanted(self, run: Run, job: str) -> bool:
-        """Whether a job of any run, whose needs have concluded, is to run; one that cannot be judged is not."""
-        try:
-            return self._should_run(run, run.plan.jobs[job], self.is_cancelled(run))
-        except P2pwfError:
-            return False
 
     def _stop_local(self, run: Run, key: Key, reason: str) -> None:
         attempt = self.local.get((run.id, key))
@@ -391,7 +320,7 @@ class Conductor:
     def _finish(self, run: Run, ended: JobEnded, uses: list[Cid]) -> None:
         """Record how an attempt of ours ended; `uses`: the outcomes that a job which never started was decided by."""
         body = {
-            **_about(ended.attempt),
+            **about(ended.attempt),
             "uses": uses,
             "conclusion": ended.conclusion,
             "outcome": ended.outcome,
@@ -405,72 +334,7 @@ class Conductor:
         self.ready.remove(ended.attempt)
         self._desk.write("job.finish", body, run)
 
-    # -- taking over --------------------------------------------------------------------------------------------
-
-    def _close_interrupted(self, run: Run, key: Key, state: LegState) -> None:
-        """An attempt that this node had started before it was stopped: go on with the next one, here."""
-        if state.attempt >= MAX_ATTEMPTS:
-            self._desk.write("job.lost", _about(Attempt(run.id, *key, state.attempt)), run)
-            return
-        body = {
-            **_about(Attempt(run.id, *key, state.attempt + 1)),
-            "owner": self._desk.me,
-            "absent": [],
-            "reason": "interrupted",
-        }
-        self._desk.write("job.reassign", body, run)
-
-    def _watch(self, run: Run, key: Key, attempt: Attempt, owner: PeerId | None, state: LegState) -> None:
-        """Take over an attempt of another peer if it is silent past its lease, and it is our turn."""
-        desk, liveness = self._desk, self._liveness
-        liveness.note(attempt, started=attempt.number in state.starts)
-        if desk.me in state.refused():
-            return
-        if liveness.suspended:
-            self._look_within(TICK)
-            return
-        order = run.order(key, desk.standing())
-        live = [peer for peer in order if peer != owner and peer not in state.refused() and liveness.is_alive(peer)]
-        if desk.me not in live:
-            return
-        rank = live.index(desk.me)
-        gone = owner is None or owner in state.refused() or not desk.roster.holds(owner, "run")
-        deadline = rank * STAGGER + (0.0 if gone else desk.config.lease * 2.0 ** (attempt.number - 1))
-        if owner is not None and not gone:
-            if not liveness.expects_beats(attempt, owner, rank):
-                self._look_within(LEASE)
-                return
-            liveness.ask(owner, attempt, deadline)
-        left = deadline - liveness.silence(attempt)
-        if left > 0:
-            self._look_within(left - PROBE_LEAD if left > PROBE_LEAD else left)
-            return
-        self._reassign(run, key, "unplaced" if owner is None else "refused" if gone else "silent")
-
-    def _reassign(self, run: Run, key: Key, reason: str) -> None:
-        """Name the next owner: among the candidates not absent and not having refused, the one with the fewest
-        attempts, then the first in order."""
-        desk = self._desk
-        state = run.tally.leg(key)
-        owner = run.owner(key)
-        number = 1 if owner is None else state.attempt + 1
-        if number > MAX_ATTEMPTS:
-            desk.write("job.lost", _about(Attempt(run.id, *key, state.attempt)), run)
-            return
-        order = run.order(key, desk.standing())
-        absent = {peer for peer in order if not self._liveness.is_alive(peer)}
-        if reason in ("silent", "leaving") and owner is not None:
-            absent.add(owner)
-        chosen = next_owner(order, state.tried(run.placed(key)), state.refused() | absent)
-        if chosen is None or desk.me not in order:
-            return
-        body = {
-            **_about(Attempt(run.id, *key, number)),
-            "owner": chosen,
-            "absent": sorted(absent),
-            "reason": reason,
-        }
-        desk.write("job.reassign", body, run)
+    # -- what this node holds -----------------------------------------------------------------------------------
 
     def hand_on(self) -> None:
         """This node is about to stop: give what it owns to others, stop what runs."""
@@ -479,7 +343,7 @@ class Conductor:
             key = (attempt.job, attempt.leg)
             self._stop_local(run, key, "this node is stopping")
             if free and self._desk.roster.holds(self._desk.me, "run"):
-                self._reassign(run, key, "leaving")
+                self._takeover.reassign(run, key, "leaving")
         self.stopped = True
 
     def held(self) -> Iterator[tuple[Run, Attempt]]:
@@ -503,74 +367,6 @@ class Conductor:
             and run.tally.finish(key) is None
         )
 
-    # -- expanding and ending -----------------------------------------------------------------------------------
-
-    def _turn(self, run: Run, what: str, order: list[PeerId], wait: float) -> bool:
-        """Whether it is this node's turn to write what any candidate may write: the first live one at once, the k-th
-        after k waits."""
-        self._look_within(TICK)
-        live = [peer for peer in order if self._liveness.is_alive(peer)]
-        if self._liveness.suspended or self._desk.me not in live:
-            return False
-        since = self._since.setdefault((run.id, what), self._desk.now.mono)
-        return self._desk.now.mono - since >= live.index(self._desk.me) * wait
-
-    def _expand(self, run: Run, job: PlannedJob, cancelled: bool, dropped: bool) -> None:
-        """Work out the legs of a job that depend on other jobs, if those have concluded and it is our turn."""
-        if any(run.tally.result(need) is None for need in job.needs):
-            return
-        if self._desk.config.policy(run.submission, ()) is not None:
-            return
-        order = [one.member.peer for one in run.placement.ranked(job.id, 0, (), self._desk.standing())]
-        if not self._turn(run, job.id, order, self._desk.config.lease):
-            return
-        legs: list[dict[str, object]] = []
-        concluded, error = None, None
-        try:
-            if not dropped and self._should_run(run, job, cancelled):
-                needs = needs_context(run, job.needs)
-                legs = list(self._desk.config.planner.expand(run.submission, job.id, needs))  # type: ignore[arg-type]
-            else:
-                concluded = "cancelled" if cancelled else "skipped"
-        except P2pwfError as failure:
-            concluded, error = "failure", failure.message[:MAX_TEXT]
-        body = {
-            "run": run.id,
-            "job": job.id,
-            "uses": finish_ids(run, job.needs),
-            "legs": legs,
-            "conclusion": concluded,
-            "error": error,
-        }
-        try:
-            self._desk.write("job.expand", body, run)
-        except EventError as failure:
-            error = f"its legs are out of bounds: {failure}"[:MAX_TEXT]
-            self._desk.write("job.expand", {**body, "legs": [], "conclusion": "failure", "error": error}, run)
-
-    def _end(self, run: Run) -> None:
-        """Write the run's end with the last outcome; if its author does not, the next in order does after a lease."""
-        concluded = run.tally.conclusion()
-        if concluded is None or run.tally.end is not None:
-            return
-        finishes = end_list(run.tally)
-        last = max((run.events[cid] for cid in finishes), key=lambda event: event.order)
-        if last.author != self._desk.me:
-            order = [one.member.peer for one in run.placement.ranked("", 0, (), self._desk.standing())]
-            since = self._since.setdefault((run.id, "\0end"), self._desk.now.mono)
-            waited = self._desk.now.mono - since
-            self._look_within(TICK)
-            if waited < self._desk.config.lease or not self._turn(run, "\0end turn", order, STAGGER):
-                return
-        elif self._liveness.suspended:
-            self._look_within(TICK)
-            return
-        self._desk.write("run.end", {"run": run.id, "conclusion": concluded, "finishes": finishes}, run)
-
 
 def _failed(ended: JobEnded, error: str) -> JobEnded:
     return attrs.evolve(ended, conclusion="failure", outcome="failure", outputs={}, error=error)
-
-
-def _about(attempt: Attempt) -> dict[str, object]:
-    return {"run": attempt.run, "job": attempt.job, "leg": attempt.leg, "attempt": attempt.number}

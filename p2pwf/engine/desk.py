@@ -12,7 +12,7 @@ from typing import cast
 
 from p2pwf.clock import Accepted, Clock, Invalid, Node
 from p2pwf.clock.clock import Verify
-from p2pwf.clock.messages import Events
+from p2pwf.clock.messages import Attempt, Events
 from p2pwf.core.bodies import MEMBERSHIP_TYPES
 from p2pwf.core.events import MAX_AFTER, Event, SignedBlock, author_event, parse
 from p2pwf.core.ids import Cid, PeerId
@@ -259,6 +259,11 @@ def chunks(blocks: list[SignedBlock], limit: int = GOSSIP_BYTES) -> list[tuple[S
 def integral(number: float) -> float | int:
     """A number as events hold it: integral ones as integers, since many languages cannot tell 3.0 from 3."""
     return int(number) if float(number).is_integer() else float(number)
+
+
+def about(attempt: Attempt) -> dict[str, object]:
+    """The fields by which an event names an attempt."""
+    return {"run": attempt.run, "job": attempt.job, "leg": attempt.leg, "attempt": attempt.number}
 
 
 def finish_ids(run: Run, jobs: tuple[str, ...]) -> list[Cid]:

@@ -50,7 +50,7 @@ def run_status(engine: Engine, run: Run) -> dict[str, Any]:
 def _standing(engine: Engine, run: Run) -> tuple[bool, bool]:
     """Whether a run is to be cancelled, and whether it waits for its concurrency group."""
     conductor = engine.conductor
-    return conductor.is_cancelled(run), run.tally.end is None and conductor.groups.run_waits(run)
+    return conductor.judge.is_cancelled(run), run.tally.end is None and conductor.groups.run_waits(run)
 
 
 def list_runs(engine: Engine, wanted: str | None, peer: str | None) -> list[dict[str, Any]]:

@@ -9,7 +9,9 @@ from p2pwf.engine.desk import Desk
 from p2pwf.engine.groups import Groups
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Output, Store
+from p2pwf.engine.shared import Shared
 from p2pwf.engine.syncer import Syncer
+from p2pwf.engine.takeover import Takeover
 from p2pwf.runs.tally import LegState, RunEvent, Tally
 from p2pwf.testing import SCENARIOS, run_seed
 
@@ -71,11 +73,11 @@ PLANTED: dict[str, tuple[object, str, object, str]] = {
     "digests are never sent": (Syncer, "tick", Syncer.check, "loss"),
     "a node that restarts takes part at once": (Liveness, "suspended", property(never), "torn"),
     "silence is judged by who hears no beats": (Liveness, "expects_beats", always, "long"),
-    "nobody takes over": (Conductor, "_watch", nothing, "gone"),
-    "an interrupted attempt is left open": (Conductor, "_close_interrupted", nothing, "crash"),
+    "nobody takes over": (Takeover, "watch", nothing, "gone"),
+    "an interrupted attempt is left open": (Takeover, "close_interrupted", nothing, "crash"),
     "outcomes are taken as they arrive": (Tally, "finish", as_it_arrives, "partition"),
     "the newest reassign wins": (LegState, "apply", last_wins, "storm"),
-    "nobody else writes the end": (Conductor, "_turn", never, "crash"),
+    "nobody else writes the end": (Shared, "_turn", never, "crash"),
     "a run waits for nobody": (Groups, "run_waits", never, "groups"),
     "a job waits for nobody": (Groups, "waits", never, "groups"),
     "a group is taken before it has settled": (Conductor, "_settled", always, "groups"),

@@ -1,0 +1,94 @@
+"""What any candidate may write, and one does: the legs of jobs that depend on others, and a run's end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from p2pwf.core.bodies import MAX_TEXT
+from p2pwf.core.events import EventError
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.engine.config import STAGGER, TICK
+from p2pwf.engine.desk import Desk, finish_ids, needs_context
+from p2pwf.engine.judge import Judge
+from p2pwf.engine.liveness import Liveness
+from p2pwf.errors import P2pwfError
+from p2pwf.runs import PlannedJob, Run
+from p2pwf.runs.run import end_list
+
+
+class Shared:
+    """`look_within` asks for the run at hand to be looked at again within so many seconds."""
+
+    def __init__(self, desk: Desk, liveness: Liveness, judge: Judge, look_within: Callable[[float], None]) -> None:
+        self._desk = desk
+        self._liveness = liveness
+        self._judge = judge
+        self._look_within = look_within
+        self._since: dict[tuple[Cid, str], float] = {}
+
+    def forget(self, run: Run) -> None:
+        """A run has ended."""
+        for entry in [entry for entry in self._since if entry[0] == run.id]:
+            del self._since[entry]
+
+    def _turn(self, run: Run, what: str, order: list[PeerId], wait: float) -> bool:
+        """Whether it is this node's turn to write what any candidate may write: the first live one at once, the k-th
+        after k waits."""
+        self._look_within(TICK)
+        live = [peer for peer in order if self._liveness.is_alive(peer)]
+        if self._liveness.suspended or self._desk.me not in live:
+            return False
+        since = self._since.setdefault((run.id, what), self._desk.now.mono)
+        return self._desk.now.mono - since >= live.index(self._desk.me) * wait
+
+    def expand(self, run: Run, job: PlannedJob, cancelled: bool, dropped: bool) -> None:
+        """Work out the legs of a job that depend on other jobs, if those have concluded and it is our turn."""
+        if any(run.tally.result(need) is None for need in job.needs):
+            return
+        if self._desk.config.policy(run.submission, ()) is not None:
+            return
+        order = [one.member.peer for one in run.placement.ranked(job.id, 0, (), self._desk.standing())]
+        if not self._turn(run, job.id, order, self._desk.config.lease):
+            return
+        legs: list[dict[str, object]] = []
+        concluded, error = None, None
+        try:
+            if not dropped and self._judge.should_run(run, job, cancelled):
+                needs = needs_context(run, job.needs)
+                legs = list(self._desk.config.planner.expand(run.submission, job.id, needs))  # type: ignore[arg-type]
+            else:
+                concluded = "cancelled" if cancelled else "skipped"
+        except P2pwfError as failure:
+            concluded, error = "failure", failure.message[:MAX_TEXT]
+        body = {
+            "run": run.id,
+            "job": job.id,
+            "uses": finish_ids(run, job.needs),
+            "legs": legs,
+            "conclusion": concluded,
+            "error": error,
+        }
+        try:
+            self._desk.write("job.expand", body, run)
+        except EventError as failure:
+            error = f"its legs are out of bounds: {failure}"[:MAX_TEXT]
+            self._desk.write("job.expand", {**body, "legs": [], "conclusion": "failure", "error": error}, run)
+
+    def end(self, run: Run) -> None:
+        """Write the run's end with the last outcome; if its author does not, the next in order does after a lease."""
+        concluded = run.tally.conclusion()
+        if concluded is None or run.tally.end is not None:
+            return
+        finishes = end_list(run.tally)
+        last = max((run.events[cid] for cid in finishes), key=lambda event: event.order)
+        if last.author != self._desk.me:
+            order = [one.member.peer for one in run.placement.ranked("", 0, (), self._desk.standing())]
+            since = self._since.setdefault((run.id, "\0end"), self._desk.now.mono)
+            waited = self._desk.now.mono - since
+            self._look_within(TICK)
+            if waited < self._desk.config.lease or not self._turn(run, "\0end turn", order, STAGGER):
+                return
+        elif self._liveness.suspended:
+            self._look_within(TICK)
+            return
+        self._desk.write("run.end", {"run": run.id, "conclusion": concluded, "finishes": finishes}, run)
