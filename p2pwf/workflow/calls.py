@@ -16,10 +16,18 @@ import attrs
 
 from p2pwf.core.bodies import MAX_JOBS, MAX_NAME
 from p2pwf.errors import InvalidWorkflow
-from p2pwf.workflow.expr import Value, fold, to_string
-from p2pwf.workflow.expr.parser import Constant, Index, Name
-from p2pwf.workflow.expr.parser import Node as Tree
-from p2pwf.workflow.expr.parser import walk as walk_tree
+from p2pwf.workflow.callrules import (
+    CALL,
+    INHERIT,
+    check_names,
+    default_of,
+    depends_on_outcomes,
+    entries,
+    no_group,
+    secret_specs,
+    typed,
+)
+from p2pwf.workflow.expr import Value, fold
 from p2pwf.workflow.facts import RunFacts
 from p2pwf.workflow.legs import (
     Plain,
@@ -31,17 +39,15 @@ from p2pwf.workflow.legs import (
     strategy_context,
 )
 from p2pwf.workflow.matrix import leg_name
-from p2pwf.workflow.model import InputSpec, Job, Workflow
+from p2pwf.workflow.model import Job, Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar
 from p2pwf.workflow.parsing import parse
-from p2pwf.workflow.templates import Scope, evaluate_scalar, evaluate_string, expressions_in, failure
+from p2pwf.workflow.templates import Scope, evaluate_string, expressions_in, failure
 
 MAX_LEVELS: Final = 10
 """Files that may call each other in a row, the run's own among them: GitHub's bound."""
 MAX_CALLED: Final = 50
 """Files that one run may call: GitHub's bound."""
-CALL: Final = "workflow_call"
-INHERIT: Final = "inherit"
 
 Needs = Mapping[str, Mapping[str, object]]
 """Of each job {"result": …, "outputs": {name: value}}, by its id in the plan."""
@@ -170,14 +176,14 @@ class Layout:
         if trigger is None:
             message = f"{CALL} key is not defined in the referenced workflow '{key}'."
             raise failure(job.place, "call", message, f"add `on: {CALL}` to it")
-        _check_names(job, trigger.inputs, _secret_specs(workflow))
+        check_names(job, trigger.inputs, secret_specs(workflow))
         if self.is_open(job.strategy, frame):
             message = f"The matrix of the job '{job.id}', which calls a workflow, depends on the outputs of other jobs"
             hint = (
                 "let it depend on the event, inputs and vars only, or give the jobs of the called workflow the matrix"
             )
             raise failure((job.strategy or job).place, "call-matrix", message, hint)
-        given = {fold(name.text): value for name, value in _entries(job.with_)}
+        given = {fold(name.text): value for name, value in entries(job.with_)}
         sources = {fold(spec.name): given.get(fold(spec.name), spec.default) for spec in trigger.inputs}
         open_inputs = frozenset(name for name, value in sources.items() if self.is_open(value, frame))
         scope = self._scope(frame, job, {}, self._fixed)
@@ -221,7 +227,7 @@ class Layout:
 
     def is_open(self, node: Node | None, frame: Frame) -> bool:
         """Whether a part of a file has its value only once other jobs have finished."""
-        return any(_depends(tree, frame.open_inputs) for tree in expressions_in(node))
+        return any(depends_on_outcomes(tree, frame.open_inputs) for tree in expressions_in(node))
 
     def scope(self, frame: Frame, job: Job, needs: Needs) -> Scope:
         """The contexts of a job, without those of its legs, as far as outcomes are known. Raises InvalidWorkflow."""
@@ -252,7 +258,7 @@ class Layout:
             return self.facts.inputs
         parent, job, scope = self._caller(frame, needs, github)
         trigger = frame.workflow.trigger(CALL)
-        given = {fold(name.text): value for name, value in _entries(job.with_)}
+        given = {fold(name.text): value for name, value in entries(job.with_)}
         inputs: dict[str, Value] = {}
         for spec in trigger.inputs if trigger else ():
             value = given.get(fold(spec.name))
@@ -260,10 +266,10 @@ class Layout:
                 inputs[spec.name] = None
             elif isinstance(value, Scalar):
                 with located(parent):
-                    inputs[spec.name] = _typed(spec, value, scope)
+                    inputs[spec.name] = typed(spec, value, scope)
             else:
                 with located(frame):
-                    inputs[spec.name] = _default(spec, scope)
+                    inputs[spec.name] = default_of(spec, scope)
         return inputs
 
     def secrets(self, frame: Frame, needs: Needs, secrets: Mapping[str, str]) -> dict[str, str]:
@@ -275,11 +281,11 @@ class Layout:
         if isinstance(job.secrets, Scalar) and job.secrets.text == INHERIT:
             return above
         known = Scope({**scope.contexts, "secrets": above})
-        declared = {fold(name): name for name in _secret_specs(frame.workflow)}
+        declared = {fold(name): name for name in secret_specs(frame.workflow)}
         with located(parent):
             return {
                 declared.get(fold(name.text), name.text): evaluate_string(value, known)
-                for name, value in _entries(job.secrets)
+                for name, value in entries(job.secrets)
                 if isinstance(value, Scalar)
             }
 
@@ -293,9 +299,9 @@ class Layout:
         if node is None and inner is None:
             return None
         if node is not None and inner is not None:
-            raise _no_group(job, "a concurrency group, and the workflow that it calls has one as well", node)
+            raise no_group(job, "a concurrency group, and the workflow that it calls has one as well", node)
         if self.is_open(node, parent) or self.is_open(inner, calls[0]):
-            raise _no_group(job, "a concurrency group that depends on the outputs of other jobs", node)
+            raise no_group(job, "a concurrency group that depends on the outputs of other jobs", node)
         groups = []
         for frame in calls:
             scope = self._caller(frame, {}, self._github)[2]
@@ -304,7 +310,7 @@ class Layout:
             with located(parent if inner is None else frame):
                 groups.append(evaluate_group(node if inner is None else inner, scope))
         if any(group != groups[0] for group in groups):
-            raise _no_group(job, "a concurrency group of its own for each leg of its matrix", node)
+            raise no_group(job, "a concurrency group of its own for each leg of its matrix", node)
         return groups[0]
 
     def above(self, frame: Frame, needs: Needs) -> str:
@@ -325,7 +331,7 @@ class Layout:
         with located(frame):
             return {
                 name.text: evaluate_string(value, scope)
-                for name, spec in _entries(declared)
+                for name, spec in entries(declared)
                 if isinstance(spec, MappingNode) and isinstance(value := spec.get("value"), Scalar)
             }
 
@@ -349,86 +355,3 @@ def needs_context(needs: Needs) -> Value:
         given = {str(k): str(v) for k, v in outputs.items()} if isinstance(outputs, Mapping) else {}
         context[job] = {"result": str(outcome.get("result", "")), "outputs": given}
     return context
-
-
-def _depends(tree: Tree, open_inputs: frozenset[str]) -> bool:
-    named = 0
-    for part in walk_tree(tree):
-        if isinstance(part, Name) and part.key == "NEEDS":
-            return True
-        named += isinstance(part, Name) and part.key == "INPUTS"
-        if isinstance(part, Index) and isinstance(part.target, Name) and part.target.key == "INPUTS":
-            key = part.key.value if isinstance(part.key, Constant) else None
-            if isinstance(key, str):
-                named -= 1
-                if fold(key) in open_inputs:
-                    return True
-    return named > 0 and bool(open_inputs)  # inputs as a whole, or by a key that is worked out
-
-
-def _entries(node: Node | None) -> tuple[tuple[Scalar, Node], ...]:
-    return node.entries if isinstance(node, MappingNode) else ()
-
-
-def _secret_specs(workflow: Workflow) -> dict[str, bool]:
-    """The secrets that a file declares, and whether each is required."""
-    trigger = workflow.trigger(CALL)
-    declared = trigger.config.get("secrets") if trigger is not None and trigger.config is not None else None
-    specs: dict[str, bool] = {}
-    for name, spec in _entries(declared):
-        required = spec.get("required") if isinstance(spec, MappingNode) else None
-        specs[name.text] = isinstance(required, Scalar) and required.value is True
-    return specs
-
-
-def _check_names(job: Job, inputs: tuple[InputSpec, ...], secrets: Mapping[str, bool]) -> None:
-    """Whether a call gives what the file asks for, and nothing else; raises InvalidWorkflow."""
-    known = {fold(spec.name) for spec in inputs}
-    given = {fold(name.text) for name, _ in _entries(job.with_)}
-    for spec in inputs:
-        if spec.required and fold(spec.name) not in given:
-            message = f"Input {spec.name} is required, but not provided while calling."
-            raise failure(job.place, "call-input", message, f"give it under `with` of the job '{job.id}'")
-    for name, _ in _entries(job.with_):
-        if fold(name.text) not in known:
-            message = f"Invalid input, {name.text} is not defined in the referenced workflow."
-            raise failure(name.place, "call-input", message, f"inputs: {', '.join(spec.name for spec in inputs)}")
-    if isinstance(job.secrets, Scalar) and job.secrets.text == INHERIT:
-        return
-    passed = {fold(name.text) for name, _ in _entries(job.secrets)}
-    for secret, required in secrets.items():
-        if required and fold(secret) not in passed:
-            message = f"Secret {secret} is required, but not provided while calling."
-            raise failure(job.place, "call-secret", message, f"pass it, or `secrets: {INHERIT}`")
-    allowed = {fold(secret) for secret in secrets}
-    for name, _ in _entries(job.secrets):
-        if fold(name.text) not in allowed:
-            message = f"Invalid secret, {name.text} is not defined in the referenced workflow."
-            raise failure(name.place, "call-secret", message, f"secrets: {', '.join(secrets)}")
-
-
-def _no_group(job: Job, what: str, node: Node | None) -> InvalidWorkflow:
-    hint = "this release cannot: give the groups to the jobs of the called workflow"
-    place = job.place if node is None else node.place
-    return failure(place, "unsupported", f"The job '{job.id}', which calls a workflow, has {what}", hint)
-
-
-def _typed(spec: InputSpec, node: Scalar, scope: Scope) -> Value:
-    """A given value as the input's type; raises InvalidWorkflow. Only a string takes scalars of other types."""
-    value = evaluate_scalar(node, scope)
-    collection = isinstance(value, (Mapping, list, tuple))
-    fits = {
-        "boolean": isinstance(value, bool),
-        "number": isinstance(value, (int, float)) and not isinstance(value, bool),
-    }.get(spec.type, not collection)
-    if not fits:
-        shown = "" if collection else to_string(value)
-        message = f"Unexpected value '{shown}' for the input '{spec.name}'"
-        raise failure(node.place, "call-input", message, f"the called workflow takes a {spec.type}")
-    return to_string(value) if spec.type == "string" else value
-
-
-def _default(spec: InputSpec, scope: Scope) -> Value:
-    if spec.default is not None:
-        return _typed(spec, spec.default, scope)
-    return {"boolean": False, "number": 0}.get(spec.type, "")
