@@ -29,6 +29,7 @@ MAX_TEXT: Final = 256
 DEFAULT_REF: Final = "refs/heads/main"
 """The ref of a tree without a repository: workflows ask for one, and this is what a new repository has."""
 DETACHED_REF: Final = "HEAD"
+WORKFLOWS: Final = (".github", "workflows")
 
 
 class Batch(Protocol):
@@ -136,6 +137,9 @@ def _origin(file: Path, source: Path | None) -> tuple[Origin, bool]:
         raise UsageError(f"{folder} is not a folder", SOURCE_HINT)
     repository = gittree.find(folder)
     if repository is None:
+        above = folder.parents[1] if len(folder.parts) > 2 else folder
+        if source is None and folder.parts[-2:] == WORKFLOWS and not (above / ".git").exists():
+            folder = above  # as a repository has it, so that paths in the workflow lead where they should
         return _facts(file, folder, None, *gittree.settings(folder)), False
     root = repository.top if source is None else folder
     # A folder that was named although its repository ignores it, such as a build's output, is meant as it stands.

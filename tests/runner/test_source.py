@@ -176,6 +176,14 @@ def test_without_a_repository_the_folder_of_the_file_travels_but_for_what_tools_
     assert (taken.actor, taken.rel_workflow_path) == ("Ada Lovelace", "flow.yml")
 
 
+def test_without_a_repository_a_folder_of_workflows_stands_where_one_would(blobs: BlobStore, tmp_path: Path) -> None:
+    top = tmp_path / "plain"
+    _write(top, {".github/workflows/ci.yml": "on: push", "main.py": "pass"})
+    taken = _taken(top / ".github" / "workflows" / "ci.yml", blobs)
+    assert (taken.root, taken.rel_workflow_path) == (top, ".github/workflows/ci.yml")
+    assert _paths(taken, blobs) == [".github/workflows/ci.yml", "main.py"]
+
+
 def test_without_git_the_folder_of_the_file_travels(
     tree: Path, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
