@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 import attrs
 
 from p2pwf.core.bodies import MAX_ACTIONS, MAX_WORKFLOW
 from p2pwf.core.ids import Cid
-from p2pwf.errors import P2pwfError, UsageError
+from p2pwf.errors import P2pwfError, TryAgain, UsageError
 from p2pwf.node.repositories import Repositories, Snapshot
 from p2pwf.runner.manifest import LINK, SourceFile, parse
 from p2pwf.runner.source import Blobs
@@ -41,6 +42,8 @@ NATIVE: Final = frozenset(
     )
 )
 """What the runner does itself, whatever the version."""
+FETCH_SECONDS: Final = 100.0
+"""For all that one submission makes be fetched: whoever submits waits for an answer, and not for ever."""
 MAX_LINKS: Final = 40
 """Links followed to one file, as Linux has it."""
 
@@ -92,6 +95,7 @@ class Library:
         self._blobs = blobs
         self._snapshots: dict[tuple[str, str], Snapshot] = {}
         self._packed: dict[tuple[str, str], Cid] = {}
+        self._until = monotonic() + FETCH_SECONDS
 
     @property
     def manifests(self) -> tuple[Cid, ...]:
@@ -174,8 +178,12 @@ class Library:
     def _snapshot(self, repository: str, ref: str, who: str) -> Snapshot:
         known = self._snapshots.get((repository.lower(), ref))
         if known is None:
+            left = self._until - monotonic()
+            if left <= 0:
+                message = f"{who}: fetching actions took over {FETCH_SECONDS:g} s"
+                raise TryAgain(message, "submit again: what has been fetched is kept")
             try:
-                known = self._repositories.find(repository, ref)
+                known = self._repositories.find(repository, ref, left)
             except P2pwfError as error:
                 raise type(error)(f"{who}: {error.message}", error.hint or _hint(self._repositories)) from error
             self._snapshots[repository.lower(), ref] = known

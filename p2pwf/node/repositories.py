@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import IO, Final, Protocol, cast
 
 import attrs
@@ -32,8 +33,8 @@ from p2pwf.runner.source import Blobs
 DEFAULT_URL: Final = "https://github.com"
 GIT_SECONDS: Final = 30
 """What git may take for what it does on this machine."""
-FETCH_SECONDS: Final = 180
-"""And for one commit over the network."""
+FETCH_SECONDS: Final = 90.0
+"""And for one commit over the network, unless less is left."""
 FETCH_BYTES: Final = 2 * MAX_BYTES
 """Of one fetch: packed, a tree that may travel at all is smaller."""
 MAX_LISTED: Final = 1024 * 1024
@@ -69,8 +70,8 @@ class Repositories:
     url: str = DEFAULT_URL
     offline: bool = False
 
-    def find(self, repository: str, ref: str) -> Snapshot:
-        """A repository (`owner/name`) at a branch, a tag or a full commit.
+    def find(self, repository: str, ref: str, seconds: float = FETCH_SECONDS) -> Snapshot:
+        """A repository (`owner/name`) at a branch, a tag or a full commit; `seconds`: for all that is fetched.
 
         Raises UsageError for a name that none can have, NotFound, Refused or TryAgain where it cannot be had.
         """
@@ -81,7 +82,7 @@ class Repositories:
         if not _REF.fullmatch(ref) or ".." in ref or ref.endswith(("/", ".lock")) or ref.startswith("/"):
             raise UsageError(f"no branch, tag or commit can be called '{ref[:80]}'", "write owner/repo@ref")
         found = None if self.mirror is None else self._mirrored(self.mirror, owner, name, ref)
-        return found or self._fetched(owner, name, ref)
+        return found or self._fetched(owner, name, ref, monotonic() + seconds)
 
     def _mirrored(self, mirror: Path, owner: str, name: str, ref: str) -> Snapshot | None:
         home = _child(mirror, owner)
@@ -96,7 +97,7 @@ class Repositories:
                     return Commit(folder, commit)
         return None
 
-    def _fetched(self, owner: str, name: str, ref: str) -> Snapshot:
+    def _fetched(self, owner: str, name: str, ref: str, until: float) -> Snapshot:
         folder = self.cache / owner.lower() / f"{name.lower()}.git"
         kept = _kept(folder, ref)
         if kept is not None and (self.offline or kept == ref):
@@ -105,21 +106,21 @@ class Repositories:
             where = "not here" if self.mirror is None else f"neither here nor in {self.mirror}"
             raise NotFound(f"{owner}/{name}@{ref} is {where}, and nothing is fetched for an offline workflow")
         try:
-            return Commit(folder, self._fetch(folder, f"{self.url.rstrip('/')}/{owner}/{name}", ref))
+            return Commit(folder, self._fetch(folder, f"{self.url.rstrip('/')}/{owner}/{name}", ref, until))
         except TryAgain:
             if kept is not None:  # without a network, what the name meant when there was one
                 return Commit(folder, kept)
             raise
 
-    def _fetch(self, folder: Path, url: str, ref: str) -> str:
-        commit = ref if _SHA.fullmatch(ref) else _asked(url, ref)
+    def _fetch(self, folder: Path, url: str, ref: str, until: float) -> str:
+        commit = ref if _SHA.fullmatch(ref) else _asked(url, ref, until)
         with _locked(folder):
             if not is_repository(folder):
                 _git(folder, "init", "--quiet", "--bare", "--template=", ".")
             if not _has(folder, commit):
                 arguments = ("fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-auto-gc")
                 what = f"{url} at {ref}"
-                _git(folder, *arguments, "--", url, commit, seconds=FETCH_SECONDS, limit=FETCH_BYTES, what=what)
+                _git(folder, *arguments, "--", url, commit, seconds=_left(until), limit=FETCH_BYTES, what=what)
             sha = _commit_of(folder, commit)
             if sha is None:
                 raise NotFound(f"{url} has '{ref}', which is no commit", "name a branch, a tag or a commit")
@@ -137,6 +138,10 @@ def _locked(folder: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise StorageError(f"cannot write to {folder}: {error.strerror or error}", "make room there") from error
+
+
+def _left(until: float) -> float:
+    return max(0.1, min(FETCH_SECONDS, until - monotonic()))
 
 
 def _note(ref: str) -> str:
@@ -161,10 +166,10 @@ def _resolve(folder: Path, ref: str) -> str | None:
     return next((sha for name in names if name and (sha := _commit_of(folder, name)) is not None), None)
 
 
-def _asked(url: str, ref: str) -> str:
+def _asked(url: str, ref: str, until: float) -> str:
     """The object that a ref names at a server."""
     wanted = (f"refs/tags/{ref}", f"refs/heads/{ref}", *((ref,) if ref.startswith("refs/") else ()))
-    listed = _git(None, "ls-remote", "--quiet", "--", url, *wanted, seconds=FETCH_SECONDS, what=url)
+    listed = _git(None, "ls-remote", "--quiet", "--", url, *wanted, seconds=_left(until), what=url)
     found: dict[str, str] = {}
     for line in listed[:MAX_LISTED].decode("utf-8", "replace").splitlines():
         sha, _, name = line.partition("\t")

@@ -11,7 +11,7 @@ import attrs
 from p2pwf.workflow.expr import Value, has_expression, to_string
 from p2pwf.workflow.matrix import Matrix, MatrixError, build_legs, leg_name
 from p2pwf.workflow.model import Job
-from p2pwf.workflow.nodes import MappingNode, Node
+from p2pwf.workflow.nodes import MappingNode, Node, Scalar
 from p2pwf.workflow.templates import Scope, evaluate_boolean, evaluate_node, evaluate_string, failure
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
@@ -135,9 +135,9 @@ def job_continues(job: Job, scope: Scope) -> bool:
 
 def evaluate_group(node: Node | None, scope: Scope) -> dict[str, Plain] | None:
     """A `concurrency` as {group, cancel_in_progress, queue}, None where there is none; raises InvalidWorkflow."""
-    value = None if node is None else evaluate_node(node, scope)
-    if node is None or value is None:
+    if node is None or (isinstance(node, Scalar) and node.value is None):
         return None
+    value = evaluate_node(node, scope)
     parts: Mapping[str, Value] = value if isinstance(value, Mapping) else {"group": value}
     group, cancel, queue = parts.get("group"), parts.get("cancel-in-progress", False), parts.get("queue", "single")
     if isinstance(group, (Mapping, list, tuple)) or not to_string(group):

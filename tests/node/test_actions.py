@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from p2pwf.core.ids import Cid
 from p2pwf.errors import NotFound, P2pwfError, TryAgain, UsageError
+from p2pwf.node import actions, repositories
 from p2pwf.node.actions import Library, source_reader
 from p2pwf.node.repositories import Repositories
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
@@ -94,9 +96,9 @@ def steps(*uses: str, head: str = "on: push\n") -> str:
 
 
 def pins(body: dict[str, object]) -> dict[str, Any]:
-    actions = body["actions"]
-    assert isinstance(actions, dict)
-    return actions
+    found = body["actions"]
+    assert isinstance(found, dict)
+    return found
 
 
 def test_an_action_is_pinned_to_the_commit_of_its_tag_branch_or_sha(bench: Bench) -> None:
@@ -212,6 +214,19 @@ def test_an_offline_workflow_fetches_nothing(bench: Bench) -> None:
     text = "on: push\nlabels: offline-workflow\njobs: {b: {uses: o/flows/.github/workflows/a.yml@v1}}\n"
     with pytest.raises(NotFound, match="the job 'b' calls"):
         bench.body(text)
+
+
+def test_a_fetch_is_bounded_in_size_and_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = random.Random(1).randbytes(200_000).hex()
+    commit(bench.server / "o/large", {"action.yml": COMPOSITE, "noise": noise}, "v1")
+    commit(bench.server / "o/small", {"action.yml": COMPOSITE}, "v1")
+    monkeypatch.setattr(repositories, "FETCH_BYTES", 50_000)
+    assert pins(bench.body(steps("o/small@v1")))
+    with pytest.raises(TryAgain, match=r"cannot fetch file://.* at v1"):
+        bench.body(steps("o/large@v1"))
+    monkeypatch.setattr(actions, "FETCH_SECONDS", 0.0)
+    with pytest.raises(TryAgain, match=r"step 1 of the job 'a' .*: fetching actions took over 0 s"):
+        bench.body(steps("o/small@v1"))
 
 
 def test_hooks_and_settings_of_a_repository_run_nothing(bench: Bench) -> None:

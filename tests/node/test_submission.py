@@ -1,0 +1,62 @@
+"""From a workflow file to the body of its submission: what is worked out at the door, and what is refused there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from p2pwf.core.bodies import FORMS, has_form
+from p2pwf.errors import InvalidWorkflow
+from p2pwf.node.submission import SourceFacts, Wanted, make_body
+
+STEPS = "runs-on: x, steps: [{run: x}]"
+
+
+def body(text: str, **wanted: Any) -> dict[str, Any]:
+    made, _ = make_body(Wanted(text=text.encode(), source=SourceFacts(), force=True, **wanted))
+    assert has_form({**made, "absent": []}, FORMS["run.submit"])
+    return made
+
+
+def test_the_title_is_what_run_name_comes_to_on_one_line() -> None:
+    text = "run-name: |\n  Deploy ${{ inputs.to }}\n  by ${{ github.actor }}, ${{ github.run_number }}\n"
+    text += f"on: {{workflow_dispatch: {{inputs: {{to: }}}}}}\njobs: {{a: {{{STEPS}}}}}\n"
+    assert body(text, inputs={"to": "prod"}, run_number=7)["title"] == "Deploy prod by local, 7"
+
+
+def test_the_group_of_a_run_is_worked_out_with_its_event_and_inputs() -> None:
+    text = "concurrency: {group: 'ci-${{ github.ref_name }}', cancel-in-progress: '${{ github.event.draft }}'}\n"
+    text += f"on: push\njobs: {{a: {{{STEPS}}}}}\n"
+    group = body(text, payload={"draft": True})["concurrency"]
+    assert group == {"group": "ci-main", "cancel_in_progress": True, "queue": "single", "supersedes": []}
+
+
+def test_a_group_by_the_id_of_the_run_is_that_of_no_other() -> None:
+    text = f"concurrency: '${{{{ github.head_ref || github.run_id }}}}'\non: push\njobs: {{a: {{{STEPS}}}}}\n"
+    assert body(text, run_id="one")["concurrency"]["group"] != body(text, run_id="two")["concurrency"]["group"]
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "message"),
+    [
+        ("'${{ github.nope }}'", "must be a string, not empty"),
+        ("{group: g, cancel-in-progress: '${{ github.ref }}'}", "for cancel-in-progress"),
+        ("'${{ github.event }}'", "not empty"),
+    ],
+)
+def test_a_group_that_comes_to_nothing_usable_is_refused(concurrency: str, message: str) -> None:
+    with pytest.raises(InvalidWorkflow, match=message) as caught:
+        body(f"concurrency: {concurrency}\non: push\njobs: {{a: {{{STEPS}}}}}\n")
+    assert caught.value.diagnostics[0]["line"] == 1
+
+
+def test_jobs_have_groups_for_each_leg() -> None:
+    jobs = f"jobs: {{a: {{concurrency: 'at-${{{{ matrix.to }}}}', strategy: {{matrix: {{to: [x, y]}}}}, {STEPS}}}}}\n"
+    (job,) = body(f"on: push\n{jobs}")["plan"]["jobs"]
+    assert [leg["concurrency"]["group"] for leg in job["legs"]] == ["at-x", "at-y"]
+
+
+def test_a_parallel_bound_beyond_all_legs_is_none_to_speak_of() -> None:
+    jobs = f"jobs: {{a: {{strategy: {{max-parallel: 1000000, matrix: {{v: [1]}}}}, {STEPS}}}}}\n"
+    assert body(f"on: push\n{jobs}")["plan"]["jobs"][0]["max_parallel"] == 4096
