@@ -19,7 +19,7 @@ from p2pwf.engine.config import SETTLE, TICK
 from p2pwf.engine.desk import Desk, about, finish_ids, needs_context
 from p2pwf.engine.groups import Groups
 from p2pwf.engine.inputs import JobEnded
-from p2pwf.engine.judge import Judge, Siblings
+from p2pwf.engine.judge import GIVEN_UP, REPLACED, Judge, Siblings
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Alarm, CancelJob, RunsChanged, StartJob
 from p2pwf.engine.shared import Shared
@@ -117,7 +117,7 @@ class Conductor:
             return
         superseded = self.groups.is_superseded(run)
         cancelled = superseded or self._desk.is_cancelled(run)
-        dropped = superseded and not run.tally.started
+        dropped = not run.tally.started and (superseded or (cancelled and self.groups.run_waits(run)))
         waits = dropped and not self._settled(run, "\0superseded")
         for job in run.plan.jobs.values():
             legs = run.tally.job_legs(job.id)
@@ -132,13 +132,14 @@ class Conductor:
                 continue
             siblings = self.judge.siblings(run, job, cancelled, finishes)
             if dropped:
-                siblings = attrs.evolve(siblings, replaced=not waits, waits=waits)
+                why = REPLACED if superseded else GIVEN_UP
+                siblings = attrs.evolve(siblings, dropped="" if waits else why, waits=waits)
             for index, finish in enumerate(finishes):
                 key = (job.id, index)
                 if finish is not None:
                     self._stop_local(run, key, "it was finished elsewhere")
                 elif self.groups.gives_way(run, key, self.judge.wanted):
-                    self._open_leg(run, key, attrs.evolve(siblings, replaced=True))
+                    self._open_leg(run, key, attrs.evolve(siblings, dropped=REPLACED))
                 else:
                     self._open_leg(run, key, siblings)
         self._shared.end(run)
@@ -171,7 +172,7 @@ class Conductor:
         elif attempt in self._ended:
             self._finish_ended(run, attempt)
         elif local == attempt:
-            if siblings.cancelled or siblings.failed or siblings.replaced:
+            if siblings.cancelled or siblings.failed or siblings.dropped:
                 self._stop_local(run, key, siblings.why)
         elif self._liveness.suspended:
             self._look_within(TICK)
@@ -181,10 +182,10 @@ class Conductor:
             if self._desk.me not in state.refused():
                 self._desk.write("job.refuse", {**about(attempt), "reason": reason[:MAX_TEXT]}, run)
             self._takeover.reassign(run, key, reason="refused")
-        elif siblings.failed or siblings.replaced:
+        elif siblings.failed or siblings.dropped:
             self._finish(
                 run,
-                JobEnded(attempt, "cancelled", "cancelled", error=siblings.why if siblings.replaced else None),
+                JobEnded(attempt, "cancelled", "cancelled", error=siblings.dropped or None),
                 uses=[],
             )
         else:

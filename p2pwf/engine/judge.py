@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 import attrs
 
@@ -15,6 +15,9 @@ from p2pwf.engine.inputs import JobEnded
 from p2pwf.errors import P2pwfError
 from p2pwf.runs import PlannedJob, Run
 from p2pwf.runs.tally import RunEvent, conclusion
+
+REPLACED: Final = "a later run of its concurrency group takes its place"
+GIVEN_UP: Final = "the run was cancelled while it waited for its concurrency group"
 
 
 @attrs.frozen(slots=True)
@@ -29,15 +32,13 @@ class Siblings:
     max_parallel: int = 0
     waits: bool = False
     """As many legs as may of a call's matrix are under way, or the run is about to be dropped."""
-    replaced: bool = False
-    """A later run of its concurrency group takes the place of the leg, or of the whole run before it started."""
+    dropped: str = ""
+    """Why the leg, or the whole run before it started, is dropped for its concurrency group."""
 
     @property
     def why(self) -> str:
         """Why the leg is not to go on."""
-        if self.replaced:
-            return "a later run of its concurrency group takes its place"
-        return "the run was cancelled" if self.cancelled else "another leg failed"
+        return self.dropped or ("the run was cancelled" if self.cancelled else "another leg failed")
 
 
 class Judge:

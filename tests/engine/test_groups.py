@@ -109,6 +109,16 @@ def test_a_run_that_is_cancelled_by_hand_leaves_the_group_to_the_next() -> None:
     assert net.running(second)
 
 
+def test_a_run_that_is_cancelled_while_it_waits_runs_nothing() -> None:
+    net = Net()
+    first = net.submit(grouped())
+    body = make_submission({"a": []}, payload={"if": {"a": "always"}}, concurrency=group("ci"))
+    second = net.submit(body)
+    net.members[0].give(CancelRun("cancel", second))
+    assert net.results(second) == {"a": "cancelled"}
+    assert net.running(first)
+
+
 def test_only_its_submitter_or_an_admin_takes_the_place_of_a_run() -> None:
     net = Net(3)
     first = net.submit(grouped(), at=1)
