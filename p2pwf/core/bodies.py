@@ -130,7 +130,11 @@ _attempt = _integer(1, MAX_ATTEMPTS)
 _finishes = _list_of(_link, MAX_LEGS)
 _peers = _set_of(_peer, MAX_PEERS)
 
-GROUP: Final[Form] = {"group": _text(MAX_TEXT, 1), "cancel_in_progress": _boolean}
+GROUP: Final[Form] = {
+    "group": _text(MAX_TEXT, 1),
+    "cancel_in_progress": _boolean,
+    "queue": _one_of("single", "max"),
+}
 LEG: Final[Form] = {
     "name": _text(1024, 1),
     "matrix": _optional(_map_within(MAX_TEXT * 4)),

@@ -17,6 +17,7 @@ from p2pwf.core.events import EventError
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.config import LEASE, PROBE_LEAD, STAGGER, TICK
 from p2pwf.engine.desk import Desk, finish_ids, needs_context
+from p2pwf.engine.groups import Groups
 from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Alarm, CancelJob, RunsChanged, StartJob
@@ -42,6 +43,15 @@ class Siblings:
     cancelled: bool
     failed: bool
     finished: int
+    replaced: bool = False
+    """A later run of its concurrency group takes the place of this leg."""
+
+    @property
+    def why(self) -> str:
+        """Why the leg is not to go on."""
+        if self.cancelled:
+            return "the run was cancelled"
+        return "another leg failed" if self.failed else "a later run of its concurrency group takes its place"
 
 
 class Conductor:
@@ -50,6 +60,7 @@ class Conductor:
     def __init__(self, desk: Desk, liveness: Liveness) -> None:
         self._desk = desk
         self._liveness = liveness
+        self.groups = Groups(desk)
         self.local: dict[tuple[Cid, Key], Attempt] = {}
         self._stopping: set[Attempt] = set()
         self._ended: dict[Attempt, JobEnded] = {}
@@ -113,13 +124,14 @@ class Conductor:
         if run.tally.end is not None:
             self._leave(run)
             return
+        self.groups.see(run)
         if self.stopped or self._desk.frozen is not None:
             return
         if not self._desk.roster.holds(self._desk.me, "run"):
             for key in [key for cid, key in self.local if cid == run.id]:
                 self._stop_local(run, key, "this node may not run jobs any more")
             return
-        cancelled = self._desk.is_cancelled(run)
+        cancelled = self._is_cancelled(run)
         for job in run.plan.jobs.values():
             legs = run.tally.job_legs(job.id)
             if legs is None:
@@ -132,6 +144,8 @@ class Conductor:
                 key = (job.id, index)
                 if finish is not None:
                     self._stop_local(run, key, "it was finished elsewhere")
+                elif self.groups.gives_way(run, key, self._wanted):
+                    self._open_leg(run, key, attrs.evolve(siblings, replaced=True))
                 else:
                     self._open_leg(run, key, siblings)
         self._end(run)
@@ -143,6 +157,7 @@ class Conductor:
         for key in [key for cid, key in self.local if cid == run.id]:
             self._stop_local(run, key, "the run has ended")
         self._liveness.forget(run)
+        self.groups.forget(run)
         self._desk.retire(run)
         self._look.pop(run.id, None)
         for entry in [entry for entry in self._since if entry[0] == run.id]:
@@ -162,8 +177,8 @@ class Conductor:
         elif attempt in self._ended:
             self._finish_ended(run, attempt)
         elif local == attempt:
-            if siblings.cancelled or siblings.failed:
-                self._stop_local(run, key, "the run was cancelled" if siblings.cancelled else "another leg failed")
+            if siblings.cancelled or siblings.failed or siblings.replaced:
+                self._stop_local(run, key, siblings.why)
         elif self._liveness.suspended:
             self._look_within(TICK)
         elif state.attempt in state.starts:
@@ -172,8 +187,9 @@ class Conductor:
             if self._desk.me not in state.refused():
                 self._desk.write("job.refuse", {**_about(attempt), "reason": reason[:MAX_TEXT]}, run)
             self._reassign(run, key, reason="refused")
-        elif siblings.failed:
-            self._finish(run, JobEnded(attempt, "cancelled", "cancelled"), uses=[])
+        elif siblings.failed or siblings.replaced:
+            why = siblings.why if siblings.replaced else None
+            self._finish(run, JobEnded(attempt, "cancelled", "cancelled", error=why), uses=[])
         else:
             self._prepare(run, attempt, siblings)
 
@@ -199,6 +215,8 @@ class Conductor:
         if not wanted:
             word = "cancelled" if siblings.cancelled else "skipped"
             self._finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
+        elif self.groups.waits(run, (attempt.job, attempt.leg)):
+            self.ready.remove(attempt)
         elif attempt not in self.ready:
             self.ready.add(attempt, self.priority(run), None)
         else:
@@ -240,7 +258,18 @@ class Conductor:
             and state.attempt == attempt.number
             and not state.finishes
             and attempt.number not in state.starts
+            and not self.groups.waits(run, key)
         )
+
+    def _is_cancelled(self, run: Run) -> bool:
+        return self._desk.is_cancelled(run) or self.groups.is_replaced(run)
+
+    def _wanted(self, run: Run, job: str) -> bool:
+        """Whether a job of any run, whose needs have concluded, is to run; one that cannot be judged is not."""
+        try:
+            return self._should_run(run, run.plan.jobs[job], self._is_cancelled(run))
+        except P2pwfError:
+            return False
 
     def _stop_local(self, run: Run, key: Key, reason: str) -> None:
         attempt = self.local.get((run.id, key))

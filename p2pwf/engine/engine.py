@@ -61,6 +61,7 @@ from p2pwf.engine.outputs import Alarm, Misbehaved, Output, Reply, WakeAt
 from p2pwf.engine.syncer import Syncer
 from p2pwf.errors import NotFound, P2pwfError, Refused, UsageError
 from p2pwf.runs import Run
+from p2pwf.runs.plan import read_group
 
 
 def found(signer: Signer, now: Now, *, nonce: bytes, name: str, private: bool, founder: Mapping[str, object]) -> Event:
@@ -278,8 +279,15 @@ class Engine:
             for member in desk.roster.members.values()
             if member.can("run") and self.liveness.is_absent(member.peer)
         )
+        concurrency = cast("dict[str, Value] | None", request.body["concurrency"])
+        group = read_group(concurrency)
+        if concurrency is not None and group is not None:
+            replaced = self.conductor.groups.replaced(cast(str, request.body["repository"]), group)
+            concurrency = {**concurrency, "supersedes": cast(Value, replaced)}
         try:
-            event = desk.write("run.submit", {**request.body, "absent": cast(Value, absent)})
+            event = desk.write(
+                "run.submit", {**request.body, "absent": cast(Value, absent), "concurrency": concurrency}
+            )
         except EventError as error:
             raise UsageError(f"this submission is out of bounds: {error}", "see protocols/events.md") from error
         if self.syncer.connected:

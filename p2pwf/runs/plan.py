@@ -11,6 +11,15 @@ from p2pwf.core.dagcbor import Value
 
 
 @attrs.frozen(slots=True)
+class Group:
+    """A concurrency group. `queue`: `single`, of those that wait only the newest stays; `max`, all do."""
+
+    name: str
+    cancel_in_progress: bool
+    queue: str
+
+
+@attrs.frozen(slots=True)
 class Leg:
     """One instance of a job. `matrix` is None for a plain job; `labels` are what `runs-on` asks for."""
 
@@ -18,6 +27,7 @@ class Leg:
     matrix: Mapping[str, Value] | None
     labels: tuple[str, ...]
     continue_on_error: bool
+    concurrency: Group | None = None
 
 
 @attrs.frozen(slots=True)
@@ -61,6 +71,13 @@ class Plan:
         return [waves[depth] for depth in sorted(waves)]
 
 
+def read_group(value: Mapping[str, Value] | None) -> Group | None:
+    """A group from a body that has passed its form; None if there is none."""
+    if value is None:
+        return None
+    return Group(cast(str, value["group"]), cast(bool, value["cancel_in_progress"]), cast(str, value["queue"]))
+
+
 def read_legs(value: Value) -> tuple[Leg, ...]:
     """Legs from a body that has passed its form."""
     return tuple(
@@ -69,6 +86,7 @@ def read_legs(value: Value) -> tuple[Leg, ...]:
             matrix=cast("Mapping[str, Value] | None", leg["matrix"]),
             labels=tuple(cast("list[str]", leg["labels"])),
             continue_on_error=cast(bool, leg["continue_on_error"]),
+            concurrency=read_group(cast("dict[str, Value] | None", leg["concurrency"])),
         )
         for leg in cast("list[dict[str, Value]]", value)
     )

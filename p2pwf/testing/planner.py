@@ -53,6 +53,11 @@ def leg(name: str, matrix: Mapping[str, Value] | None = None, labels: Sequence[s
     }
 
 
+def in_group(name: str, cancel_in_progress: bool = False, queue: str = "single") -> dict[str, Value]:
+    """A concurrency group, as data."""
+    return {"group": name, "cancel_in_progress": cancel_in_progress, "queue": queue}
+
+
 def make_submission(
     jobs: Mapping[str, Sequence[str]],
     legs: Mapping[str, int | None] | None = None,
@@ -63,18 +68,22 @@ def make_submission(
     key: str | None = None,
     max_parallel: int = 0,
     fail_fast: bool = True,
+    group: Value = None,
+    job_groups: Mapping[str, Value] | None = None,
 ) -> dict[str, Value]:
     """The body of a run.submit without `absent`: `jobs` maps each job to its needs, `legs` to how many legs it has
-    (default: a plain job; None: they depend on needs, see `payload["legs"]`)."""
-    counts = legs or {}
+    (default: a plain job; None: they depend on needs, see `payload["legs"]`). `group`: the concurrency of the run,
+    `job_groups`: of its jobs, made with `in_group`."""
+    counts, groups = legs or {}, job_groups or {}
     plan: list[Value] = []
     for job, needs in jobs.items():
         count = counts.get(job, 1)
         entries: list[Value] | None = None
         if count == 1:
-            entries = [cast(Value, leg(job))]
+            entries = [cast(Value, {**leg(job), "concurrency": groups.get(job)})]
         elif count is not None:
-            entries = [cast(Value, leg(f"{job} ({index})", {"index": index})) for index in range(count)]
+            legs_of = (leg(f"{job} ({index})", {"index": index}) for index in range(count))
+            entries = [cast(Value, {**one, "concurrency": groups.get(job)}) for one in legs_of]
         plan.append(
             {
                 "id": job,
@@ -103,6 +112,6 @@ def make_submission(
         "source": None,
         "called": {},
         "actions": {},
-        "concurrency": None,
+        "concurrency": None if group is None else {**cast("dict[str, Value]", group), "supersedes": []},
         "key": key,
     }

@@ -13,7 +13,7 @@ import attrs
 from p2pwf.core.dagcbor import Value
 from p2pwf.engine.inputs import CancelRun, SetPriority
 from p2pwf.testing.oracle import Violation, check
-from p2pwf.testing.planner import make_submission
+from p2pwf.testing.planner import in_group, make_submission
 from p2pwf.testing.sim import Conditions, World, run_of
 
 BIRTH: Final = 3.0
@@ -40,6 +40,8 @@ class Scenario:
     seconds: float = 60.0
     nodes: tuple[int, int] = (3, 6)
     submissions: tuple[int, int] = (2, 5)
+    groups: bool = False
+    """Whether the runs, or jobs of them, are of concurrency groups."""
 
     @property
     def exclusive(self) -> bool:
@@ -56,6 +58,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "torn": Scenario(crash_between=0.003),
     "partition": Scenario(loss=0.02, partitions=2),
     "pause": Scenario(pauses=3),
+    "groups": Scenario(loss=0.02, crashes=1, submissions=(5, 10), groups=True),
     "skew": Scenario(skew=True, loss=0.05, crashes=1),
     "storm": Scenario(
         loss=0.1, duplicate=0.05, delay=(0.001, 0.3), crashes=4, partitions=2, pauses=2, skew=True, crash_between=0.001
@@ -74,6 +77,15 @@ def _workload(world: World, scenario: Scenario) -> None:
             {"bad": [], "after": ["bad"], "always": ["bad"]}, payload={"fail": ["bad"], "if": {"always": "always"}}
         ),
     ]
+    if scenario.groups:
+        shapes = [
+            make_submission({"one": []}, group=in_group("Site")),
+            make_submission({"build": [], "ship": ["build"]}, {"build": 2}, group=in_group("site", queue="max")),
+            make_submission({"build": [], "ship": ["build"]}, group=in_group("site", cancel_in_progress=True)),
+            make_submission({"a": [], "b": ["a"]}, {"b": 3}, job_groups={"b": in_group("deploy", queue="max")}),
+            make_submission({"a": [], "b": []}, job_groups={"a": in_group("deploy"), "b": in_group("Deploy")}),
+            make_submission({"a": [], "b": ["a"]}, job_groups={"b": in_group("deploy", cancel_in_progress=True)}),
+        ]
     for _ in range(choose.randint(*scenario.submissions)):
         when = choose.uniform(3, scenario.seconds)
         body, where = choose.choice(shapes), choose.choice(list(world.nodes.values()))
