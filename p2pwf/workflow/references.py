@@ -6,17 +6,18 @@ GitHub takes such a name as null and goes on; it is nearly always a slip of the 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 import attrs
 
 from p2pwf.workflow.build import build_triggers
-from p2pwf.workflow.diagnostics import Findings
+from p2pwf.workflow.diagnostics import Findings, Place
 from p2pwf.workflow.expr import fold, has_expression
 from p2pwf.workflow.expr.parser import Constant, Index, Name
 from p2pwf.workflow.expr.parser import Node as Tree
 from p2pwf.workflow.expr.parser import walk as walk_tree
+from p2pwf.workflow.model import Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
 from p2pwf.workflow.tags import words_of
 
@@ -135,3 +136,14 @@ def _judge(
         if step is not None and job.steps[name] >= step:
             return f"The step '{key}' has not run yet when this is evaluated", frozenset()
     return nothing
+
+
+def local_uses(workflow: Workflow) -> Iterator[tuple[Place, str, bool]]:
+    """What a workflow uses from its own source: where, the path without `./`, and whether it is an action."""
+    for job in workflow.jobs:
+        if job.uses is not None and job.uses.startswith("./"):
+            yield job.place, job.uses[2:], False
+        for step in job.steps:
+            for one in (step, *step.steps):
+                if one.uses is not None and one.uses.startswith(("./", ".\\")):
+                    yield one.place, one.uses[2:].replace("\\", "/").rstrip("/"), True

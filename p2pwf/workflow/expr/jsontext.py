@@ -50,14 +50,19 @@ def _items(value: Value) -> Value:
     return _scalar(value)
 
 
-def read_json(text: str) -> Value:
-    """The value of a JSON text; raises JsonError. Of keys that differ only in case the last value counts."""
+def check_depth(text: str) -> None:
+    """Refuse a JSON text that would make the reader recurse too deep; raises JsonError."""
     depth = 0
     for match in _STRUCTURE.finditer(text):
         mark = match[0][0]
         depth += (mark in "[{") - (mark in "]}")
         if depth > MAX_JSON_DEPTH:
             raise JsonError(f"nested deeper than {MAX_JSON_DEPTH}")
+
+
+def read_json(text: str) -> Value:
+    """The value of a JSON text; raises JsonError. Of keys that differ only in case the last value counts."""
+    check_depth(text)
     try:
         value: Value = json.loads(
             text, object_pairs_hook=_object, parse_int=float, parse_float=float, parse_constant=_refuse_constant
