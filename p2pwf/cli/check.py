@@ -68,7 +68,7 @@ def judge(file: str) -> tuple[str, Sequence[Diagnostic]]:
             if not _is_there(root, path, is_action):
                 what = "action" if is_action else "workflow"
                 message = f"There is no {what} at './{path}'"
-                hint = f"looked in {root or 'the current folder'}"
+                hint = f"looked in {root}"
                 findings.append(Diagnostic(place.line, place.column, "warning", f"no-{what}", message, hint))
         findings.sort(key=lambda finding: (finding.line, finding.column))
     return data.decode("utf-8", "replace"), findings

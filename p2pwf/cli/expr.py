@@ -11,12 +11,11 @@ from typing import Any
 
 import click
 
-from p2pwf.cli.base import Session, anywhere, print_json, print_line
+from p2pwf.cli.base import anywhere, print_json, print_line
 from p2pwf.errors import UsageError
 
 MAX_CONTEXTS = 16 * 1024 * 1024
 """Bytes of contexts, and of one line of a batch: a webhook's payload may have 25 MB, those that are used far less."""
-STATUSES = {"success": "success", "failure": "failure", "cancelled": "cancelled"}
 
 
 @click.command()
@@ -24,8 +23,7 @@ STATUSES = {"success": "success", "failure": "failure", "cancelled": "cancelled"
 @click.option("--contexts", "file", metavar="FILE", help="A JSON object: context names and their values.")
 @click.option("--batch", is_flag=True, help='Answer {"expr", "contexts"} lines on stdin, one line each.')
 @anywhere
-@click.pass_obj
-def expr(session: Session, text: str | None, file: str | None, batch: bool) -> int:
+def expr(text: str | None, file: str | None, batch: bool) -> int:
     """Print the value of an expression as JSON.
 
     A text with ${{ }} in it is filled in as a workflow's would be. NaN and the infinities are printed as strings.
@@ -35,7 +33,7 @@ def expr(session: Session, text: str | None, file: str | None, batch: bool) -> i
             raise UsageError("--batch takes its expressions and contexts from stdin", "leave EXPR and --contexts out")
         return _batch()
     if text is None:
-        raise UsageError("no expression", "write p2pwf expr \"1 < 2\", or --batch")
+        raise UsageError("no expression", 'write p2pwf expr "1 < 2", or --batch')
     from p2pwf.workflow.expr import evaluate, evaluate_text, has_expression
 
     contexts = {} if file is None else _contexts(_read(file), file)
@@ -91,17 +89,20 @@ def functions(contexts: Mapping[str, Any]) -> dict[str, Any]:
     """What a step has besides the language's own: the status functions by `job.status`, hashFiles from here."""
     from p2pwf.workflow.expr import Function, to_string
     from p2pwf.workflow.expr.parser import MANY
-    from p2pwf.workflow.resolve import step_status_functions
+    from p2pwf.workflow.resolve import Status, step_status_functions
 
     job = contexts.get("job")
-    status = str(job.get("status")) if isinstance(job, Mapping) else ""
+    given = job.get("status") if isinstance(job, Mapping) else None
+    status: Status = "failure" if given == "failure" else "cancelled" if given == "cancelled" else "success"
 
     def hash_here(patterns: Sequence[Any]) -> str:
         from p2pwf.runner.hashfiles import hash_files
 
         return hash_files(Path.cwd(), [to_string(pattern) for pattern in patterns])
 
-    made = step_status_functions("failure" if status == "failure" else "cancelled" if status == "cancelled" else "success")
+    made = step_status_functions(
+        "failure" if status == "failure" else "cancelled" if status == "cancelled" else "success"
+    )
     return {**made, "hashFiles": Function(hash_here, 1, MANY)}
 
 
@@ -121,19 +122,22 @@ def answer(line: bytes) -> dict[str, Any]:
     from p2pwf.workflow.expr import ExpressionError, evaluate, kind_of
 
     try:
-        request = load_json(line)
-        if not isinstance(request, dict) or not isinstance(request.get("expr"), str):
-            raise UsageError('write {"expr": "…", "contexts": {…}}')
-        contexts = contexts_of(request.get("contexts"))
+        text, contexts = _request(load_json(line))
     except (ValueError, UsageError) as error:
         return {"error": "input", "message": " ".join(str(error).split())}
     try:
-        value = evaluate(request["expr"], contexts, functions(contexts))
+        value = evaluate(text, contexts, functions(contexts))
         return {"kind": kind_of(value), "value": to_json(value)}
     except ExpressionError as error:
         return {"error": error.kind, "message": error.message}
     except UsageError as error:  # hashFiles outside of this folder
         return {"error": "evaluation", "message": error.message}
+
+
+def _request(value: object) -> tuple[str, dict[str, Any]]:
+    if not isinstance(value, dict) or not isinstance(value.get("expr"), str):
+        raise UsageError('write {"expr": "…", "contexts": {…}}')
+    return value["expr"], contexts_of(value.get("contexts"))
 
 
 def to_json(value: Any) -> Any:  # noqa: ANN401 - any value of the language

@@ -88,7 +88,9 @@ def _quoted(text: str) -> str:
 def _mermaid(jobs: list[dict[str, Any]]) -> str:
     lines = ["flowchart LR"]
     # A node may not be called `end`, and much of what a name may hold has a meaning there.
-    names = {job["id"]: "job_" + re.sub("[^A-Za-z0-9]", "_", job["id"]) + f"_{number}" for number, job in enumerate(jobs)}
+    names = {
+        job["id"]: "job_" + re.sub("[^A-Za-z0-9]", "_", job["id"]) + f"_{number}" for number, job in enumerate(jobs)
+    }
     for job in jobs:
         label = re.sub('[#"<>&;`]', lambda found: f"#{ord(found[0])};", _label(job))
         lines.append(f'  {names[job["id"]]}["{label}"]')

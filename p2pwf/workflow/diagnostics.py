@@ -101,17 +101,22 @@ class Findings:
         self._add(place, "warning", code, message, hint)
 
     def _add(self, place: Place, severity: Severity, code: str, message: str, hint: str | None) -> None:
+        if self.full:
+            self._dropped += 1
+            return
         message = " ".join(message.split())
         if len(message) > MAX_MESSAGE:
             message = message[: MAX_MESSAGE - 1] + "…"
         key = (place.line, place.column, code, message)
         if key in self._seen:  # an alias shows the same text twice
             return
-        if len(self._found) >= MAX_DIAGNOSTICS:
-            self._dropped += 1
-            return
         self._seen.add(key)
         self._found.append(Diagnostic(place.line, place.column, severity, code, message, hint))
+
+    @property
+    def full(self) -> bool:
+        """Whether what is found from now on is only counted: nobody will read its hint."""
+        return len(self._found) >= MAX_DIAGNOSTICS
 
     @property
     def failed(self) -> bool:

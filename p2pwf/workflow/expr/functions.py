@@ -15,7 +15,9 @@ from p2pwf.workflow.expr.jsontext import JsonError, read_json, write_json
 from p2pwf.workflow.expr.values import Value, equal, fold, is_primitive, to_string
 
 MAX_MEMORY: Final = 10 * 1024 * 1024
-"""Bytes (two a character, eight an item) that one evaluation may make, GitHub's bound for a template."""
+"""Bytes that one evaluation may make, GitHub's bound for a template."""
+PIECE: Final = 26
+"""Bytes that GitHub counts for a string besides two for each character."""
 MAX_STEPS: Final = 1_000_000
 """Nodes visited and items looked at in one evaluation: about a second of this interpreter."""
 
@@ -31,7 +33,7 @@ class Budget:
 
     def characters(self, count: int) -> None:
         """Account for a string of `count` characters."""
-        self.memory -= 2 * count
+        self.memory -= PIECE + 2 * count
         if self.memory < 0:
             raise ExpressionError("evaluation", "The maximum allowed memory size was exceeded")
 
@@ -100,6 +102,7 @@ def from_json(value: Value, budget: Budget) -> Value:
     """The value of a JSON text."""
     text = to_string(value)
     budget.characters(4 * len(text))  # objects of many small parts weigh several times their text
+    budget.step(len(text) // 8)
     try:
         return read_json(text)
     except JsonError as error:
@@ -122,6 +125,11 @@ def format_text(template: str, arguments: Sequence[Callable[[], Value]], budget:
         budget.characters(len(piece))
         pieces.append(piece)
     return "".join(pieces)
+
+
+def check_format(template: str, count: int) -> None:
+    """Refuse a text that `format` would refuse with so many arguments after it; raises ExpressionError."""
+    _segments(template, count)
 
 
 def _invalid(template: str, hint: str) -> ExpressionError:
