@@ -18,7 +18,7 @@ from p2pwf.config import NodeSettings
 from p2pwf.control.server import serve_control
 from p2pwf.errors import InternalError, P2pwfError
 from p2pwf.node.api import NodeApi
-from p2pwf.node.loop import first_error
+from p2pwf.node.loop import first_error, keep_history
 from p2pwf.node.node import Node, make_ready, open_node, wait_for_signal
 
 SETTINGS_ENV = "P2PWF_SETTINGS"
@@ -87,6 +87,7 @@ async def _give_up(stop: trio.Event, up: trio.Event, birth: trio.CancelScope) ->
 
 async def _serve(settings: NodeSettings, stop: trio.Event, up: trio.Event) -> None:
     async with open_node(settings) as node, trio.open_nursery() as nursery:
+        keep_history()
         up.set()
         api = NodeApi(node, stop)
         path: Path = await nursery.start(serve_control, api, Path(settings.data_dir))
