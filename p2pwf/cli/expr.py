@@ -18,7 +18,7 @@ MAX_CONTEXTS = 16 * 1024 * 1024
 """Bytes of contexts, and of one line of a batch: a webhook's payload may have 25 MB, those that are used far less."""
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})  # an expression may begin with a minus
 @click.argument("text", metavar="EXPR", required=False)
 @click.option("--contexts", "file", metavar="FILE", help="A JSON object: context names and their values.")
 @click.option("--batch", is_flag=True, help='Answer {"expr", "contexts"} lines on stdin, one line each.')

@@ -45,6 +45,10 @@ class _Atom:
         return character in self.fits
 
 
+_GATE: Final = _Atom(frozenset(), repeat="optional")
+"""Stands before a `**/`: who is here may go past it, or into it."""
+
+
 class Pattern:
     """One filter pattern, without its `!`. Raises ValueError for one that has no meaning."""
 
@@ -74,7 +78,7 @@ class Pattern:
     def _closed(self, places: int) -> int:
         """With all places that are reached without a character."""
         while True:
-            more = places | ((places & self._skip) << 1) | ((places & self._folders) << 2)
+            more = places | ((places & self._skip) << 1) | ((places & self._folders) << 3)
             if more == places:
                 return places
             places = more
@@ -92,6 +96,7 @@ def _read(text: str) -> tuple[list[_Atom], list[int]]:
             double = text.startswith("**", index)
             if text.startswith("**/", index) and (index == 0 or text[index - 1] == "/"):
                 folders.append(len(atoms))
+                atoms.append(_GATE)
             atoms.append(_Atom(None, slash=double, repeat="any"))
             index += 2 if double else 1
             repeatable = False

@@ -49,6 +49,12 @@ def test_event_is_dispatch_or_the_only_one_declared(on: str, event: str) -> None
     assert choose_event(flow(on)) == event
 
 
+def test_another_event_may_be_preferred() -> None:
+    workflow = flow("on: [workflow_dispatch, push]\n")
+    assert choose_event(workflow, preferred="push") == "push"
+    assert choose_event(flow("on: issues\n"), preferred="push") == "issues"
+
+
 def test_several_events_must_be_chosen_from() -> None:
     workflow = flow("on: {push: , pull_request: {types: [opened]}}\n")
     assert declared_events(workflow) == ("push", "pull_request")
