@@ -155,7 +155,7 @@ def check_references(use: Use, names: Names, findings: Findings) -> None:
             close = difflib.get_close_matches(fold(wrong)[:64], spelled, 1, 0.6)
             shown = spelled[close[0]] if close else ""
             hint = f"did you mean '{shown.lower() if shown.isupper() else shown}'?" if close else None
-        place = use.node.place_of(use.offset + keys[fault.place][1])
+        place = Place() if findings.full else use.node.place_of(use.offset + keys[fault.place][1])
         findings.warning(place, "unknown-name", fault.message, hint)
 
 
