@@ -31,6 +31,8 @@ BATCH_SECONDS: Final = 0.02
 """Handling stops for a commit after that long, however many wait: the loop must serve others too."""
 ASK_SECONDS: Final = 30.0
 """A request that is not answered by then is given up; its effect, if any, is in the clock."""
+TELL_SECONDS: Final = 0.5
+"""Between the disk's refusal and the end of the node: those who wait for an answer get to know why there is none."""
 
 
 class Shell(Protocol):
@@ -151,6 +153,7 @@ class EngineLoop:
                 await trio.to_thread.run_sync(self._store.commit, *commits)
             except StorageError as error:
                 self._refuse_all(error)
+                await trio.sleep(TELL_SECONDS)
                 raise
         rest: list[Output] = []
         for output in outputs:

@@ -86,3 +86,15 @@ class JobState:
     def warning(self, step: int, message: str) -> None:
         """Log a warning of the runner's own and keep it as annotation."""
         warn(self.log, self.annotations, step, message)
+
+    def began(self, number: int, name: str) -> None:
+        """A step begins: tell who looks on."""
+        if self.env.progress is not None:
+            self.env.progress.step_started(number, self.masker.mask(name))
+
+    def record(self, result: StepResult) -> None:
+        """Keep how a step went, and tell who looks on."""
+        self.results.append(result)
+        if self.env.progress is not None:
+            own = [one for one in self.annotations.kept if one.step == result.number]
+            self.env.progress.step_finished(result, own)

@@ -107,7 +107,7 @@ class StepRun:
             completed_ms=None if self._started is None else state.env.now_ms(),
             summary=self.summary,
         )
-        state.results.append(result)
+        state.record(result)
 
     def count(self) -> None:
         """Let those after it see how it went, and the job or the action around it."""
@@ -143,6 +143,8 @@ class StepRun:
         state, step, resolved = self.state, self.step, self.frame.resolved
         at = self.at()
         self._name = await state.evaluate(resolved.step_name, step, at)
+        if not self.frame.depth:
+            state.began(self.number, self._name)
         self._goes_on = await state.evaluate(resolved.step_continue_on_error, step, at)
         minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
         if step.uses is None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Final
 
 import attrs
 
@@ -21,6 +23,11 @@ from p2pwf.workflow.nodes import MappingNode, Scalar
 from p2pwf.workflow.rules import Checker
 from p2pwf.workflow.tags import tags_of
 from p2pwf.workflow.yaml import load
+
+PARSED_KEPT: Final = 8
+"""Files remembered."""
+MAX_KEPT: Final = 32 * 1024
+"""Characters of a file that is remembered: its tree may weigh seventy times as much."""
 
 
 @attrs.frozen(slots=True)
@@ -50,10 +57,27 @@ class Parsed:
 def parse(data: bytes | str, path: str = "workflow.yml") -> Parsed:
     """Parse and check one workflow file of at most 256 KiB of UTF-8. Never raises, whatever the input.
 
-    `path` is shown in messages and kept in the workflow; nothing is read from it.
+    `path` is shown in messages and kept in the workflow; nothing is read from it. The last few files of ordinary size
+    are remembered: whoever submits, plans and runs a workflow in one process reads it once.
     """
-    with _undisturbed():
+    if len(data) > MAX_KEPT:
         return _parse(data, path)
+    if isinstance(data, bytes):
+        with suppress(UnicodeDecodeError):
+            data = data.decode("utf-8")
+    parsed = _remembered(data)
+    workflow = parsed.workflow and attrs.evolve(parsed.workflow, path=path)
+    return attrs.evolve(parsed, path=path, workflow=workflow)
+
+
+@lru_cache(PARSED_KEPT)
+def _remembered(data: bytes | str) -> Parsed:
+    return _parse(data, "")
+
+
+def _parse(data: bytes | str, path: str) -> Parsed:
+    with _undisturbed():
+        return _judge(data, path)
 
 
 @contextmanager
@@ -68,7 +92,7 @@ def _undisturbed() -> Iterator[None]:
             gc.enable()
 
 
-def _parse(data: bytes | str, path: str) -> Parsed:
+def _judge(data: bytes | str, path: str) -> Parsed:
     findings = Findings()
     root = load(data, findings)
     if root is None:

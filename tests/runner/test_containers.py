@@ -1,8 +1,9 @@
 """Containers through the command line of an engine.
 
-No engine runs where these tests run. The first ones show what is said there, with the machine's own programs. The others
-put `data/fake_docker.py` on PATH: it records its arguments and starts programs on this machine. They show that the right
-commands come in the right order and that what they give comes through, and nothing of how a real engine takes them.
+No engine runs where these tests run. The first ones show what is said there, with the machine's own programs. The
+others put `data/fake_docker.py` on PATH: it records its arguments and starts programs on this machine. They show that
+the right commands come in the right order and that what they give comes through, and nothing of how a real engine takes
+them.
 """
 
 from __future__ import annotations
