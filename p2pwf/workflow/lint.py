@@ -284,7 +284,7 @@ class Linter:
         if not all(isinstance(value, SequenceNode) for _, value in matrix.entries):
             return
         for part in walk(matrix):
-            if isinstance(part, Scalar) and has_expression(part.text):
+            if isinstance(part, Scalar) and isinstance(part.value, str) and has_expression(part.value):
                 return
         try:
             build_legs(to_value(matrix))

@@ -203,7 +203,8 @@ class Checker:
             scope = _union(scope, rule.scope)
         form = _form(rule)
         if isinstance(node, Scalar):
-            if not form.any_text or form.condition or "${{" in node.text:
+            value = node.value
+            if not form.any_text or form.condition or (isinstance(value, str) and "${{" in value):
                 self._scalar(node, form, scope)
         elif isinstance(node, SequenceNode):
             self._sequence(node, form, scope)
