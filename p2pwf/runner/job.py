@@ -20,6 +20,7 @@ import trio
 from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.errors import InvalidWorkflow, P2pwfError
 from p2pwf.runner.actions import Actions
+from p2pwf.runner.checkout import layout
 from p2pwf.runner.environment import (
     Folders,
     base_environment,
@@ -149,7 +150,7 @@ async def _run(
                 hash_files=partial(hash_files, folders.workspace),
                 slow="hashfiles" in request.workflow_text.lower(),
                 debug=debug,
-                variables={},
+                variables=dict(request.env),
                 matchers=Matchers(folders.workspace, partial(warn, log, annotations)),
                 actions=Actions(request, folders, env.fetch_blob),
             )
@@ -184,6 +185,8 @@ async def _perform(state: JobState) -> _Ended:
     failed: P2pwfError | None = None
     state.log.say(0, *_opening(state))
     try:
+        if state.env.prefill and state.request.source is not None:
+            await layout(state.request.source, state.env.fetch_blob, state.folders.workspace)
         state.variables.update(state.resolved.env(state.github))
         goes_on = state.resolved.continue_on_error()
         minutes = state.resolved.timeout_minutes()

@@ -82,6 +82,7 @@ class Sequence:
                 at = self.frame.scope({}, {})
                 name = await state.evaluate(state.resolved.step_name, step, at) if step.name else name
                 goes_on = await state.evaluate(state.resolved.step_continue_on_error, step, at)
+            state.begin(number, name)
             outcome = await work()
         except (P2pwfError, OSError) as error:
             hint = getattr(error, "hint", None)
@@ -89,7 +90,7 @@ class Sequence:
             outcome = "failure"
         conclusion: Outcome = "success" if outcome == "failure" and goes_on else outcome
         step_id = "" if step is None or step.id.startswith("__") else step.id
-        state.results.append(
+        state.record(
             StepResult(
                 number=number,
                 id=step_id,

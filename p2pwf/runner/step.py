@@ -100,14 +100,17 @@ class StepRun:
         result = StepResult(
             number=self.number,
             id=self.step.id if self.stage == "main" else "",
-            name=state.masker.mask(self._name if self.stage == "main" else f"{self.stage.title()} {self._name}"),
+            name=state.masker.mask(self._shown()),
             outcome=self.outcome,
             conclusion=self.conclusion,
             started_ms=self._started,
             completed_ms=None if self._started is None else state.env.now_ms(),
             summary=self.summary,
         )
-        state.results.append(result)
+        state.record(result)
+
+    def _shown(self) -> str:
+        return self._name if self.stage == "main" else f"{self.stage.title()} {self._name}"
 
     def count(self) -> None:
         """Let those after it see how it went, and the job or the action around it."""
@@ -143,6 +146,8 @@ class StepRun:
         state, step, resolved = self.state, self.step, self.frame.resolved
         at = self.at()
         self._name = await state.evaluate(resolved.step_name, step, at)
+        if not self.frame.depth:
+            state.begin(self.number, self._shown())
         self._goes_on = await state.evaluate(resolved.step_continue_on_error, step, at)
         minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
         if step.uses is None:

@@ -5,9 +5,9 @@ Plain data, so that whoever asks (a node, a one-shot command, a test) needs to k
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import attrs
 import trio
@@ -32,7 +32,7 @@ class JobRequest:
     workflow name. `called` and `actions` are those of the submission.
     `needs` maps each needed job to {"result": …, "outputs": {…}}. `matrix` is None for a plain job.
     `legs` is how many the job has (None: worked out from `needs`). `source` is the manifest that actions/checkout
-    lays out.
+    lays out. `env` lies below the workflow's own `env`.
     """
 
     run: str
@@ -51,6 +51,7 @@ class JobRequest:
     labels: tuple[str, ...] = ()
     network: str = ""
     secrets: Mapping[str, str] = attrs.field(factory=dict)
+    env: Mapping[str, str] = attrs.field(factory=dict)
     called: Mapping[str, str] = attrs.field(factory=dict)
     actions: Mapping[str, PinnedAction] = attrs.field(factory=dict)
 
@@ -138,6 +139,9 @@ class RunnerEnv:
     find_cache: Callable[[tuple[str, ...], str], Awaitable[Cache | None]] | None = None
     cancel: trio.Event | None = None
     base: Mapping[str, str] | None = None
+    prefill: bool = False
+    """Whether the source lies in the workspace before the first step; on the network it comes by checkout."""
+    progress: Progress | None = None
     limits: Limits = Limits()
     now_ms: Callable[[], int]
 
@@ -189,3 +193,13 @@ class JobResult:
     error: str | None = None
     dropped_log_bytes: int = 0
     killed: int = 0
+
+
+class Progress(Protocol):
+    """Is told of the steps of one job as they begin and end; what it is given is masked."""
+
+    def step_started(self, number: int, name: str) -> None:
+        """A step begins; one that is skipped does not."""
+
+    def step_finished(self, result: StepResult, annotations: Sequence[Annotation]) -> None:
+        """A step has ended, or was skipped; with the annotations of it that are kept."""

@@ -1,8 +1,9 @@
 """Containers through the command line of an engine.
 
-No engine runs where these tests run. The first ones show what is said there, with the machine's own programs. The others
-put `data/fake_docker.py` on PATH: it records its arguments and starts programs on this machine. They show that the right
-commands come in the right order and that what they give comes through, and nothing of how a real engine takes them.
+No engine runs where these tests run. The first ones show what is said there, with the machine's own programs. The
+others put `data/fake_docker.py` on PATH: it records its arguments and starts programs on this machine. They show that
+the right commands come in the right order and that what they give comes through, and nothing of how a real engine
+takes them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 
 from p2pwf.runner.containers import Spec, read_path, read_ports, read_spec
 from tests.runner.kit import FAST, Bench, Ran
+from tests.runner.test_processes import until
 
 FAKE = Path(__file__).parent / "data/fake_docker.py"
 
@@ -281,10 +284,6 @@ async def test_a_container_of_an_action_joins_the_jobs_network_and_dies_with_its
 
 
 async def test_cancelling_the_node_takes_containers_down(bench: Bench, engine: FakeEngine) -> None:
-    import trio
-
-    from tests.runner.test_processes import until
-
     async with trio.open_nursery() as nursery:
 
         async def job() -> None:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Stands in for the command line of docker where no engine runs, to test what it is asked and what comes of it.
 
 It keeps containers as notes in the folder $FAKE_ENGINE and writes every command to its `asked.ndjson`. `exec` and `run`
@@ -80,11 +79,8 @@ def main(words: list[str]) -> int:
         entry = dict(options).get("--entrypoint")
         mounts = [value for option, value in options if option == "-v"]
         # An "image" is a line for sh here; the arguments follow it.
-        return start(
-            options,
-            mounts,
-            [*([entry] if entry else ["sh", "-c", IMAGES[words[0].split(":")[0]], "image"]), *words[1:]],
-        )
+        program = [entry] if entry else ["sh", "-c", IMAGES[words[0].split(":")[0]], "image"]
+        return start(options, mounts, [*program, *words[1:]])
     elif verb == "inspect":
         options, words = parse(words)
         if "Health" in dict(options)["--format"]:
