@@ -147,9 +147,11 @@ def socket_options() -> tuple[str, ...]:
     return ("-v", f"{SOCKET}:{SOCKET}") if SOCKET.exists() else ()
 
 
-def create_options(spec: Spec, name: str, label: str, network: str, mounts: Mounts | None) -> tuple[str, ...]:
+def create_options(
+    spec: Spec, name: str, labels: Sequence[str], network: str, mounts: Mounts | None
+) -> tuple[str, ...]:
     """The arguments of `create` for a container; `mounts` for the job's own one, which waits for steps."""
-    arguments = ["--name", name, "--label", label, "--network", network]
+    arguments = ["--name", name, *labels, "--network", network]
     if spec.name:
         arguments += ["--network-alias", spec.name]
     for port in spec.ports:

@@ -16,7 +16,7 @@ from p2pwf.runner.containers import Spec, read_spec
 from p2pwf.runner.engines import find_engine
 from p2pwf.runner.frame import Frame, World
 from p2pwf.runner.services import STOP_S, Containers
-from p2pwf.runner.state import JobState
+from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.step import StepRun
 from p2pwf.runner.values import Outcome, StepResult
 from p2pwf.workflow import Step
@@ -44,7 +44,15 @@ class Sequence:
         """Run them all. Raises P2pwfError for what keeps the job from beginning."""
         steps = list(_flat(self.state.resolved.steps))
         using = {index: uses.Use(step.uses) for index, step in enumerate(steps) if step.uses is not None}
-        pre = [index for index, use in using.items() if await uses.has_stage(self._run(steps[index], use), use, "pre")]
+        pre: list[int] = []
+
+        async def prepare() -> None:
+            for index, use in using.items():
+                if await uses.has_stage(self._run(steps[index], use), use, "pre"):
+                    pre.append(index)
+
+        if not await self._unless_cancelled(prepare):
+            return
         wanted = self._wanted()
         try:
             if wanted is not None:
@@ -85,8 +93,7 @@ class Sequence:
             state.begin(number, name)
             outcome = await work()
         except (P2pwfError, OSError) as error:
-            hint = getattr(error, "hint", None)
-            state.error(number, f"{error}{f' ({hint})' if hint else ''}")
+            state.error(number, text_of(error))
             outcome = "failure"
         conclusion: Outcome = "success" if outcome == "failure" and goes_on else outcome
         step_id = "" if step is None or step.id.startswith("__") else step.id
@@ -176,9 +183,26 @@ class Sequence:
     async def _start(self, own: Spec | None, services: list[Spec]) -> Outcome:
         what = "the job's container" if own is not None else "a service container"
         engine = await find_engine(self.state, self.number, what)
-        self.containers = Containers(self.state, engine)
-        await self.containers.start(self.number, own, services)
-        return "success"
+        self.containers = containers = Containers(self.state, engine)
+        if await self._unless_cancelled(lambda: containers.start(self.number, own, services)):
+            return "success"
+        self.state.error(self.number, "The operation was canceled.")
+        return "cancelled"
+
+    async def _unless_cancelled(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do `work` until the job is cancelled; whether it was done."""
+        scope = trio.CancelScope()
+
+        def hear(final: bool) -> None:  # noqa: ARG001 - it does not go on either way
+            scope.cancel()
+
+        self.state.running.add(hear)
+        try:
+            with scope:
+                await work()
+        finally:
+            self.state.running.discard(hear)
+        return not scope.cancelled_caught
 
     async def _stop(self) -> None:
         """Take the containers down, whatever has happened."""

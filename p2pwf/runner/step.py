@@ -23,7 +23,7 @@ from p2pwf.runner.output import StepOutput
 from p2pwf.runner.processes import Launch
 from p2pwf.runner.program import Ended, run_program
 from p2pwf.runner.shells import command_line, container_command, script_text, shell_of
-from p2pwf.runner.state import JobState
+from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.values import Outcome, StepResult
 from p2pwf.workflow import BLOCKED, Condition, Step, StepFileError, StepScope, Value, parse_pairs, parse_paths
 
@@ -136,11 +136,7 @@ class StepRun:
 
     def explain(self, error: P2pwfError | OSError) -> None:
         """Say what went wrong."""
-        if isinstance(error, P2pwfError):
-            message = error.message if error.hint is None else f"{error.message} ({error.hint})"
-        else:
-            message = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
-        self.state.error(self.number, message)
+        self.state.error(self.number, text_of(error))
 
     async def _perform(self) -> Outcome:
         state, step, resolved = self.state, self.step, self.frame.resolved

@@ -23,7 +23,7 @@ from p2pwf.runner.engines import find_engine
 from p2pwf.runner.environment import input_variables
 from p2pwf.runner.frame import MAX_DEPTH, Fork, Frame
 from p2pwf.runner.processes import Launch
-from p2pwf.runner.services import pull
+from p2pwf.runner.services import labels, pull
 from p2pwf.runner.shells import find_program
 from p2pwf.runner.values import Outcome
 from p2pwf.workflow import Condition
@@ -214,7 +214,7 @@ async def _docker(run: StepRun, found: Found, runs: DockerRuns, inputs: Mapping[
     name = f"p2pwf_{uuid.uuid4().hex[:16]}"
     network = cast("Mapping[str, object]", state.job.get("container") or {}).get("network")
     words = (
-        *(engine.program, "run", "--name", name, "--label", "p2pwf", "--workdir", "/github/workspace", "--rm"),
+        *(engine.program, "run", "--name", name, *labels(state), "--workdir", "/github/workspace", "--rm"),
         *(word for key in inside for word in ("-e", key)),
         *(("--entrypoint", entry) if entry else ()),
         *(("--network", str(network)) if network else ()),

@@ -18,6 +18,7 @@ import attrs
 import pytest
 import trio
 
+from p2pwf.runner import services
 from p2pwf.runner.containers import Spec, read_path, read_ports, read_spec
 from tests.runner.kit import FAST, Bench, Ran
 from tests.runner.test_processes import until
@@ -33,9 +34,12 @@ class FakeEngine:
     base: dict[str, str]
 
     def asked(self) -> list[list[str]]:
-        """All commands but the question whether it is there."""
-        lines = (self.folder / "asked.ndjson").read_text().splitlines()
-        return [words for line in lines if (words := json.loads(line))[0] != "version"]
+        """All commands but those that only look."""
+        return [words for words in self.all() if words[0] not in ("version", "ps") and words[1] != "prune"]
+
+    def all(self) -> list[list[str]]:
+        """All commands."""
+        return [json.loads(line) for line in (self.folder / "asked.ndjson").read_text().splitlines()]
 
     def verbs(self) -> list[str]:
         return [" ".join(words[:2]) if words[0] == "network" else words[0] for words in self.asked()]
@@ -191,6 +195,15 @@ async def test_an_unhealthy_service_fails_the_job_and_everything_is_taken_down(
     assert ran.outcomes() == ["failure", "skipped", "success", "success"]
     assert ran.messages()[0] == "Failed to initialize container postgres"
     assert engine.verbs()[-2:] == ["rm", "network rm"]
+
+
+async def test_containers_that_an_earlier_life_of_the_node_left_are_removed(bench: Bench, engine: FakeEngine) -> None:
+    engine.will("left", f"dead other-life\nrunning {services.LIFE}\n")
+    await run(bench, engine, "- run: 'true'", job="container: node:20")
+    removed = [words[-1] for words in engine.asked() if words[0] == "rm"]
+    assert removed == ["dead", after(engine.of("create"), "--name")[0]]
+    prune = next(words for words in engine.all() if words[:2] == ["network", "prune"])
+    assert f"label!=p2pwf.life={services.LIFE}" in after(prune, "--filter")
 
 
 async def test_an_image_that_cannot_be_pulled_is_tried_thrice(bench: Bench, engine: FakeEngine) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(os.environ["FAKE_ENGINE"])
 VALUED = {
     "--name", "--label", "--network", "--network-alias", "-p", "-e", "-v", "--workdir", "--entrypoint", "--cpus",
-    "--health-cmd", "-t", "-f", "--config", "--format",
+    "--health-cmd", "-t", "-f", "--config", "--format", "--filter",
 }  # fmt: skip
 
 
@@ -93,6 +93,8 @@ def main(words: list[str]) -> int:
             print("PATH=/image/bin:/bin\nOTHER=x")
     elif verb == "port":
         print("6379/tcp -> 0.0.0.0:49153\n6379/tcp -> [::]:49153")
+    elif verb == "ps":
+        print((HERE / "left").read_text() if (HERE / "left").exists() else "", end="")
     elif verb == "logs":
         print("the service says hello")
     elif verb == "rm":
