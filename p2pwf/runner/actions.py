@@ -25,6 +25,8 @@ FILES: Final = ("action.yml", "action.yaml")
 DOCKERFILES: Final = ("Dockerfile", "dockerfile")
 DOCKER: Final = "docker://"
 PARSED_KEPT: Final = 64
+MAX_USES: Final = 2000
+"""Uses of actions in one job, those inside of actions too: ten levels of a few dozen each would never end."""
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,100}", re.ASCII)
 
 
@@ -57,12 +59,16 @@ class Actions:
         self._fetch = fetch
         self._laid_out: set[Path] = set()
         self._lock = trio.Lock()
+        self._uses = 0
         self.hashing = False
         """Whether an expression of an action may read many files."""
 
     async def find(self, uses: str) -> Found:
         """The action that a step uses. Raises NotFound or UsageError, InvalidWorkflow for what its file says, and
         what laying it out raises."""
+        self._uses += 1
+        if self._uses > MAX_USES:
+            raise UsageError(f"the job uses actions more than {MAX_USES} times", "do composite actions multiply?")
         if is_image(uses):
             return Found(Action(uses, uses, DockerRuns(uses, Stages())), self._folders.workspace)
         if is_local(uses):
@@ -141,8 +147,8 @@ def _read(root: Path, relative: str, shown: str) -> tuple[Action, Path, bool] | 
         if path.is_file():
             with path.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
-            path_shown = f"{shown.partition('@')[0].removeprefix('./').rstrip('/')}/{name}"
-            return _parsed(data, path_shown), folder, b"hashfiles" in data.lower()
+            place = (shown if is_local(shown) else shown.partition("@")[0]).removeprefix("./").rstrip("/")
+            return _parsed(data, f"{place}/{name}".lstrip("/")), folder, b"hashfiles" in data.lower()
     for name in DOCKERFILES:
         if (folder / name).is_file():
             return Action(f"{shown}/{name}", shown, DockerRuns(name, Stages())), folder, False

@@ -48,7 +48,7 @@ class Sequence:
 
         async def prepare() -> None:
             for index, use in using.items():
-                if await uses.has_stage(self._run(steps[index], use), use, "pre"):
+                if await uses.has_stage(self.state, use, "pre"):
                     pre.append(index)
 
         if not await self._unless_cancelled(prepare):
@@ -72,9 +72,6 @@ class Sequence:
                 await post.run()
         finally:
             await self._stop()
-
-    def _run(self, step: Step, use: uses.Use) -> StepRun:
-        return StepRun(self.frame, step, 0, "pre", use)
 
     def _next(self, step: Step, stage: uses.Stage, use: uses.Use | None) -> StepRun:
         self.number += 1

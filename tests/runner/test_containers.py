@@ -18,6 +18,7 @@ import attrs
 import pytest
 import trio
 
+from p2pwf.errors import UsageError
 from p2pwf.runner import services
 from p2pwf.runner.containers import Spec, read_path, read_ports, read_spec
 from tests.runner.kit import FAST, Bench, Ran
@@ -329,6 +330,11 @@ def test_what_an_engine_prints_is_read() -> None:
     }
     assert read_path(["A=b", "PATH=/x:/y"]) == "/x:/y"
     assert read_path([]) == ""
+
+
+def test_an_option_is_no_image() -> None:
+    with pytest.raises(UsageError, match="not the name of an image"):
+        read_spec("docker://--privileged")
 
 
 def test_a_description_of_a_container_is_read() -> None:

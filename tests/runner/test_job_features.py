@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 
 import attrs
 import trio
 
-from p2pwf.runner import run_job
+from p2pwf.runner import Annotation, StepResult, run_job
 from tests.runner.kit import FAST, Bench, alive, make_request, workflow
 from tests.runner.test_processes import until
 
@@ -75,6 +76,44 @@ async def test_cancel_timeout_minutes_bounds_what_goes_on_after_a_cancellation(b
             result = await run_job(asked, bench.env(log, limits, event))
     assert [step.outcome for step in result.steps] == ["cancelled", "skipped"]
     assert alive(mark) == []
+
+
+@attrs.define
+class Seen:
+    """Looks on, and keeps what it is told."""
+
+    told: list[str] = attrs.field(factory=list)
+
+    def step_started(self, number: int, name: str) -> None:
+        self.told.append(f"{number} {name}")
+
+    def step_finished(self, result: StepResult, annotations: Sequence[Annotation]) -> None:
+        self.told.append(f"{result.number} {result.outcome} {[one.message for one in annotations]}")
+
+
+async def test_whoever_looks_on_is_told_of_every_step_once(bench: Bench) -> None:
+    seen = Seen()
+    source = {"a/action.yml": "runs: {using: composite, steps: [{run: echo inner, shell: bash}]}"}
+    steps = """
+        - {name: one, run: 'echo ::notice::hi'}
+        - {if: false, run: x}
+        - uses: ./a
+        - {id: b, background: true, run: x}
+        """
+    with closing(bench.new_log()) as log:
+        asked = attrs.evolve(make_request(workflow(steps)), source=bench.pack(source))
+        await run_job(asked, attrs.evolve(bench.env(log), progress=seen))
+    assert seen.told[:5] == ["1 one", "1 success ['hi']", "2 skipped []", "3 Run ./a", "3 success []"]
+    assert sorted(line.partition(" [")[0] for line in seen.told[5:]) == [
+        *("4 Run x", "4 failure", "5 Wait for all background steps", "5 failure"),
+    ]
+
+
+async def test_the_workspace_may_hold_the_source_from_the_start(bench: Bench) -> None:
+    with closing(bench.new_log()) as log:
+        asked = attrs.evolve(make_request(workflow("- run: cat a/b")), source=bench.pack({"a/b": "there"}))
+        result = await run_job(asked, attrs.evolve(bench.env(log), prefill=True))
+    assert result.outcome == "success"
 
 
 async def test_hash_files_follows_links_when_asked_to(bench: Bench) -> None:
