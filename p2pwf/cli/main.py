@@ -17,6 +17,7 @@ from p2pwf.errors import InternalError, P2pwfError, StorageError
 COMPLETION_ENV = "_P2PWF_COMPLETE"
 """Set by the shell's completion script; click answers it."""
 COMMANDS = {
+    "run": ("p2pwf.cli.run:run", "Run a workflow file here, without a node."),
     "up": ("p2pwf.cli.up:up", "Run this machine's node, in the foreground."),
     "status": ("p2pwf.cli.node:status", "Show this node."),
     "stats": ("p2pwf.cli.node:stats", "Count runs, events and queues."),

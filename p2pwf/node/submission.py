@@ -38,7 +38,10 @@ class SourceFacts:
 
 @attrs.frozen(slots=True, kw_only=True)
 class Wanted:
-    """What the user asked for. `payload`: the event's, or None to make one. `force`: also an untagged workflow."""
+    """What the user asked for. `payload`: the event's, or None to make one. `force`: also an untagged workflow.
+
+    `vars`: what the `vars` context holds.
+    """
 
     text: bytes
     source: SourceFacts
@@ -49,6 +52,7 @@ class Wanted:
     inputs: Mapping[str, Any] = attrs.field(factory=dict)
     key: str | None = None
     force: bool = False
+    vars: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
@@ -94,6 +98,7 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
         repository=source.repository,
         actor=source.actor,
         inputs=inputs,
+        vars=wanted.vars,
         workflow_name=workflow.name or source.workflow_path,
         workflow_path=source.workflow_path,
     )
@@ -114,7 +119,7 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
         "repository": source.repository,
         "actor": source.actor,
         "inputs": dict(inputs),
-        "vars": {},
+        "vars": dict(wanted.vars),
         "tags": sorted(workflow.tags),
         "priority": integral(wanted.priority),
         "source": source.manifest,

@@ -26,6 +26,7 @@ MAX_ERROR: Final = 4096
 """Bytes read of what git complains about: its first line is told."""
 NO_COMMIT: Final = "0" * 40
 SOURCE_HINT: Final = "name another tree with --source DIR, or submit without one: --no-source"
+HEAD_FORMAT: Final = "%H%x00%T%x00%P%x00%an%x00%ae%x00%cn%x00%ce%x00%cI%x00%B"
 
 _OF_A_HOOK: Final = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
@@ -130,6 +131,14 @@ def repository_of(url: str) -> str | None:
     if len(parts) < 2 or not all(_NAME.fullmatch(part) for part in parts[-2:]):
         return None
     return "/".join(parts[-2:])
+
+
+def head(folder: Path) -> list[str] | None:
+    """HEAD's sha, tree, parents, author's name and email, committer's, time, message; None without a commit."""
+    done = _run(folder, "log", "-1", "--no-show-signature", "--encoding=UTF-8", f"--format={HEAD_FORMAT}")
+    if done.returncode != 0:
+        return None
+    return done.stdout.decode("utf-8", "replace").split("\0", HEAD_FORMAT.count("%x00"))
 
 
 def _tag(folder: Path) -> bytes:

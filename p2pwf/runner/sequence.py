@@ -87,7 +87,7 @@ class Sequence:
                 at = self.frame.scope({}, {})
                 name = await state.evaluate(state.resolved.step_name, step, at) if step.name else name
                 goes_on = await state.evaluate(state.resolved.step_continue_on_error, step, at)
-            state.begin(number, name)
+            state.began(number, name)
             outcome = await work()
         except (P2pwfError, OSError) as error:
             state.error(number, text_of(error))

@@ -86,18 +86,6 @@ class JobState:
             return await trio.to_thread.run_sync(lambda: function(*args, **kwargs))
         return function(*args, **kwargs)
 
-    def record(self, result: StepResult) -> None:
-        """Keep how a step went, and tell whoever looks on."""
-        self.results.append(result)
-        if self.env.progress is not None:
-            own = [one for one in self.annotations.kept if one.step == result.number]
-            self.env.progress.step_finished(result, own)
-
-    def begin(self, step: int, name: str) -> None:
-        """Tell whoever looks on that a step begins."""
-        if self.env.progress is not None:
-            self.env.progress.step_started(step, self.masker.mask(name))
-
     def error(self, step: int, message: str, title: str = "") -> None:
         """Log an error of the runner's own and keep it as annotation."""
         self.log.say(step, *(f"##[error]{line}" for line in message.splitlines() or [""]))
@@ -106,3 +94,15 @@ class JobState:
     def warning(self, step: int, message: str) -> None:
         """Log a warning of the runner's own and keep it as annotation."""
         warn(self.log, self.annotations, step, message)
+
+    def began(self, number: int, name: str) -> None:
+        """A step begins: tell who looks on."""
+        if self.env.progress is not None:
+            self.env.progress.step_started(number, self.masker.mask(name))
+
+    def record(self, result: StepResult) -> None:
+        """Keep how a step went, and tell who looks on."""
+        self.results.append(result)
+        if self.env.progress is not None:
+            own = [one for one in self.annotations.kept if one.step == result.number]
+            self.env.progress.step_finished(result, own)

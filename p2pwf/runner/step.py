@@ -143,7 +143,7 @@ class StepRun:
         at = self.at()
         self._name = await state.evaluate(resolved.step_name, step, at)
         if not self.frame.depth:
-            state.begin(self.number, self._shown())
+            state.began(self.number, self._shown())
         self._goes_on = await state.evaluate(resolved.step_continue_on_error, step, at)
         minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
         if step.uses is None:

@@ -5,6 +5,10 @@ The order: YAML to nodes, tags, the schema (`language`), what a schema cannot sa
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import lru_cache
+from typing import Final
+
 import attrs
 
 from p2pwf.errors import InvalidWorkflow
@@ -17,6 +21,9 @@ from p2pwf.workflow.nodes import MappingNode, Scalar
 from p2pwf.workflow.rules import Checker
 from p2pwf.workflow.tags import tags_of
 from p2pwf.workflow.yaml import load
+
+PARSED_KEPT: Final = 8
+"""Files remembered, each of at most 256 KiB."""
 
 
 @attrs.frozen(slots=True)
@@ -46,8 +53,20 @@ class Parsed:
 def parse(data: bytes | str, path: str = "workflow.yml") -> Parsed:
     """Parse and check one workflow file of at most 256 KiB of UTF-8. Never raises, whatever the input.
 
-    `path` is shown in messages and kept in the workflow; nothing is read from it.
+    `path` is shown in messages and kept in the workflow; nothing is read from it. The last few files are remembered:
+    whoever submits, plans and runs a workflow in one process reads it once.
     """
+    if isinstance(data, bytes):
+        with suppress(UnicodeDecodeError):
+            data = data.decode("utf-8")
+    parsed = _parse(data)
+    workflow = parsed.workflow and attrs.evolve(parsed.workflow, path=path)
+    return attrs.evolve(parsed, path=path, workflow=workflow)
+
+
+@lru_cache(PARSED_KEPT)
+def _parse(data: bytes | str) -> Parsed:
+    path = ""
     findings = Findings()
     root = load(data, findings)
     if root is None:

@@ -1,0 +1,156 @@
+"""From a request to the body of a submission: read, check, choose the event, record the source. No engine, no trio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from p2pwf.core.bodies import MAX_WORKFLOW
+from p2pwf.errors import P2pwfError, UsageError
+from p2pwf.node.submission import SourceFacts, Wanted, make_body
+from p2pwf.oneshot.blobs import FolderBlobs
+from p2pwf.oneshot.payload import MAX_MESSAGE, ZEROS, Commit, make_payload
+from p2pwf.oneshot.request import RunRequest
+from p2pwf.runner import gittree
+from p2pwf.runner.gittree import SOURCE_HINT
+from p2pwf.runner.source import Source, snapshot
+from p2pwf.workflow import Diagnostic, Workflow, declared_events, parse
+
+WORKFLOWS: Final = "./.github/workflows/"
+
+
+@attrs.frozen(slots=True, eq=False)
+class Prepared:
+    """The body of run.submit (without `absent`), what is to be said about the file, the source."""
+
+    body: dict[str, Any]
+    warnings: tuple[Diagnostic, ...]
+    source: Source
+
+
+def read_workflow(file: Path) -> bytes:
+    """The file's bytes, a few more than may be at the most; raises UsageError if it cannot be read."""
+    try:
+        if not file.is_file():
+            what = "is a folder" if file.is_dir() else "is no file" if file.exists() else "is not there"
+            raise UsageError(f"{file} {what}", "give the path of a workflow file")
+        with file.open("rb") as stream:
+            return stream.read(MAX_WORKFLOW + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot read {str(file)!r}: {reason}", "give the path of a workflow file") from error
+
+
+def prepare(request: RunRequest, text: bytes, blobs: FolderBlobs) -> Prepared:
+    """Check the workflow and record the source.
+
+    Raises InvalidWorkflow with all diagnostics, UsageError for an event, input or job that there is not, Refused,
+    StorageError or UsageError where the source cannot be read.
+    """
+    shown = str(request.file)
+    parsed = parse(text, shown)  # as it was named: so it stands in messages
+    workflow = parsed.require()
+    event = pick_event(workflow, request.event)
+    source = _record(request, blobs)
+    payload = request.payload
+    if payload is None:
+        commit = _head(source.root) if source.sha != ZEROS else None
+        payload = make_payload(
+            event, workflow, ref=source.ref, repository=source.repository, actor=source.actor, commit=commit
+        )
+    wanted = Wanted(
+        text=text,
+        source=SourceFacts(
+            manifest=source.manifest,
+            ref=source.ref,
+            sha=source.sha,
+            repository=source.repository,
+            actor=source.actor,
+            workflow_path=source.rel_workflow_path,
+        ),
+        event=event,
+        payload=payload,
+        inputs=request.inputs,
+        vars=request.vars,
+        force=True,
+    )
+    body, warnings = make_body(wanted)
+    jobs = body["plan"]["jobs"]
+    if request.job is not None:
+        jobs = chosen(jobs, request.job)
+    # Whatever a job asks for, it runs here.
+    body["plan"] = {"jobs": [{**job, "legs": anywhere(job["legs"])} for job in jobs]}
+    return Prepared(body, (*warnings, *_odd_calls(workflow)), source)
+
+
+def _record(request: RunRequest, blobs: FolderBlobs) -> Source:
+    try:
+        source = snapshot(request.file, request.source, False, blobs)
+    except P2pwfError as error:
+        if error.hint is not None and SOURCE_HINT in error.hint:
+            error.hint = error.hint.replace(SOURCE_HINT, "name the tree to run on with --source DIR")
+        raise
+    assert source is not None
+    return source
+
+
+def pick_event(workflow: Workflow, wanted: str | None) -> str:
+    """The wanted event, else push if declared, else the only one; raises UsageError, which lists what is declared."""
+    events = declared_events(workflow)
+    listed = f"declared: {', '.join(events)}"
+    if wanted is not None:
+        if wanted not in events:
+            raise UsageError(f"the workflow does not declare the event '{wanted}'", listed)
+        return wanted
+    if "push" in events:
+        return "push"
+    if len(events) != 1:
+        raise UsageError("the workflow declares several events, and push is none of them", f"--event NAME; {listed}")
+    return events[0]
+
+
+def chosen(jobs: list[dict[str, Any]], wanted: str) -> list[dict[str, Any]]:
+    """The planned jobs that `wanted` is or needs, in declared order; raises UsageError for one that there is not."""
+    by_id = {job["id"]: job for job in jobs}
+    if wanted not in by_id:
+        raise UsageError(f"the workflow has no job '{wanted}'", f"its jobs: {', '.join(by_id)}")
+    kept: set[str] = set()
+    stack = [wanted]
+    while stack:
+        job = stack.pop()
+        if job not in kept:
+            kept.add(job)
+            stack.extend(by_id[job]["needs"])
+    return [job for job in jobs if job["id"] in kept]
+
+
+def anywhere(legs: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Legs that ask for no labels."""
+    return None if legs is None else [{**leg, "labels": []} for leg in legs]
+
+
+def _head(folder: Path) -> Commit | None:
+    fields = gittree.head(folder)
+    if fields is None:
+        return None
+    sha, tree, parents, author, author_mail, committer, committer_mail, time, message = fields
+    return Commit(
+        sha=sha,
+        tree=tree,
+        parent=(parents.split() or [ZEROS])[0],
+        message=message.strip()[:MAX_MESSAGE],
+        timestamp=time,
+        author=(author, author_mail),
+        committer=(committer, committer_mail),
+    )
+
+
+def _odd_calls(workflow: Workflow) -> Iterator[Diagnostic]:
+    """Calls of workflows that this tool finds and GitHub does not."""
+    for job in workflow.jobs:
+        if job.uses is not None and job.uses.startswith("./") and not job.uses.startswith(WORKFLOWS):
+            message = f"The job '{job.id}' calls '{job.uses}': GitHub finds workflows in {WORKFLOWS} only"
+            yield Diagnostic(job.place.line, job.place.column, "warning", "odd-call", message)

@@ -1,0 +1,47 @@
+"""What a one-shot run is asked, and what it tells while it runs. Light: values and one type.
+
+What is told are dicts, one JSON object each, `{"type": …}` first. Of a job's: `job` (its id), `leg` (index), `name` (as
+shown), `matrix` (map or null); of a step's also `step` (number from 1; 0 is the job itself).
+
+    job_started    job leg name matrix
+    step_started   job leg matrix step name
+    log            job leg matrix step line stream: stdout, stderr, command (a group, an annotation) or system (ours)
+    annotation     job leg matrix step level message title file line end_line column end_column; `job` null: of the file
+    step_finished  job leg matrix step id name conclusion outcome seconds summary
+    job_finished   job leg name matrix conclusion outcome outputs error seconds
+    run_finished   name conclusion jobs: {id: joint result} artifacts: [{name, path, size}] seconds
+
+Secrets are masked in all of them. A job or step that is skipped is told as finished only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+
+Told: TypeAlias = dict[str, Any]
+Tell: TypeAlias = Callable[[Told], None]
+
+
+@attrs.frozen(slots=True, kw_only=True, eq=False)
+class RunRequest:
+    """`job`: only that one and what it needs. `payload`: the event's; None: one is made from the source.
+
+    `source`: the tree to run on; None: the repository around `file`. `artifacts`: where they go; None: below the
+    user's cache folder. `slots`: jobs at a time.
+    """
+
+    file: Path
+    job: str | None = None
+    event: str | None = None
+    payload: Mapping[str, Any] | None = None
+    inputs: Mapping[str, str] = attrs.field(factory=dict)
+    secrets: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    vars: Mapping[str, str] = attrs.field(factory=dict)
+    env: Mapping[str, str] = attrs.field(factory=dict)
+    source: Path | None = None
+    artifacts: Path | None = None
+    slots: int = 1

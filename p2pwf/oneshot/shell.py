@@ -1,0 +1,434 @@
+"""The shell around an engine that is alone: no store, no network, one run. Performs its outputs; decides nothing.
+
+Theory of operation. A network of one is founded in memory, the run is submitted to it, and every job that the engine
+starts becomes a task; how it ended is the next input. The first Ctrl-C cancels the run, as a user would on the network;
+the second ends everything at once. Whichever way it ends, no process and no file of a job is left.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import attrs
+import trio
+
+from p2pwf import __version__
+from p2pwf.clock.messages import Attempt
+from p2pwf.core.dagcbor import Value
+from p2pwf.core.events import Event
+from p2pwf.core.ids import Cid, parse_cid
+from p2pwf.core.sign import Signer
+from p2pwf.engine import Engine, EngineConfig, found
+from p2pwf.engine.inputs import CancelRun, Input, JobEnded, Now, Submit, Tick
+from p2pwf.engine.outputs import Alarm, CancelJob, Output, Reply, StartJob, WakeAt
+from p2pwf.errors import InternalError, P2pwfError, StorageError
+from p2pwf.node.planner import WorkflowPlanner, facts_of
+from p2pwf.oneshot.blobs import FolderBlobs
+from p2pwf.oneshot.keep import CacheFolder, artifact_folder, cache_home
+from p2pwf.oneshot.prepare import Prepared, anywhere
+from p2pwf.oneshot.request import RunRequest, Tell, Told
+from p2pwf.runner.checkout import layout
+from p2pwf.runner.job import run_job
+from p2pwf.runner.log import LogLine
+from p2pwf.runner.masking import Masker
+from p2pwf.runner.pack import pack
+from p2pwf.runner.processes import Spawner
+from p2pwf.runner.values import (
+    Annotation,
+    Artifact,
+    Cache,
+    JobRequest,
+    JobResult,
+    PinnedAction,
+    RunnerEnv,
+    StepResult,
+    Stored,
+)
+from p2pwf.runs import Run
+from p2pwf.runs.run import Key
+from p2pwf.runs.tally import conclusion
+from p2pwf.runs.view import keys_of
+
+SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class LocalPlanner(WorkflowPlanner):
+    """The planner of one machine: whatever label a job asks for, it runs here."""
+
+    def expand(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Value]]:
+        """The legs of a job whose matrix depends on needs."""
+        return cast("list[dict[str, Value]]", anywhere(super().expand(submission, job, needs)))
+
+
+@attrs.frozen(slots=True, eq=False)
+class Outcome:
+    """How a run ended. `interrupted`: the number of the first signal that came, if one did."""
+
+    conclusion: str
+    interrupted: int | None
+
+
+def now_ms() -> int:
+    """The wall clock, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _now() -> Now:
+    return Now(time.monotonic(), now_ms())
+
+
+class JobTeller:
+    """What a running job says, as told to the user. Implements `runner.LogSink` and `runner.values.Progress`."""
+
+    def __init__(self, about: Told, tell: Tell) -> None:
+        self._about = about
+        self._tell = tell
+        self._told: set[Annotation] = set()
+
+    def _say(self, kind: str, step: int, **more: object) -> None:
+        self._tell({"type": kind, **self._about, "step": step, **more})
+
+    def write(self, line: LogLine) -> None:
+        """A line of the log."""
+        self._say("log", line.step, line=line.text, stream=line.stream)
+
+    def flush(self) -> None:
+        """Lines are told one by one."""
+
+    def step_started(self, number: int, name: str) -> None:
+        """A step begins."""
+        self._say("step_started", number, name=name)
+
+    def step_finished(self, result: StepResult, annotations: Sequence[Annotation]) -> None:
+        """A step has ended."""
+        self.annotate(annotations)
+        self._say(
+            "step_finished",
+            result.number,
+            id=None if result.id.startswith("__") else result.id,  # made ones are nobody's
+            name=result.name,
+            conclusion=result.conclusion,
+            outcome=result.outcome,
+            seconds=_seconds(result.started_ms, result.completed_ms),
+            summary=result.summary,
+        )
+
+    def annotate(self, annotations: Sequence[Annotation]) -> None:
+        """Tell those annotations that were not told yet."""
+        for one in annotations:
+            if one not in self._told:
+                self._told.add(one)
+                self._say("annotation", **attrs.asdict(one))
+
+
+@attrs.define(slots=True, eq=False)
+class Running:
+    """A job under way."""
+
+    cancel: trio.Event
+    teller: JobTeller
+
+
+class OneShot:
+    """One run from its submission to its end."""
+
+    def __init__(
+        self, request: RunRequest, prepared: Prepared, blobs: FolderBlobs, spawner: Spawner, work: Path, tell: Tell
+    ) -> None:
+        self._request = request
+        self._prepared = prepared
+        self._blobs = blobs
+        self._spawner = spawner
+        self._work = work
+        self._raw_tell = tell
+        self._masker = Masker()
+        for secret in request.secrets.values():
+            self._masker.add(secret)
+        self._inputs: deque[Input] = deque()
+        self._arrived = trio.Event()
+        self._running: dict[Attempt, Running] = {}
+        self._results: dict[Attempt, JobResult] = {}
+        self._artifacts: list[Artifact] = []
+        self._finished: set[Key | str] = set()
+        self._started: dict[Key, int] = {}
+        self._interrupted: int | None = None
+        self._killed = False
+        self._caches = CacheFolder(cache_home(), prepared.source.root, blobs)
+        self._begun = now_ms()
+        self._name = platform.node() or "local"
+        self._wake = 0.0
+        self._engine = self._found()
+        self._run: Run
+
+    def _found(self) -> Engine:
+        """The engine of a network that is this process alone."""
+        signer = Signer(os.urandom(32))
+        slots = self._request.slots
+        founder = {"name": self._name, "labels": [], "slots": slots}
+        genesis = found(signer, _now(), nonce=os.urandom(16), name=self._name, private=False, founder=founder)
+        config = EngineConfig(boot=os.urandom(8), version=__version__, slots=slots, planner=LocalPlanner())
+        engine = Engine(signer, genesis.cid, config, _now())
+        engine.load([genesis.signed], {})
+        return engine
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> Outcome:
+        """Run to the end. Raises what the engine refused the submission with, and our own bugs."""
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            await self._conduct(signals)
+        word = "cancelled" if self._killed else str(self._run.tally.conclusion())
+        await self._tell_end(word)
+        return Outcome(word, self._interrupted)
+
+    async def _conduct(self, signals: AsyncIterator[int]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._obey, signals, nursery.cancel_scope)
+            submission = self._engine.handle(Submit("run", self._prepared.body), _now())
+            reply = next(output for output in submission if isinstance(output, Reply))
+            if reply.error is not None:
+                raise reply.error
+            self._run = self._engine.desk.runs[parse_cid(reply.result["workflow_id"])]
+            self._perform(nursery, submission)
+            while not self._over():
+                self._perform(nursery, self._engine.handle(await self._next(), _now()))
+            nursery.cancel_scope.cancel()
+
+    def _over(self) -> bool:
+        return self._run.tally.end is not None and not self._running
+
+    async def _next(self) -> Input:
+        """The next input; a Tick when the engine wants one."""
+        while not self._inputs:
+            self._arrived = trio.Event()
+            with trio.move_on_after(max(0.0, self._wake - time.monotonic())) as wait:
+                await self._arrived.wait()
+            if wait.cancelled_caught:
+                return Tick()
+        return self._inputs.popleft()
+
+    def _put(self, input: Input) -> None:
+        self._inputs.append(input)
+        self._arrived.set()
+
+    async def _obey(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        async for number in signals:
+            if self._interrupted is not None:
+                self._killed = True
+                scope.cancel()
+                return
+            self._interrupted = number
+            self._put(CancelRun("cancel", self._run.id))
+
+    def _perform(self, nursery: trio.Nursery, outputs: Sequence[Output]) -> None:
+        self._tell_finished()
+        for output in outputs:
+            match output:
+                case StartJob():
+                    running = self._begin(output)
+                    nursery.start_soon(self._run_job, output, running)
+                case CancelJob():
+                    if output.attempt in self._running:
+                        self._running[output.attempt].cancel.set()
+                case WakeAt():
+                    self._wake = output.mono
+                case Alarm():
+                    raise InternalError(output.message, output.hint)
+                case _:
+                    pass  # stores, messages and members: nobody is there
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, order: StartJob) -> Running:
+        key = (order.attempt.job, order.attempt.leg)
+        self._started[key] = now_ms()
+        about = {"job": key[0], "leg": key[1], "matrix": order.matrix}
+        self._tell({"type": "job_started", **about, "name": order.leg_name})
+        running = self._running[order.attempt] = Running(trio.Event(), JobTeller(about, self._tell))
+        return running
+
+    async def _run_job(self, order: StartJob, running: Running) -> None:
+        attempt = order.attempt
+        try:
+            result = await run_job(self._job_request(order), self._runner_env(running))
+        except (P2pwfError, OSError) as error:
+            result = JobResult(outcome="failure", conclusion="failure", error=str(error))
+        except Exception as error:  # noqa: BLE001 - one job's bug is that job's failure, and is told
+            result = JobResult(outcome="failure", conclusion="failure", error=f"a bug of ours: {error!r}")
+        running.teller.annotate(result.annotations)
+        self._artifacts.extend(attrs.evolve(one, job=attempt.job, attempt=attempt.number) for one in result.artifacts)
+        for cache in result.caches:
+            try:
+                await trio.to_thread.run_sync(self._caches.save, cache)
+            except P2pwfError as error:
+                self._warn(error.message)
+        del self._running[attempt]
+        self._put(
+            JobEnded(
+                attempt=attempt,
+                conclusion=result.conclusion,
+                outcome=result.outcome,
+                outputs=dict(result.outputs),
+                artifacts=[{"name": one.name, "link": one.link, "size": one.size} for one in result.artifacts],
+                caches=[attrs.asdict(one, recurse=False) for one in result.caches],
+                error=result.error,
+            )
+        )
+
+    def _job_request(self, order: StartJob) -> JobRequest:
+        body = order.submission.body
+        attempt = order.attempt
+        actions = cast("Mapping[str, Mapping[str, Any]]", body["actions"])
+        return JobRequest(
+            run=attempt.run.text,
+            job_id=attempt.job,
+            leg=attempt.leg,
+            attempt=attempt.number,
+            workflow_text=cast(str, body["workflow"]),
+            workflow_path=cast(str, body["path"]),
+            facts=attrs.asdict(facts_of(order.submission, attempt.number), recurse=False),
+            needs=cast("dict[str, dict[str, Any]]", order.needs),
+            matrix=cast("dict[str, Any] | None", order.matrix),
+            leg_name=order.leg_name,
+            legs=len(self._run.tally.job_legs(attempt.job) or ()),
+            source=cast("Cid | None", body["source"]),
+            runner_name=self._name,
+            secrets=self._request.secrets,
+            env=self._request.env,
+            called=cast("Mapping[str, str]", body["called"]),
+            actions={uses: PinnedAction(sha=one["sha"], source=one["source"]) for uses, one in actions.items()},
+        )
+
+    def _runner_env(self, running: Running) -> RunnerEnv:
+        return RunnerEnv(
+            work_root=self._work,
+            log=running.teller,
+            fetch_blob=self._fetch,
+            spawner=self._spawner,
+            store_folder=self._store_folder,
+            artifacts=self._known_artifacts,
+            find_cache=self._find_cache,
+            cancel=running.cancel,
+            prefill=True,
+            progress=running.teller,
+            now_ms=now_ms,
+        )
+
+    async def _fetch(self, cid: Cid) -> Path:
+        return self._blobs.path(cid)
+
+    async def _store_folder(self, folder: Path, chosen: frozenset[str] | None) -> Stored:
+        return await trio.to_thread.run_sync(pack, folder, chosen, self._blobs)
+
+    async def _known_artifacts(self) -> tuple[Artifact, ...]:
+        return tuple(self._artifacts)
+
+    async def _find_cache(self, keys: tuple[str, ...], version: str) -> Cache | None:
+        return await trio.to_thread.run_sync(self._caches.find, keys, version)
+
+    # -- telling ------------------------------------------------------------------------------------------------
+
+    def _tell(self, told: Told) -> None:
+        """Tell something; log lines are masked already, what may hold a user's text besides is masked here."""
+        if told["type"] != "log" and self._request.secrets:
+            told = cast(Told, masked(told, self._masker.mask))
+        self._raw_tell(told)
+
+    def _warn(self, message: str) -> None:
+        self._tell(notice("warning", message))
+
+    def _tell_finished(self) -> None:
+        """Tell of the legs that have an outcome since the last time, and of jobs that came to none."""
+        run = self._run
+        for key in keys_of(run):
+            finish = run.tally.finish(key)
+            if finish is None or key in self._finished:
+                continue
+            self._finished.add(key)
+            leg = run.tally.leg_of(key)
+            self._tell_job(
+                key,
+                leg.name,
+                leg.matrix,
+                conclusion=conclusion(finish),
+                outcome=finish.body.get("outcome"),
+                outputs=finish.body.get("outputs", {}),
+                error=finish.body.get("error"),
+            )
+        for job, expand in run.tally.expands.items():
+            word = expand.body["conclusion"]
+            if word is not None and job not in self._finished:
+                self._finished.add(job)
+                self._tell_job(
+                    (job, 0), job, None, conclusion=word, outcome=word, outputs={}, error=expand.body["error"]
+                )
+
+    def _tell_job(self, key: Key, name: str, matrix: object, **how: object) -> None:
+        seconds = _seconds(self._started.get(key), now_ms())
+        about = {"job": key[0], "leg": key[1], "name": name, "matrix": matrix}
+        self._tell({"type": "job_finished", **about, **how, "seconds": seconds})
+
+    async def _tell_end(self, word: str) -> None:
+        kept = [] if self._killed else await self._keep_artifacts()
+        jobs = {job: self._run.tally.result(job) or "cancelled" for job in self._run.plan.jobs}
+        self._tell(
+            {
+                "type": "run_finished",
+                "name": self._prepared.body["name"],
+                "conclusion": word,
+                "jobs": jobs,
+                "artifacts": kept,
+                "seconds": _seconds(self._begun, now_ms()),
+            }
+        )
+
+    async def _keep_artifacts(self) -> list[Told]:
+        """Lay the artifacts of the run out where the user finds them; of one name the last one."""
+        latest = {one.name: one for one in self._artifacts}
+        if not latest:
+            return []
+        kept: list[Told] = []
+        try:
+            root = self._request.artifacts or artifact_folder(cache_home(), self._run.id.text)
+            for name, artifact in latest.items():
+                folder = root / safe_name(name)
+                await layout(artifact.link, self._fetch, folder)
+                kept.append({"name": name, "path": str(folder), "size": artifact.size})
+        except (StorageError, OSError) as error:
+            self._warn(f"artifacts are not kept: {error}")
+        return kept
+
+
+def safe_name(name: str) -> str:
+    """An artifact's name as that of a folder."""
+    clean = "".join("_" if one in '/\\:<>|*?"\0\r\n' else one for one in name)
+    return f"_{clean}" if clean in ("", ".", "..") else clean
+
+
+def notice(level: str, message: str, **where: object) -> Told:
+    """An annotation of no job."""
+    about: Told = {"job": None, "leg": None, "matrix": None, "step": None}
+    place: Told = {"title": "", "file": "", "line": None, "end_line": None, "column": None, "end_column": None}
+    return {"type": "annotation", **about, "level": level, "message": message, **place, **where}
+
+
+def masked(value: object, mask: Callable[[str], str]) -> object:
+    """A JSON-able value with all its texts masked."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {name: masked(item, mask) for name, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item, mask) for item in value]
+    return value
+
+
+def _seconds(start_ms: int | None, end_ms: int | None) -> float | None:
+    return None if start_ms is None or end_ms is None else max(0, end_ms - start_ms) / 1000
