@@ -5,6 +5,7 @@ stages from the last to the first, and the containers' end. Source of the order:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Final
 
 import attrs
 import trio
@@ -20,6 +21,8 @@ from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.step import StepRun
 from p2pwf.runner.values import Outcome, StepResult
 from p2pwf.workflow import Step
+
+WAIT_ALL: Final = "Wait for all background steps"
 
 
 @attrs.define(slots=True, eq=False)
@@ -133,17 +136,18 @@ class Sequence:
                     covered = True
                 await self._control(background, step)
             if not covered:
-                await self._record("Wait for all background steps", lambda: self._wait(background, None))
+                await self._record(WAIT_ALL, lambda: self._wait(background, None))
             await background.finish()
             self.state.running.discard(hear)
 
     async def _control(self, background: Background, step: Step) -> None:
+        named = ", ".join(step.targets)
         if step.kind == "cancel":
-            await self._record("cancel", lambda: self._cancel(background, step.targets), step)
-        else:
-            targets = None if step.kind == "wait-all" else step.targets
-            name = "Wait for parallel steps" if step.kind == "parallel" else step.kind
-            await self._record(name, lambda: self._wait(background, targets), step)
+            await self._record(f"Cancel {named}", lambda: self._cancel(background, step.targets), step)
+            return
+        targets = None if step.kind == "wait-all" else step.targets
+        name = {"wait-all": WAIT_ALL, "parallel": "Wait for parallel steps"}.get(step.kind, f"Wait for {named}")
+        await self._record(name, lambda: self._wait(background, targets), step)
 
     async def _wait(self, background: Background, targets: tuple[str, ...] | None) -> Outcome:
         ids = background.unwaited() if targets is None else list(targets)

@@ -57,6 +57,7 @@ class StepRun:
         """Whether it could not even be told if it is to run."""
         self.scope = trio.CancelScope()
         self._told = False
+        self._wanted = False
         self._name = _plain_name(step)
         self._goes_on = False
         self._started: int | None = None
@@ -167,7 +168,11 @@ class StepRun:
         if scope.cancelled_caught:
             await trio.lowlevel.checkpoint_if_cancelled()  # what is around is over as well, and says so itself
             if self._told:
-                state.error(self.number, "The operation was canceled.")
+                message = "The operation was canceled."
+                if self._wanted:
+                    state.log.say(self.number, message)
+                else:
+                    state.error(self.number, message)
                 return "cancelled"
             state.error(self.number, f"The action '{self._name}' has timed out after {minutes:g} minutes.")
             return "failure"
@@ -178,9 +183,10 @@ class StepRun:
         if final or not self._goes_on_cancelled():
             self.stop()
 
-    def stop(self) -> None:
-        """End the step as a cancelled one."""
+    def stop(self, *, wanted: bool = False) -> None:
+        """End the step as a cancelled one; `wanted`: the workflow says so, which is no error."""
         self._told = True
+        self._wanted = self._wanted or wanted
         self.scope.cancel()
 
     def stopping(self) -> bool:
