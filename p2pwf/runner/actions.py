@@ -25,7 +25,7 @@ FILES: Final = ("action.yml", "action.yaml")
 DOCKERFILES: Final = ("Dockerfile", "dockerfile")
 DOCKER: Final = "docker://"
 PARSED_KEPT: Final = 64
-MAX_USES: Final = 2000
+MAX_USES: Final = 1000
 """Uses of actions in one job, those inside of actions too: ten levels of a few dozen each would never end."""
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,100}", re.ASCII)
 

@@ -36,7 +36,7 @@ class FakeEngine:
 
     def asked(self) -> list[list[str]]:
         """All commands but those that only look."""
-        return [words for words in self.all() if words[0] not in ("version", "ps") and words[1] != "prune"]
+        return [words for words in self.all() if words[0] not in ("version", "info", "ps") and words[1] != "prune"]
 
     def all(self) -> list[list[str]]:
         """All commands."""
@@ -54,12 +54,16 @@ class FakeEngine:
 
 
 @pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
-    folder, programs = tmp_path / "engine", tmp_path / "programs"
+def engine(tmp_path: Path) -> FakeEngine:
+    return make_engine(tmp_path, "docker")
+
+
+def make_engine(root: Path, name: str) -> FakeEngine:
+    folder, programs = root / "engine", root / "programs"
     folder.mkdir()
     programs.mkdir()
-    program = programs / "docker"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I {FAKE} "$@"\n')
+    program = programs / name
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {FAKE} "$@"\n')
     program.chmod(0o755)
     path = f"{programs}:{os.environ['PATH']}"
     return FakeEngine(folder, {"PATH": path, "FAKE_ENGINE": str(folder), "FAKE_PATH": os.environ["PATH"]})
@@ -100,6 +104,17 @@ async def test_where_no_engine_answers_one_error_says_so_with_a_hint(
 async def test_without_the_programs_the_error_says_which(bench: Bench, tmp_path: Path) -> None:
     ran = await bench.run("- uses: docker://alpine:3", base={"PATH": str(tmp_path)})
     assert "neither docker nor podman is installed on this peer" in ran.messages()[0]
+
+
+async def test_where_docker_does_not_answer_podman_is_asked(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
+    engine = make_engine(tmp_path, "podman")
+    ran = await run(bench, engine, "- uses: docker://greet:1")
+    assert engine.verbs() == ["pull", "run"]
+    assert any("podman run" in line for line in ran.said())
+    assert ran.result.outcome == "success"
 
 
 async def test_steps_run_in_the_jobs_container_and_their_files_come_through(bench: Bench, engine: FakeEngine) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pwf.errors import UsageError
@@ -183,6 +183,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(st.fixed_dictionaries({"owner": JSON, "pattern": JSON | st.lists(JSON)}) | JSON, max_size=3), st.text())
 def test_any_matchers_are_taken_or_refused(listed: list[object], line: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

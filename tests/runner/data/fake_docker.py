@@ -8,7 +8,6 @@ it shows nothing of a real engine.
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def parse(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def start(options: list[tuple[str, str]], mounts: list[str], words: list[str]) -> int:
-    """A program as it would run inside: variables chosen by -e, paths back to where the mounts are from."""
+    """Become a program as it would run inside: variables chosen by -e, paths back to where the mounts are from."""
     pairs = sorted((mount.split(":")[:2] for mount in mounts), key=lambda pair: -len(pair[1]))
 
     def outside(text: str) -> str:
@@ -50,7 +49,12 @@ def start(options: list[tuple[str, str]], mounts: list[str], words: list[str]) -
                 (HERE / "path").write_text(given)
         elif name == "--workdir":
             folder = outside(value)
-    return subprocess.run([outside(word) for word in words], env=env, cwd=folder, check=False).returncode
+    os.chdir(folder)
+    program = outside(words[0])
+    try:
+        os.execvpe(program, [program, *map(outside, words[1:])], env)
+    except OSError:
+        return 127
 
 
 def main(words: list[str]) -> int:
@@ -63,7 +67,7 @@ def main(words: list[str]) -> int:
     if (HERE / f"fail-{verb}").exists():
         print(f"{verb} failed as it was told to", file=sys.stderr)
         return 1
-    if verb == "version":
+    if verb in ("version", "info"):
         print("99.9")
     elif verb == "create":
         options, words = parse(words)
