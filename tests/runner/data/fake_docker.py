@@ -43,16 +43,14 @@ def start(options: list[tuple[str, str]], mounts: list[str], words: list[str]) -
     for name, value in options:
         if name == "-e":
             key, equals, given = value.partition("=")
-            if key != "PATH":
+            if key != "PATH":  # that of an image means nothing here
                 env[key] = outside(given if equals else os.environ.get(key, ""))
-            else:
-                (HERE / "path").write_text(given)
         elif name == "--workdir":
             folder = outside(value)
     os.chdir(folder)
     program = outside(words[0])
     try:
-        os.execvpe(program, [program, *map(outside, words[1:])], env)
+        os.execvpe(program, [program, *map(outside, words[1:])], env)  # noqa: S606 - an argument list, never a shell
     except OSError:
         return 127
 
