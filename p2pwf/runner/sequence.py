@@ -16,7 +16,7 @@ from p2pwf.runner.background import Background
 from p2pwf.runner.containers import Spec, read_spec
 from p2pwf.runner.engines import find_engine
 from p2pwf.runner.frame import Frame, World
-from p2pwf.runner.services import STOP_S, Containers
+from p2pwf.runner.services import CALM_STOP_S, STOP_S, Containers
 from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.step import StepRun
 from p2pwf.runner.values import Outcome, StepResult
@@ -215,12 +215,9 @@ class Sequence:
             await containers.stop(self.number)
             return "success"
 
-        with trio.CancelScope(shield=True), trio.move_on_after(STOP_S if self._leaving() else 60):
+        leaving = trio.current_effective_deadline() <= trio.current_time()  # asked before the shield goes up
+        with trio.CancelScope(shield=True), trio.move_on_after(STOP_S if leaving else CALM_STOP_S):
             await self._record("Stop containers", stop)
-
-    @staticmethod
-    def _leaving() -> bool:
-        return trio.current_effective_deadline() <= trio.current_time()
 
 
 def _flat(steps: tuple[Step, ...]) -> Iterator[Step]:

@@ -30,6 +30,8 @@ STOP_S: Final = 8.0
 """How long taking the containers down may take when the node has to leave: it has 10 s."""
 LIFE: Final = uuid.uuid4().hex[:16]
 """Marks the containers of this process, as opposed to those of an earlier one."""
+CALM_STOP_S: Final = 60.0
+"""How long it may take when nobody is in a hurry: ten seconds for each of a few that do not listen."""
 _HEALTH: Final = "{{if .Config.Healthcheck}}{{print .State.Health.Status}}{{end}}"
 _ENV: Final = "{{range .Config.Env}}{{println .}}{{end}}"
 
