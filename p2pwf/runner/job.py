@@ -25,6 +25,7 @@ from p2pwf.runner.environment import (
     Folders,
     base_environment,
     github_additions,
+    job_context,
     runner_context,
     standard_variables,
 )
@@ -37,7 +38,7 @@ from p2pwf.runner.matchers import Matchers
 from p2pwf.runner.output import Annotations, JobLog, warn
 from p2pwf.runner.processes import Spawner, open_spawner
 from p2pwf.runner.sequence import Sequence
-from p2pwf.runner.state import JobState
+from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.values import JobRequest, JobResult, Outcome, RunnerEnv
 from p2pwf.workflow import ResolvedJob, RunFacts, expand_job, parse, resolve_job
 from p2pwf.workflow.model import Workflow
@@ -67,12 +68,7 @@ async def run_job(request: JobRequest, env: RunnerEnv) -> JobResult:
 
 
 def _failed(error: P2pwfError | KeyError | IndexError | OSError) -> JobResult:
-    if isinstance(error, P2pwfError):
-        message = error.message if error.hint is None else f"{error.message} ({error.hint})"
-    elif isinstance(error, OSError):
-        message = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
-    else:
-        message = f"the workflow has no such job or leg: {error}"
+    message = f"the workflow has no such job or leg: {error}" if isinstance(error, LookupError) else text_of(error)
     return JobResult(outcome="failure", conclusion="failure", error=message[:MAX_TEXT])
 
 
@@ -151,6 +147,7 @@ async def _run(
                 slow="hashfiles" in request.workflow_text.lower(),
                 debug=debug,
                 variables=dict(request.env),
+                job=job_context(facts),
                 matchers=Matchers(folders.workspace, partial(warn, log, annotations)),
                 actions=Actions(request, folders, env.fetch_blob),
             )
@@ -182,7 +179,7 @@ async def _perform(state: JobState) -> _Ended:
     error: str | None = None
     outputs: dict[str, str] = {}
     goes_on = False
-    failed: P2pwfError | None = None
+    failed: P2pwfError | OSError | None = None
     state.log.say(0, *_opening(state))
     try:
         if state.env.prefill and state.request.source is not None:
@@ -195,14 +192,14 @@ async def _perform(state: JobState) -> _Ended:
             sequence = Sequence(state)
             try:
                 await sequence.run()
-            except P2pwfError as reason:
+            except (P2pwfError, OSError) as reason:
                 failed = reason
             watch.cancel_scope.cancel()
         if failed is not None:
             raise failed
         outputs = await _outputs(state, sequence.frame)
-    except P2pwfError as reason:
-        error = reason.message if reason.hint is None else f"{reason.message} ({reason.hint})"
+    except (P2pwfError, OSError) as reason:
+        error = text_of(reason)
         state.error(0, error)
     killed = await state.supervisor.kill_everything()
     if state.supervisor.lost:
