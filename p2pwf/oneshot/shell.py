@@ -13,6 +13,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -36,6 +37,7 @@ from p2pwf.oneshot.prepare import Prepared, anywhere
 from p2pwf.oneshot.request import RunRequest, Tell, Told
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.job import run_job
+from p2pwf.runner.leftovers import remove_tree
 from p2pwf.runner.log import LogLine
 from p2pwf.runner.masking import Masker
 from p2pwf.runner.pack import pack
@@ -164,6 +166,8 @@ class OneShot:
         self._begun = now_ms()
         self._name = platform.node() or "local"
         self._wake = 0.0
+        self._removing = trio.CapacityLimiter(1)
+        self._nursery: trio.Nursery
         self._engine = self._found()
         self._run: Run
 
@@ -190,6 +194,7 @@ class OneShot:
 
     async def _conduct(self, signals: AsyncIterator[int]) -> None:
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(self._obey, signals, nursery.cancel_scope)
             submission = self._engine.handle(Submit("run", self._prepared.body), _now())
             reply = next(output for output in submission if isinstance(output, Reply))
@@ -318,11 +323,16 @@ class OneShot:
             cancel=running.cancel,
             prefill=True,
             progress=running.teller,
+            discard=self._discard,
             now_ms=now_ms,
         )
 
     async def _fetch(self, cid: Cid) -> Path:
         return self._blobs.path(cid)
+
+    def _discard(self, folder: Path) -> None:
+        """Remove a job's folder beside what goes on: the next job need not wait for a disk."""
+        self._nursery.start_soon(partial(trio.to_thread.run_sync, remove_tree, folder, limiter=self._removing))
 
     async def _store_folder(self, folder: Path, chosen: frozenset[str] | None) -> Stored:
         return await trio.to_thread.run_sync(pack, folder, chosen, self._blobs)

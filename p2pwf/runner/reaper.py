@@ -308,6 +308,15 @@ class Supervisor:
         return kill_all(members, self._reap)
 
 
+def wait_for_child() -> bool:
+    """Wait until a child has ended, and leave it to be collected; False where that cannot be waited for."""
+    if not hasattr(os, "waitid"):
+        return False
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    return True
+
+
 def _descendants(table: Table) -> set[int]:
     return table.below(table.children.get(os.getpid(), []))
 
@@ -356,7 +365,8 @@ def serve_spawner(link: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     while reap():
         kill_all(orphans, reap)
-        time.sleep(POLL_CEILING_S)
+        if not wait_for_child():
+            time.sleep(POLL_CEILING_S)
 
 
 if __name__ == "__main__":
