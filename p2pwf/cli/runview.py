@@ -161,7 +161,7 @@ class GroupedView:
         """Show what still waits."""
         for key in list(self._blocks):
             self._show(key)
-            del self._blocks[key]
+            self._blocks.pop(key).held.close()
 
     def tell(self, told: Told) -> None:
         """Show something, or hold it until it is its job's turn."""
@@ -208,11 +208,11 @@ class GroupedView:
     def _go_on(self) -> None:
         """The job that was shown has ended: show those that ended meanwhile, then the oldest that runs."""
         if self._shown is not None:
-            del self._blocks[self._shown]
+            self._blocks.pop(self._shown).held.close()
         self._shown = None
         for key in [key for key, block in self._blocks.items() if block.ended]:
             self._show(key)
-            del self._blocks[key]
+            self._blocks.pop(key).held.close()
         for key in self._blocks:
             self._shown = key
             self._show(key)

@@ -162,6 +162,7 @@ class OneShot:
         self._started: dict[Key, int] = {}
         self._interrupted: int | None = None
         self._killed = False
+        self._deaf: Exception | None = None
         self._caches = CacheFolder(cache_home(), prepared.source.root, blobs)
         self._begun = now_ms()
         self._name = platform.node() or "local"
@@ -187,20 +188,25 @@ class OneShot:
     async def run(self) -> Outcome:
         """Run to the end. Raises what the engine refused the submission with, and our own bugs."""
         with trio.open_signal_receiver(*SIGNALS) as signals:
-            await self._conduct(signals)
-        word = "cancelled" if self._killed else str(self._run.tally.conclusion())
-        await self._tell_end(word)
-        return Outcome(word, self._interrupted)
-
-    async def _conduct(self, signals: AsyncIterator[int]) -> None:
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._obey, signals, nursery.cancel_scope)
             submission = self._engine.handle(Submit("run", self._prepared.body), _now())
             reply = next(output for output in submission if isinstance(output, Reply))
             if reply.error is not None:
                 raise reply.error
             self._run = self._engine.desk.runs[parse_cid(reply.result["workflow_id"])]
+            try:
+                await self._conduct(signals, submission)
+            except BaseExceptionGroup as group:
+                raise _first(group) from None
+        if self._deaf is not None:
+            raise self._deaf
+        word = "cancelled" if self._killed else str(self._run.tally.conclusion())
+        await self._tell_end(word)
+        return Outcome(word, self._interrupted)
+
+    async def _conduct(self, signals: AsyncIterator[int], submission: Sequence[Output]) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._obey, signals, nursery.cancel_scope)
             self._perform(nursery, submission)
             while not self._over():
                 self._perform(nursery, self._engine.handle(await self._next(), _now()))
@@ -211,13 +217,11 @@ class OneShot:
 
     async def _next(self) -> Input:
         """The next input; a Tick when the engine wants one."""
-        while not self._inputs:
+        if not self._inputs:
             self._arrived = trio.Event()
             with trio.move_on_after(max(0.0, self._wake - time.monotonic())):
                 await self._arrived.wait()
-                continue
-            return Tick()
-        return self._inputs.popleft()
+        return self._inputs.popleft() if self._inputs else Tick()
 
     def _put(self, input: Input) -> None:
         self._inputs.append(input)
@@ -349,7 +353,13 @@ class OneShot:
         """Tell something; log lines are masked already, what may hold a user's text besides is masked here."""
         if told["type"] != "log" and self._request.secrets:
             told = cast(Told, masked(told, self._masker.mask))
-        self._raw_tell(told)
+        if self._deaf is None:
+            try:
+                self._raw_tell(told)
+            except Exception as error:  # noqa: BLE001 - raised again at the end
+                # Whoever listens is gone, a pipe's reader perhaps: nobody wants to know how it goes on.
+                self._deaf = error
+                self._nursery.cancel_scope.cancel()
 
     def _warn(self, message: str) -> None:
         self._tell(notice("warning", message))
@@ -414,6 +424,14 @@ class OneShot:
         except (StorageError, OSError) as error:
             self._warn(f"artifacts are not kept: {error}")
         return kept
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One of a group's errors: ours, if there is one."""
+    found: list[BaseException] = [group]
+    while any(isinstance(one, BaseExceptionGroup) for one in found):
+        found = [leaf for one in found for leaf in (one.exceptions if isinstance(one, BaseExceptionGroup) else (one,))]
+    return next((one for one in found if isinstance(one, P2pwfError)), found[0])
 
 
 def safe_name(name: str) -> str:

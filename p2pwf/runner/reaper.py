@@ -177,7 +177,10 @@ class Supervisor:
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         poll.register(wake, select.POLLIN)
-        self._link.sendall(READY)
+        try:
+            self._link.sendall(READY)
+        except OSError:
+            return  # ordered ahead, and not wanted any more
         while True:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if wake in ready:
