@@ -19,6 +19,10 @@ NAMES = ("ada", "bob", "cyd")
 WHOLE_SECONDS = 50
 """The demo ends by then, whatever happens."""
 READY_SECONDS = 25
+BUSY = "hint: is this machine very busy? Then try again; else please report it"
+PIPE_CODE = 141
+"""Whoever read along has left, as the shell and p2pwf itself report it."""
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
@@ -76,7 +80,7 @@ class Node:
             timer.cancel()
         if not line:
             self.errors.seek(0)
-            raise SystemExit(f"error: the node {self.name} did not come up\n{self.errors.read()}")
+            raise SystemExit(f"error: the node {self.name} did not come up\n{BUSY}\n{self.errors.read()}")
         info: dict[str, str] = json.loads(line)
         return info
 
@@ -102,8 +106,8 @@ def play(base: Path, nodes: list[Node]) -> None:
     info = first.ready()
     print(f"{NAMES[0]} listens on {info['addrs'][0]}")
     tickets = [str(ask(first.folder, "invite")["ticket"]) for _ in NAMES[1:]]
-    joined = [Node(base / name, name, ticket) for name, ticket in zip(NAMES[1:], tickets, strict=True)]
-    nodes.extend(joined)
+    nodes.extend(Node(base / name, name, ticket) for name, ticket in zip(NAMES[1:], tickets, strict=True))
+    joined = nodes[1:]
     for node in joined:
         node.ready()
         print(f"{node.name} joined with a ticket")
@@ -134,13 +138,23 @@ def main() -> int:
     nodes: list[Node] = []
     signal.signal(signal.SIGALRM, _too_late)
     signal.alarm(WHOLE_SECONDS)
+    for number in ENDS:
+        signal.signal(number, _told_to_end)
     try:
         play(base, nodes)
     except subprocess.CalledProcessError as error:
-        print(f"error: {' '.join(error.cmd[3:])} ended with {error.returncode}\n{error.stderr or ''}", file=sys.stderr)
+        if error.returncode == PIPE_CODE:
+            return PIPE_CODE
+        line = " ".join(error.cmd[len(command(base, [])) :])
+        print(f"{error.stderr or ''}error: `p2pwf {line}` ended with {error.returncode}\n{BUSY}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CODE
     finally:
         signal.alarm(0)
+        for number in ENDS:
+            signal.signal(number, signal.SIG_IGN)  # what was started is ended first
         for node in reversed(nodes):
             node.stop()
         shutil.rmtree(base, ignore_errors=True)
@@ -148,8 +162,12 @@ def main() -> int:
     return 0
 
 
+def _told_to_end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def _too_late(*_: object) -> None:
-    raise SystemExit(f"error: the demo did not end within {WHOLE_SECONDS} s\nhint: is this machine very busy?")
+    raise SystemExit(f"error: the demo did not end within {WHOLE_SECONDS} s\n{BUSY}")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,43 @@
 """What `p2pwf up` refuses before anything is made: a node that cannot start must leave no trace of a try.
 
-Looks at texts only: whether an address can be bound or a ticket is still good, the node finds out. Imported by `up`
-alone, for it is heavier than a command may be.
+Looks at texts, and whose the data folder is: whether an address can be bound or a ticket is still good, the node finds
+out. Imported by `up` alone, for it is heavier than a command may be.
 """
 
 from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
 
 from p2pwf.config import NodeSettings
 from p2pwf.core.bodies import MAX_LABELS, MAX_NAME
 from p2pwf.core.ids import public_key_of
 from p2pwf.core.tickets import parse_ticket
-from p2pwf.errors import UsageError
+from p2pwf.errors import Refused, StorageError, UsageError
 from p2pwf.net.addresses import dial_pair, listen_pair, split_peer
 
 OWN_LABELS = 2
 """A node offers its system and its architecture by itself."""
+
+
+OTHER_FOLDER = "use another --data-dir"
+
+
+def check_folder(folder: Path) -> None:
+    """Raises Refused or StorageError for a data folder that cannot be one, before its settings are looked for."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise Refused(f"{folder} lies below a file", OTHER_FOLDER) from None
+    except OSError as error:
+        raise StorageError(f"no access to {folder}: {error.strerror}", OTHER_FOLDER) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise Refused(f"{folder} is not a folder", OTHER_FOLDER)
+    if found.st_uid != os.geteuid():
+        raise Refused(f"data folder {folder} belongs to another user", OTHER_FOLDER)
 
 
 def check(settings: NodeSettings) -> None:

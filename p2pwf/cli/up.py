@@ -35,14 +35,16 @@ def up(session: Session, /, **flags: Any) -> None:  # noqa: ANN401 - click gives
     It makes its identity on first use, and a network of its own unless it is told to join one. Prints its ready line
     once it is a member and has caught up. Ctrl-C or SIGTERM stops it.
     """
-    from p2pwf.cli.settings import check
+    from p2pwf.cli.settings import check, check_folder
     from p2pwf.config import data_dir, node_settings
 
     if flags["private"] and (flags["join"] or flags["bootstrap"]):
         raise UsageError(
             "--private is for a new network", "a ticket brings the key of the network that it is for: leave it out"
         )
-    settings = node_settings(data_dir(session.given), {**flags, "json_output": session.json})
+    folder = data_dir(session.given)
+    check_folder(folder)
+    settings = node_settings(folder, {**flags, "json_output": session.json})
     check(settings)
     environment = {**os.environ, SETTINGS_ENV: settings.to_json()}
     sys.stdout.flush()

@@ -90,7 +90,11 @@ class Clock:
             return Invalid(reason)
         if not trusted and not self._verify(event.author, event.signed.block, event.signed.signature):
             return Invalid("a signature that is not the author's")
-        node = Node(event, links, frontier, role, event.run)
+        # One object for each author and each run, and not one for each event that names it.
+        before = None if event.prev is None else self.dag.get(event.prev)
+        of = None if event.run is None else self.dag.get(event.run)
+        author = event.author if before is None else before.author
+        node = Node(event, links, frontier, role, author, event.run if of is None else of.cid)
         if event.type in MEMBERSHIP_TYPES:
             return self._accept_membership(event, node)
         node.void = self._is_void(node)

@@ -28,10 +28,16 @@ class Node:
     __slots__ = ("author", "bit", "cid", "frontier", "lamport", "links", "role", "run", "seq", "void")
 
     def __init__(
-        self, event: Event, links: tuple[Node, ...], frontier: Frontier, role: str | None, run: Cid | None
+        self,
+        event: Event,
+        links: tuple[Node, ...],
+        frontier: Frontier,
+        role: str | None,
+        author: PeerId,
+        run: Cid | None,
     ) -> None:
         self.cid = event.cid
-        self.author = event.author
+        self.author = author
         self.seq = event.seq
         self.lamport = event.lamport
         self.links = links
@@ -81,8 +87,10 @@ class Dag:
 
     def __init__(self) -> None:
         self._nodes: dict[Cid, Node] = {}
-        self._chains: dict[PeerId, list[list[Node]]] = {}
-        self._forked: set[PeerId] = set()
+        self._chains: dict[PeerId, list[Node]] = {}
+        """Of each author the first event of each seq to be accepted."""
+        self._twins: dict[PeerId, dict[int, list[Node]]] = {}
+        """Of an author that forked, the others."""
         self._heads: dict[Cid, Node] = {}
 
     def __len__(self) -> int:
@@ -105,10 +113,9 @@ class Dag:
         self._nodes[node.cid] = node
         chain = self._chains.setdefault(node.author, [])
         if node.seq == len(chain):
-            chain.append([node])
+            chain.append(node)
         else:
-            chain[node.seq].append(node)
-            self._forked.add(node.author)
+            self._twins.setdefault(node.author, {}).setdefault(node.seq, []).append(node)
         if not node.void:
             for link in node.links:
                 self._heads.pop(link.cid, None)
@@ -118,16 +125,18 @@ class Dag:
         return self._chains.keys()
 
     def is_forked(self, author: PeerId) -> bool:
-        return author in self._forked
+        return author in self._twins
 
     def forked(self) -> Iterable[PeerId]:
         """The authors of two events of one seq."""
-        return self._forked
+        return self._twins.keys()
 
     def at(self, author: PeerId, seq: int) -> list[Node]:
         """The events of an author at one seq: none, one, or more than one if it forked."""
         chain = self._chains.get(author, [])
-        return chain[seq] if 0 <= seq < len(chain) else []
+        if not 0 <= seq < len(chain):
+            return []
+        return [chain[seq], *self._twins.get(author, {}).get(seq, ())]
 
     def length(self, author: PeerId) -> int:
         """One more than the highest seq of an author; 0 for one never heard."""
@@ -135,18 +144,17 @@ class Dag:
 
     def of(self, author: PeerId, since: int = 0) -> Iterator[Node]:
         """An author's events from seq `since` on, by seq."""
-        for level in self._chains.get(author, [])[since:]:
-            yield from level
+        twins = self._twins.get(author, {})
+        for node in self._chains.get(author, [])[since:]:
+            yield node
+            yield from twins.get(node.seq, ())
 
     def tips(self, author: PeerId) -> list[Node]:
         """The ends of an author's chain that are not void: one, or several if it forked; by (lamport, id)."""
-        chain = self._chains.get(author, [])
-        if author not in self._forked:
-            for level in reversed(chain):
-                if not level[0].void:
-                    return [level[0]]
-            return []
-        alive = [node for level in chain for node in level if not node.void]
+        if author not in self._twins:
+            newest = next((node for node in reversed(self._chains.get(author, [])) if not node.void), None)
+            return [] if newest is None else [newest]
+        alive = [node for node in self.of(author) if not node.void]
         followed = {link.cid for node in alive for link in node.links if link.author == author}
         return sorted((node for node in alive if node.cid not in followed), key=lambda node: node.order)
 
@@ -168,7 +176,7 @@ class Dag:
         start = self._nodes[cid]
         seen = {start.cid}
         stack = [start]
-        past = Past({}, {author: set() for author in self._forked})
+        past = Past({}, {author: set() for author in self._twins})
         while stack:
             node = stack.pop()
             past.put(node)
@@ -187,7 +195,7 @@ class Dag:
         if not tips:
             return lambda _: False
         tips_author = tips[0].author
-        if tips_author not in self._forked:
+        if tips_author not in self._twins:
             highest = max(tip.seq for tip in tips)
             return lambda node: node.seq <= highest
         covered = {tip.cid for tip in tips}

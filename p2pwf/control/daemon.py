@@ -18,7 +18,7 @@ from p2pwf.config import NodeSettings
 from p2pwf.control.server import serve_control
 from p2pwf.errors import InternalError, P2pwfError
 from p2pwf.node.api import NodeApi
-from p2pwf.node.loop import first_error
+from p2pwf.node.loop import first_error, keep_history
 from p2pwf.node.node import Node, make_ready, open_node, wait_for_signal
 
 SETTINGS_ENV = "P2PWF_SETTINGS"
@@ -87,6 +87,7 @@ async def _give_up(stop: trio.Event, up: trio.Event, birth: trio.CancelScope) ->
 
 async def _serve(settings: NodeSettings, stop: trio.Event, up: trio.Event) -> None:
     async with open_node(settings) as node, trio.open_nursery() as nursery:
+        keep_history()
         up.set()
         api = NodeApi(node, stop)
         path: Path = await nursery.start(serve_control, api, Path(settings.data_dir))
@@ -118,7 +119,10 @@ def _configure_log() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            # Plain: the pretty traceback shows the values of variables, and keys are among them.
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

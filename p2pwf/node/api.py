@@ -398,10 +398,11 @@ def _read_workflow(path: Path) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "give the path of a workflow file") from error
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(handle)  # fdopen refuses a folder, and would leave it open
+        raise UsageError(f"{path} is not a plain file", "give the path of a workflow file")
     with os.fdopen(handle, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise UsageError(f"{path} is not a plain file", "give the path of a workflow file")
         if about.st_size > MAX_WORKFLOW:
             size = f"{about.st_size:,} bytes, the bound is {MAX_WORKFLOW:,}"
             raise InvalidWorkflow(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, cast
 
 import attrs
 import trio
+from multiaddr import Multiaddr
 
 from p2pwf import __version__
 from p2pwf.config import NodeSettings
@@ -19,12 +23,16 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer
 from p2pwf.core.tickets import parse_ticket
 from p2pwf.engine import Engine, EngineConfig, found
-from p2pwf.errors import Refused
+from p2pwf.errors import P2pwfError, Refused
+from p2pwf.net.identity import load_or_create
+from p2pwf.net.tcp import TcpListener
 from p2pwf.node.joining import join_network, peer_of, request_of
 from p2pwf.node.loop import now, stored_event
 from p2pwf.node.planner import WorkflowPlanner
+from p2pwf.store.datadir import LOCK_NAME, DataDir
 from p2pwf.store.events import Commit, EventStore
 
+IDENTITY: Final = "identity.key"
 NETWORK: Final = "network"
 INTRODUCER: Final = "introducer"
 PSK: Final = "psk"
@@ -45,6 +53,51 @@ class Identity:
     slots: int
 
 
+class FirstStart:
+    """A start on a data folder without a key. `asked`: another peer was asked to admit that key, so it must stay."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def first_start(data: DataDir, *, made: bool) -> Iterator[FirstStart]:
+    """Around a start, with the folder locked: a first one that fails leaves nothing behind, also not a key.
+
+    `made`: the lock made the folder. What stays: a network that was founded or joined, and a key that some peer may
+    have admitted, or may yet admit.
+    """
+    start = FirstStart()
+    before = {path.name for path in data.path.iterdir()} - {LOCK_NAME}
+    try:
+        yield start
+    except P2pwfError as error:
+        if not before & {IDENTITY, data.events.name} and (isinstance(error, Refused) or not start.asked):
+            _remove(data.path, before, made)
+        raise
+
+
+def _remove(folder: Path, keep: set[str], whole: bool) -> None:
+    """Take away all but `keep`; with `whole` the folder as well, if nothing is to be kept in it."""
+    if whole and not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.iterdir():
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def own_seed(data: DataDir) -> bytes:
+    """The seed of this node's key, made on first use; raises Refused if a node was here and its key is gone."""
+    path = data.path / IDENTITY
+    if data.events.exists() and not path.exists():
+        raise Refused(
+            f"the identity {path} is missing, and {data.events.name} beside it is of the node that had it",
+            "restore it from a copy; to start as another node, use another --data-dir",
+        )
+    return load_or_create(path)
+
+
 def own_labels(extra: tuple[str, ...]) -> tuple[str, ...]:
     """What every node offers by itself (system and architecture, in GitHub's words) and what its user adds."""
     systems = {"linux": "linux", "darwin": "macos", "win32": "windows"}
@@ -56,10 +109,13 @@ def own_labels(extra: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(own | {label.lower() for label in extra}))
 
 
-async def be_born(settings: NodeSettings, seed: bytes, store: EventStore, tell: Callable[[str], None]) -> Identity:
+async def be_born(
+    settings: NodeSettings, seed: bytes, store: EventStore, start: FirstStart, tell: Callable[[str], None]
+) -> Identity:
     """The network that this data folder belongs to; on first use it is founded, or joined, and recorded.
 
-    Raises Refused if the folder belongs to another network than the one asked for, or joining was refused.
+    Raises Refused if the folder belongs to another network than the one asked for, or joining was refused; TryAgain
+    if the addresses to listen on are taken, before a network is founded or a ticket is used.
     """
     meta = store.meta_all()
     labels = own_labels(settings.labels)
@@ -75,10 +131,12 @@ async def be_born(settings: NodeSettings, seed: bytes, store: EventStore, tell: 
             )
         introducer, addresses = _introducer(meta)
         return Identity(seed, network, meta.get(PSK), introducer, addresses, name, labels, slots)
+    await _try_listen(settings.listen)
     if ticket is None and not settings.bootstrap:
         return await _found(settings, seed, store, Offer(name, labels, slots))
     psk = ticket.psk if ticket else None
     targets = ticket.addresses if ticket else tuple(settings.bootstrap)
+    start.asked = True
     joined = await join_network(seed, request_of(ticket, name, labels, slots), targets, psk, tell)
     values: dict[str, bytes | None] = {
         NETWORK: bytes(joined.network),
@@ -88,6 +146,16 @@ async def be_born(settings: NodeSettings, seed: bytes, store: EventStore, tell: 
     }
     await trio.to_thread.run_sync(store.commit, Commit((), values))
     return Identity(seed, joined.network, psk, joined.introducer, joined.addresses, name, labels, slots)
+
+
+async def _try_listen(addresses: tuple[str, ...]) -> None:
+    """Bind each of the addresses, and let it go again; raises TryAgain."""
+    for address in addresses:
+        listener = TcpListener(lambda stream: stream.close())
+        try:
+            await listener.listen(Multiaddr(address))
+        finally:
+            await listener.close()
 
 
 @attrs.frozen(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,10 +21,9 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine import Engine
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import InternalError, NotFound, P2pwfError, StorageError
-from p2pwf.net.identity import load_or_create
 from p2pwf.net.network import Network, open_network
 from p2pwf.net.types import DuplicateIdentity, Frame, Gossip, JoinReply, JoinRequest, NetConfig, PeerDown, PeerUp
-from p2pwf.node.birth import Identity, be_born, introducers, make_engine
+from p2pwf.node.birth import Identity, be_born, first_start, introducers, make_engine, own_seed
 from p2pwf.node.jobs import PIN_MS, Jobs
 from p2pwf.node.loop import EngineLoop, now
 from p2pwf.node.shell import Gate, NodeShell
@@ -264,12 +263,15 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
     Raises Refused, StorageError, TryAgain or UsageError, with nothing changed but what was said to be.
     """
     data = DataDir(Path(settings.data_dir))
+    made = not data.path.exists()
     async with AsyncExitStack() as stack:
         stack.enter_context(data.lock())
-        seed = load_or_create(data.path / "identity.key")
-        store = EventStore.open(data.events)
-        stack.callback(store.close)
-        identity = await be_born(settings, seed, store, log.info)
+        with first_start(data, made=made) as start, ExitStack() as unborn:
+            seed = own_seed(data)
+            store = EventStore.open(data.events)
+            unborn.callback(store.close)
+            identity = await be_born(settings, seed, store, start, log.info)
+            stack.push(unborn.pop_all())
         blobs = BlobStore(data.blobs, BLOB_QUOTA)
         stack.callback(blobs.close)
         await trio.to_thread.run_sync(sweep_leftovers, data.work)

@@ -1,7 +1,7 @@
 """The payload of an event that nobody sent: what GitHub's would say, as far as the source knows it.
 
-Source of the shapes: GitHub's documentation of webhook payloads. What only a forge knows, such as URLs and
-people's ids, is left out. A pull request has the number 1.
+Source of the shapes: GitHub's documentation of webhook payloads. What only a forge knows, such as URLs and ids of
+people, is left out. A pull request has the number 1.
 """
 
 from __future__ import annotations

@@ -13,19 +13,34 @@ from p2pwf.runner.job import run_job
 from p2pwf.runner.leftovers import Swept, job_folder, sweep_leftovers
 from p2pwf.runner.log import FileLog, LogLine, LogSink, read_log
 from p2pwf.runner.processes import Spawner, open_spawner
-from p2pwf.runner.values import Annotation, JobRequest, JobResult, Limits, RunnerEnv, StepResult
+from p2pwf.runner.values import (
+    Annotation,
+    Artifact,
+    Cache,
+    JobRequest,
+    JobResult,
+    Limits,
+    PinnedAction,
+    RunnerEnv,
+    StepResult,
+    Stored,
+)
 
 __all__ = [
     "Annotation",
+    "Artifact",
+    "Cache",
     "FileLog",
     "JobRequest",
     "JobResult",
     "Limits",
     "LogLine",
     "LogSink",
+    "PinnedAction",
     "RunnerEnv",
     "Spawner",
     "StepResult",
+    "Stored",
     "Swept",
     "job_folder",
     "open_spawner",

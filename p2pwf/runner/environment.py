@@ -40,7 +40,8 @@ def base_environment(machine: Mapping[str, str]) -> dict[str, str]:
 class Folders:
     """The folders of one job, all below `root`, which is the job's alone and goes with it.
 
-    `commands` holds the files that steps write for the runner; `temp` is RUNNER_TEMP.
+    `commands` holds the files that steps write for the runner; `temp` is RUNNER_TEMP. `actions` holds the actions that
+    the job uses, `source` the source of the run for those of them that are local: neither is there before it is needed.
     """
 
     root: Path
@@ -63,6 +64,16 @@ class Folders:
         self.root.mkdir(mode=0o700)
         for folder in (self.workspace, self.commands, self.tools):
             folder.mkdir(parents=True)
+
+    @property
+    def actions(self) -> Path:
+        """The folder of the actions from other repositories."""
+        return self.root / "_actions"
+
+    @property
+    def source(self) -> Path:
+        """The folder of the run's source, where local actions are found before a checkout."""
+        return self.root / "_source"
 
     @property
     def event_file(self) -> Path:
@@ -100,6 +111,14 @@ def standard_variables(facts: RunFacts, folders: Folders, job_id: str, runner: M
     variables.update({f"RUNNER_{name.upper()}": str(value) for name, value in runner.items()})
     variables[JOB_MARK] = str(folders.root)
     return variables
+
+
+def input_variables(inputs: Mapping[str, str], state: Mapping[str, str]) -> dict[str, str]:
+    """The variables in which an action finds its inputs and what its earlier stages saved."""
+    return {
+        **{f"INPUT_{name.replace(' ', '_').upper()}": value for name, value in inputs.items()},
+        **{f"STATE_{name}": value for name, value in state.items()},
+    }
 
 
 def step_variables(

@@ -29,47 +29,76 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class FileCommands:
-    """The files of the steps of one job, in one folder, which is held open so that it cannot be swapped."""
+    """Makes the files of the steps of one job, in one folder, which is held open so that it cannot be swapped."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._names: dict[str, str] = {}
-        self._script = ""
-        self._clean = False
-        self._rewritable = False
+        self.folder = folder
+        self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._free: StepFiles | None = None
 
-    def make(self, key: str) -> dict[str, str]:
-        """Fresh, empty files for the step `key`: variable names and paths. Raises OSError."""
+    def make(self, key: str) -> StepFiles:
+        """Fresh, empty files for the step `key`, which no other step of the job has. Raises OSError."""
+        free, self._free = self._free, None
+        return StepFiles(self, key, free)
+
+    def give_back(self, files: StepFiles) -> None:
+        """Take the files of a step that has left them clean, for the next one to use."""
+        self._free = files
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        os.close(self.descriptor)
+
+
+class StepFiles:
+    """The files of one step. `paths`: by the names of their variables."""
+
+    def __init__(self, owner: FileCommands, key: str, free: StepFiles | None) -> None:
+        self._owner = owner
+        self._key = key
+        self._descriptor = owner.descriptor
+        self._names: dict[str, str] = {}
+        self._script = free.script_name if free is not None else ""
         for variable, prefix in NAMES.items():
-            if not (self._clean and self._untouched(self._names[variable])):
+            if free is not None and free.is_untouched(variable):
+                self._names[variable] = free.name_of(variable)
+            else:
                 self._names[variable] = prefix + key
                 os.close(os.open(prefix + key, _CREATE, 0o600, dir_fd=self._descriptor))
-        self._clean = False
-        return {variable: f"{self._folder}/{name}" for variable, name in self._names.items()}
+        self.paths = {variable: f"{owner.folder}/{name}" for variable, name in self._names.items()}
 
-    def script(self, key: str, suffix: str, text: str) -> Path:
-        """Write the script of the step `key`; raises OSError."""
+    @property
+    def script_name(self) -> str:
+        """The name of the script's file, empty if none was written."""
+        return self._script
+
+    def name_of(self, variable: str) -> str:
+        """The name of a file in the folder."""
+        return self._names[variable]
+
+    def script(self, suffix: str, text: str) -> Path:
+        """Write the script of the step; raises OSError."""
         flags = _REWRITE
-        if not (
-            self._rewritable and Path(self._script).suffix == suffix and self._untouched(self._script, empty=False)
-        ):
-            self._script = f"script_{key}{suffix}"
+        if not (self._script and Path(self._script).suffix == suffix and self._untouched(self._script, empty=False)):
+            self._script = f"script_{self._key}{suffix}"
             flags = _CREATE
-        self._rewritable = False
         descriptor = os.open(self._script, flags, 0o600, dir_fd=self._descriptor)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
             file.write(text.encode("utf-8", "replace"))
             file.truncate()  # afterwards: some file systems force out a file that was emptied to be rewritten
-        return self._folder / self._script
+        return self._owner.folder / self._script
 
     def left_clean(self) -> None:
-        """The step has ended and no process of it is left, so that nobody holds its files open.
+        """The step has ended, its files were read, and no process of it is left, so that nobody holds them open.
 
         Those that are as empty as they were made then are fresh ones for the next step too, and its script is
         written over. Making a file costs some file systems a hundred times what looking at one does.
         """
-        self._clean = self._rewritable = True
+        self._owner.give_back(self)
+
+    def is_untouched(self, variable: str) -> bool:
+        """Whether a file is as it was made."""
+        return self._untouched(self._names[variable])
 
     def _untouched(self, name: str, *, empty: bool = True) -> bool:
         try:
@@ -79,7 +108,7 @@ class FileCommands:
         return status.st_mode == _MADE and status.st_nlink == 1 and (status.st_size == 0 or not empty)
 
     def read(self, variable: str) -> str:
-        """What the current step wrote to one of its files; a file that is gone is empty. Raises StepFileError."""
+        """What the step wrote to one of its files; a file that is gone is empty. Raises StepFileError."""
         hint = f"write text to ${variable}, and leave the file where it is"
         name = self._names[variable]
         try:
@@ -101,7 +130,3 @@ class FileCommands:
                 raise StepFileError(f"{variable} is too large: {status.st_size} bytes, the bound is {MAX_BYTES}", hint)
             # It may still grow: a process that the step left behind can write to it.
             return file.read(MAX_BYTES).decode("utf-8", "replace") if status.st_size else ""
-
-    def close(self) -> None:
-        """Let go of the folder."""
-        os.close(self._descriptor)

@@ -19,6 +19,7 @@ import trio
 
 from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.errors import InvalidWorkflow, P2pwfError
+from p2pwf.runner.actions import Actions
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.environment import (
     Folders,
@@ -28,13 +29,15 @@ from p2pwf.runner.environment import (
     standard_variables,
 )
 from p2pwf.runner.filecommands import FileCommands
+from p2pwf.runner.frame import Frame
 from p2pwf.runner.hashfiles import hash_files
 from p2pwf.runner.leftovers import job_folder, kill_marked, remove_tree
 from p2pwf.runner.masking import Masker
-from p2pwf.runner.output import Annotations, JobLog
+from p2pwf.runner.matchers import Matchers
+from p2pwf.runner.output import Annotations, JobLog, warn
 from p2pwf.runner.processes import Spawner, open_spawner
+from p2pwf.runner.sequence import Sequence
 from p2pwf.runner.state import JobState
-from p2pwf.runner.step import StepRun
 from p2pwf.runner.values import JobRequest, JobResult, Outcome, RunnerEnv
 from p2pwf.workflow import ResolvedJob, RunFacts, expand_job, parse, resolve_job
 from p2pwf.workflow.model import Workflow
@@ -133,6 +136,8 @@ async def _run(
             for secret in request.secrets.values():
                 masker.add(secret)
             debug = "true" in (facts.vars.get("ACTIONS_STEP_DEBUG"), request.secrets.get("ACTIONS_STEP_DEBUG"))
+            log = JobLog(env.log, masker, env.now_ms, env.limits.line_bytes, env.limits.log_bytes)
+            annotations = Annotations(masker)
             runner = runner_context(folders, request.runner_name, debug)
             state = JobState(
                 request=request,
@@ -143,9 +148,9 @@ async def _run(
                 files=files,
                 supervisor=supervisor,
                 readers=readers,
-                log=JobLog(env.log, masker, env.now_ms, env.limits.line_bytes, env.limits.log_bytes),
+                log=log,
                 masker=masker,
-                annotations=Annotations(masker),
+                annotations=annotations,
                 base=base_environment(os.environ) if env.base is None else env.base,
                 standard=standard_variables(facts, folders, request.job_id, runner),
                 github=github_additions(folders, request.job_id),
@@ -154,6 +159,8 @@ async def _run(
                 slow="hashfiles" in request.workflow_text.lower(),
                 debug=debug,
                 variables=dict(request.env),
+                matchers=Matchers(folders.workspace, partial(warn, log, annotations)),
+                actions=Actions(request, folders, env.fetch_blob),
             )
             ended = await _perform(state)
     except OSError as error:
@@ -187,6 +194,7 @@ async def _perform(state: JobState) -> _Ended:
     error: str | None = None
     outputs: dict[str, str] = {}
     goes_on = False
+    failed: P2pwfError | None = None
     state.log.say(0, *_opening(state))
     try:
         if state.env.prefill and state.request.source is not None:
@@ -196,12 +204,17 @@ async def _perform(state: JobState) -> _Ended:
         minutes = state.resolved.timeout_minutes()
         async with trio.open_nursery() as watch:
             watch.start_soon(_watch, state, minutes)
-            for number, step in enumerate(state.resolved.steps, 1):
-                await StepRun(state, number, step).run()
+            sequence = Sequence(state)
+            try:
+                await sequence.run()
+            except P2pwfError as reason:
+                failed = reason
             watch.cancel_scope.cancel()
-        outputs = await _outputs(state)
-    except P2pwfError as failure:
-        error = failure.message if failure.hint is None else f"{failure.message} ({failure.hint})"
+        if failed is not None:
+            raise failed
+        outputs = await _outputs(state, sequence.frame)
+    except P2pwfError as reason:
+        error = reason.message if reason.hint is None else f"{reason.message} ({reason.hint})"
         state.error(0, error)
     killed = await state.supervisor.kill_everything()
     if state.supervisor.lost:
@@ -222,8 +235,10 @@ def _result(state: JobState, ended: _Ended) -> JobResult:
         outcome=outcome,
         conclusion="success" if outcome == "failure" and ended.goes_on else outcome,
         outputs={} if error else ended.outputs,
-        steps=tuple(state.results),
+        steps=tuple(sorted(state.results, key=lambda result: result.number)),  # those of the background end late
         annotations=tuple(state.annotations.kept),
+        artifacts=tuple(state.artifacts),
+        caches=tuple(state.caches),
         error=None if error is None else state.masker.mask(error)[:MAX_TEXT],
         dropped_log_bytes=state.log.dropped,
         killed=ended.killed,
@@ -248,17 +263,27 @@ async def _watch(state: JobState, minutes: float) -> None:
     overtime = f"The job has exceeded the maximum execution time of {minutes:g} minutes."
     state.error(0, overtime if time.cancelled_caught else "The run was cancelled.")
     state.status = "cancelled"
-    if state.current is not None:
-        state.current(False)
-    await trio.sleep(state.env.limits.cancel_s)
+    for hear in list(state.running):
+        hear(False)
+    await trio.sleep(_grace(state))
     state.given_up = True
-    if state.current is not None:
-        state.current(True)
+    for hear in list(state.running):
+        hear(True)
 
 
-async def _outputs(state: JobState) -> dict[str, str]:
+def _grace(state: JobState) -> float:
+    """Seconds for steps that go on after a cancellation."""
+    minutes = state.resolved.cancel_timeout_minutes()
+    return state.env.limits.cancel_s if minutes is None else minutes * 60
+
+
+async def _outputs(state: JobState, frame: Frame) -> dict[str, str]:
     """The job's outputs; raises InvalidWorkflow if they cannot be evaluated or are too large."""
-    evaluated = await state.evaluate(state.resolved.outputs, state.scope({}))
+    at = frame.scope({}, {})
+    environment, url = await state.evaluate(state.resolved.environment, at)
+    if url:
+        state.log.say(0, f"The URL of the environment {environment} is {url}")
+    evaluated = await state.evaluate(state.resolved.outputs, at)
     outputs: dict[str, str] = {}
     for name, value in evaluated.items():
         if state.masker.mask(value) != value:

@@ -7,27 +7,46 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import attrs
 import trio
 
 from p2pwf.errors import UsageError
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.state import JobState
 
-CHECKOUT: Final = re.compile(r"actions/checkout@.+", re.IGNORECASE)
+_CHECKOUT: Final = re.compile(r"actions/checkout@.+", re.IGNORECASE)
 
 
-async def perform(state: JobState, number: int, uses: str, inputs: Mapping[str, str]) -> dict[str, str]:
-    """Do an action; its outputs. Raises P2pwfError or OSError, with which the step fails."""
-    if CHECKOUT.fullmatch(uses):
-        return await _checkout(state, number, {name.lower(): value for name, value in inputs.items()})
-    raise UsageError(f"the action '{uses}' cannot be run by this release", "of actions it runs actions/checkout")
+@attrs.frozen(slots=True)
+class NativeContext:
+    """What a stage of an action works with: `inputs` by lower-case name, `saved` kept from main to post."""
+
+    state: JobState
+    number: int
+    inputs: Mapping[str, str]
+    saved: dict[str, str]
 
 
-async def _checkout(state: JobState, number: int, inputs: Mapping[str, str]) -> dict[str, str]:
+@attrs.frozen(slots=True)
+class NativeAction:
+    """An action: `main` gives its outputs; both stages raise P2pwfError or OSError, with which the step fails."""
+
+    main: Callable[[NativeContext], Awaitable[dict[str, str]]]
+    post: Callable[[NativeContext], Awaitable[None]] | None = None
+    post_condition: str = "always()"
+
+
+def find(uses: str) -> NativeAction | None:
+    """The action that a `uses` names if the runner does it itself."""
+    return NativeAction(_checkout) if _CHECKOUT.fullmatch(uses) else None
+
+
+async def _checkout(context: NativeContext) -> dict[str, str]:
+    state, inputs = context.state, context.inputs
     facts = state.facts
     repository = inputs.get("repository") or facts.repository
     if repository.lower() != facts.repository.lower():
@@ -43,7 +62,7 @@ async def _checkout(state: JobState, number: int, inputs: Mapping[str, str]) -> 
     folder = _destination(state.folders.workspace, inputs.get("path", ""))
     await trio.to_thread.run_sync(_empty, folder)
     await layout(state.request.source, state.env.fetch_blob, folder)
-    state.log.say(number, f"The source of the run is in {folder}")
+    state.log.say(context.number, f"The source of the run is in {folder}")
     return {"ref": facts.ref, "commit": facts.sha}
 
 

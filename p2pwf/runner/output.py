@@ -12,8 +12,10 @@ from typing import Final
 
 import attrs
 
+from p2pwf.errors import P2pwfError
 from p2pwf.runner.log import LogLine, LogSink, Stream
 from p2pwf.runner.masking import Masker
+from p2pwf.runner.matchers import Matchers
 from p2pwf.runner.values import MAX_ANNOTATIONS, Annotation, AnnotationLevel
 from p2pwf.workflow import Command, CommandReader
 from p2pwf.workflow.commands import MAX_LINE
@@ -167,6 +169,12 @@ class Annotations:
         self.kept.append(attrs.evolve(annotation, message=message, title=title, file=file))
 
 
+def warn(log: JobLog, annotations: Annotations, step: int, message: str) -> None:
+    """Log a warning of the runner's own and keep it as annotation."""
+    log.say(step, *(f"##[warning]{line}" for line in message.splitlines() or [""]))
+    annotations.add(Annotation(level="warning", message=message, step=step))
+
+
 class StepOutput:
     """What one step says: logs it and obeys its commands. Both its streams end here."""
 
@@ -176,6 +184,7 @@ class StepOutput:
         log: JobLog,
         masker: Masker,
         annotations: Annotations,
+        matchers: Matchers,
         *,
         debug: bool,
         insecure: bool,
@@ -185,6 +194,7 @@ class StepOutput:
         self._log = log
         self._masker = masker
         self._annotations = annotations
+        self._matchers = matchers
         self._debug = debug
         self._insecure = insecure
         self._echo = debug
@@ -210,17 +220,31 @@ class StepOutput:
             self._log.dropped += len(data)
             splitter.skip(data)
             return
+        if self._matchers:
+            self._matchers.begin()
         for text, whole in splitter.feed(data) if data else splitter.finish():
             if whole and ("::" in text or "##[" in text):
                 self._judge(stream, text)
+            elif self._matchers and whole:
+                self._plain(stream, text)
             else:
                 self._log.write(self._step, stream, text)
         self._log.flush()
 
+    def _plain(self, stream: Stream, text: str) -> None:
+        """A line that is no command: perhaps one that a problem matcher waits for."""
+        seen = self._matchers.look(self._step, text)
+        if seen is None:
+            self._log.write(self._step, stream, text)
+            return
+        line, annotation = seen
+        self._show(f"##[{annotation.level}]{line}")
+        self._annotations.add(annotation)
+
     def _judge(self, stream: Stream, text: str) -> None:
         reaction, command = self._reader.feed(text)
         if command is None:
-            self._log.write(self._step, stream, text)
+            self._plain(stream, text)
         elif reaction == "refused":
             self._log.write(self._step, stream, text)
             self._fail(
@@ -264,8 +288,25 @@ class StepOutput:
         elif name == "add-path":
             if self._allowed(command):
                 self.paths.append(data)
-        elif self._debug:
-            self._show(f"##[debug]{text}")  # problem matchers
+        else:
+            self._match(command)
+
+    def _match(self, command: Command) -> None:
+        """add-matcher, remove-matcher."""
+        owner, file = command.property_("owner"), command.data
+        try:
+            if command.name == "add-matcher" and file:
+                self._matchers.add_file(file)
+            elif command.name == "add-matcher":
+                self._show("##[warning]File path must be specified.")
+            elif bool(owner) == bool(file):
+                self._show("##[warning]Give either an owner or a file path in the ##[remove-matcher] command.")
+            elif owner:
+                self._matchers.remove(owner)
+            else:
+                self._matchers.remove_file(file)
+        except (P2pwfError, OSError, ValueError) as error:
+            self._fail(f"Unable to process command '{command.name}' successfully: {error}")
 
     def _mask(self, value: str) -> None:
         if value.strip():

@@ -301,6 +301,9 @@ class Supervisor:
         before = self._before.get(key, set())
 
         def belongs(other: int) -> bool:
+            owner = self._steps.get(other)
+            if owner is not None:
+                return owner == key  # the first process of a step, perhaps of another one that runs beside it
             step = step_of(other)
             return step == key.decode() if step is not None else other not in before
 

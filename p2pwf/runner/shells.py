@@ -80,6 +80,17 @@ def script_text(shell: Shell, script: str) -> str:
     return f"{shell.before}{script}{'' if script.endswith(chr(10)) else chr(10)}{shell.after}"
 
 
+def container_command(shell: Shell, script: str) -> tuple[str, ...]:
+    """The arguments that run a script in a container, where programs cannot be looked up; unset means sh.
+
+    Raises UsageError for a template that cannot be split.
+    """
+    words = _words("sh -e {0}" if shell is UNSET else shell.template)
+    if not words:
+        raise UsageError(f"Invalid shell option '{shell.template[:80]}'")
+    return tuple(word.replace(PLACE, script) for word in words)
+
+
 def command_line(shell: Shell, script: Path, search: str) -> tuple[str, ...]:
     """The arguments that run a script, the program's absolute path first; `search` is the step's PATH.
 

@@ -11,13 +11,16 @@ from typing import ParamSpec, TypeVar
 import attrs
 import trio
 
+from p2pwf.runner.actions import Actions
+from p2pwf.runner.containers import JobContainer
 from p2pwf.runner.environment import Folders
 from p2pwf.runner.filecommands import FileCommands
 from p2pwf.runner.masking import Masker
-from p2pwf.runner.output import Annotations, JobLog
+from p2pwf.runner.matchers import Matchers
+from p2pwf.runner.output import Annotations, JobLog, warn
 from p2pwf.runner.processes import Supervisor
-from p2pwf.runner.values import Annotation, JobRequest, RunnerEnv, StepResult
-from p2pwf.workflow import ResolvedJob, RunFacts, Status, Step, StepScope, Value
+from p2pwf.runner.values import Annotation, Artifact, Cache, JobRequest, RunnerEnv, StepResult
+from p2pwf.workflow import ResolvedJob, RunFacts, Status, Value
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,26 +50,27 @@ class JobState:
     debug: bool
     variables: dict[str, str]
     paths: list[str] = attrs.field(factory=list)
-    steps: dict[str, Value] = attrs.field(factory=dict)
+    job: dict[str, Value] = attrs.field(factory=dict)
+    """The job context, but for its status: container and services."""
     results: list[StepResult] = attrs.field(factory=list)
+    artifacts: list[Artifact] = attrs.field(factory=list)
+    caches: list[Cache] = attrs.field(factory=list)
     status: Status = "success"
     given_up: bool = False
     """The time for steps after a cancellation is over: nothing starts any more."""
-    current: Callable[[bool], None] | None = None
-    """Tells the running step of a cancellation; True: of the end of its grace."""
-    timed_out: bool = False
+    running: set[Callable[[bool], None]] = attrs.field(factory=set)
+    """Tell the running steps of a cancellation; True: of the end of its grace."""
+    matchers: Matchers
+    actions: Actions
+    images: dict[str, str] = attrs.field(factory=dict)
+    """Images of actions that this job has pulled or built, by what names them."""
+    container: JobContainer | None = None
+    keys: int = 0
 
-    def scope(self, github: Mapping[str, Value], step_env: Mapping[str, str] | None = None) -> StepScope:
-        """What an expression sees now; `github` is laid over the job's own additions."""
-        return StepScope(
-            steps=self.steps,
-            job={"status": self.status},
-            runner=self.runner,
-            env={**self.variables, **(step_env or {})},
-            status=self.status,
-            hash_files=self.hash_files,
-            github={**self.github, **github},
-        )
+    def key(self) -> str:
+        """A word that no other step of the job has, for its files."""
+        self.keys += 1
+        return str(self.keys)
 
     async def evaluate(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a method of the resolved job; off the event loop if it may take long."""
@@ -79,19 +83,18 @@ class JobState:
         self.log.say(step, *(f"##[error]{line}" for line in message.splitlines() or [""]))
         self.annotations.add(Annotation(level="error", message=message, step=step, title=title))
 
-    def end_step(self, step: Step, result: StepResult, outputs: Mapping[str, str]) -> None:
-        """Record how a step ended, and what follows for the job."""
+    def warning(self, step: int, message: str) -> None:
+        """Log a warning of the runner's own and keep it as annotation."""
+        warn(self.log, self.annotations, step, message)
+
+    def began(self, number: int, name: str) -> None:
+        """A step begins: tell who looks on."""
+        if self.env.progress is not None:
+            self.env.progress.step_started(number, self.masker.mask(name))
+
+    def record(self, result: StepResult) -> None:
+        """Keep how a step went, and tell who looks on."""
         self.results.append(result)
         if self.env.progress is not None:
             own = [one for one in self.annotations.kept if one.step == result.number]
             self.env.progress.step_finished(result, own)
-        if not step.id.startswith("__"):  # made ids cannot be asked for
-            self.steps[step.id] = {
-                "outputs": dict(outputs),
-                "outcome": result.outcome,
-                "conclusion": result.conclusion,
-            }
-        if result.conclusion == "cancelled":
-            self.status = "cancelled"
-        elif result.conclusion == "failure" and self.status == "success":
-            self.status = "failure"

@@ -1,151 +1,219 @@
-"""One step of a job, from its `if` to its conclusion. The order of things is the open runner's `StepsRunner`.
+"""One step, from its `if` to its conclusion. The order of things is the open runner's `StepsRunner`.
 
 A failing step is a value, not an exception: whatever goes wrong in evaluating or starting it is an annotation and the
-outcome `failure`. Only the end of the whole job (a cancelled trio scope) passes through.
+outcome `failure`. Only the end of what is around it (a cancelled trio scope) passes through. The same class runs the
+steps of a job and those of a composite action, and the stages before and after that actions have.
 """
 
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Final, Literal
 
-import attrs
 import trio
 
 from p2pwf.errors import P2pwfError, UsageError
-from p2pwf.runner import native
+from p2pwf.runner import uses
 from p2pwf.runner.environment import step_variables
-from p2pwf.runner.log import Stream
+from p2pwf.runner.filecommands import MAX_BYTES, StepFiles
+from p2pwf.runner.frame import Frame
 from p2pwf.runner.output import StepOutput
-from p2pwf.runner.processes import Launch, Process
-from p2pwf.runner.shells import command_line, script_text, shell_of
+from p2pwf.runner.processes import Launch
+from p2pwf.runner.program import Ended, run_program
+from p2pwf.runner.shells import command_line, container_command, script_text, shell_of
 from p2pwf.runner.state import JobState
 from p2pwf.runner.values import Outcome, StepResult
-from p2pwf.workflow import BLOCKED, Step, StepFileError, StepScope, Value, parse_pairs, parse_paths
+from p2pwf.workflow import BLOCKED, Condition, Step, StepFileError, StepScope, Value, parse_pairs, parse_paths
 
-READ_SIZE: Final = 1 << 14
-"""One read of output: what is done with it at a stretch, line by line, keeps the event loop for milliseconds only."""
 MAX_SUMMARIES: Final = 20
 """Step summaries kept of a job, as on GitHub; each is at most a step file long."""
 INSECURE: Final = "ACTIONS_ALLOW_UNSECURE_COMMANDS"
-Ended = Literal["done", "timeout", "cancelled"]
-
-
-@attrs.frozen(slots=True)
-class _Plan:
-    """A `run` step with everything evaluated."""
-
-    launch: Launch
-    header: tuple[str, ...]
+Stage = uses.Stage
 
 
 class StepRun:
-    """One step, run once."""
+    """One step, run once; `use` is the action that it uses, shared by its stages."""
 
-    def __init__(self, state: JobState, number: int, step: Step) -> None:
-        self._state = state
-        self._number = number
-        self._step = step
-        self._key = f"{number}"
+    def __init__(
+        self, frame: Frame, step: Step, number: int, stage: Stage = "main", use: uses.Use | None = None
+    ) -> None:
+        self.frame = frame
+        self.step = step
+        self.number = number
+        self.stage: Stage = stage
+        self.state: JobState = frame.state
+        self.use = use if use is not None or step.uses is None else uses.Use(step.uses)
+        self.env: dict[str, str] = {}
+        self.github: dict[str, Value] = {}
+        if not frame.depth:
+            self.github = {"action": step.id, "action_repository": "", "action_ref": ""}
+        self.outputs: dict[str, str] = {}
+        self.summary = ""
+        self.outcome: Outcome = "skipped"
+        self.conclusion: Outcome = "skipped"
+        self.broken = False
+        """Whether it could not even be told if it is to run."""
+        self.scope = trio.CancelScope()
+        self._told = False
         self._name = _plain_name(step)
-        self._github: Mapping[str, Value] = {"action": step.id, "action_repository": "", "action_ref": ""}
-        self._outputs: dict[str, str] = {}
-        self._summary = ""
+        self._goes_on = False
+        self._started: int | None = None
 
     async def run(self) -> None:
         """Run the step, or skip it, and record how it went."""
-        state = self._state
-        started: int | None = None
-        goes_on = False
+        if await self.begins():
+            await self.perform()
+        self.finish()
+        self.count()
+
+    async def begins(self) -> bool:
+        """Whether the step is to run; a failure to find out is its outcome."""
+        state, resolved = self.state, self.frame.resolved
         try:
-            if state.given_up or not await state.evaluate(state.resolved.step_runs, self._step, self._scope()):
-                outcome: Outcome = "skipped"
-            else:
-                started = state.env.now_ms()
-                outcome, goes_on = await self._perform()
+            if self.step.env is not None:
+                self.env = await state.evaluate(resolved.step_env, self.step, self.at())
+            return not state.given_up and await state.evaluate(resolved.holds, self._condition, self._asked())
         except (P2pwfError, OSError) as error:
-            started = started or state.env.now_ms()
-            self._explain(error)
-            outcome = "failure"
-        conclusion: Outcome = "success" if outcome == "failure" and goes_on else outcome
-        ended = None if started is None else state.env.now_ms()
+            self.broken = True
+            self._started = state.env.now_ms()
+            self.explain(error)
+            self.outcome = "failure"
+            return False
+
+    async def perform(self) -> None:
+        """Run the step."""
+        self._started = self._started or self.state.env.now_ms()
+        try:
+            self.outcome = await self._perform()
+        except (P2pwfError, OSError) as error:
+            self.explain(error)
+            self.outcome = "failure"
+
+    def finish(self) -> None:
+        """Record how the step went."""
+        state = self.state
+        self.conclusion = "success" if self.outcome == "failure" and self._goes_on else self.outcome
+        if self.frame.depth:
+            return
         result = StepResult(
-            number=self._number,
-            id=self._step.id,
-            name=state.masker.mask(self._name),
-            outcome=outcome,
-            conclusion=conclusion,
-            started_ms=started,
-            completed_ms=ended,
-            summary=self._summary,
+            number=self.number,
+            id=self.step.id if self.stage == "main" else "",
+            name=state.masker.mask(self._name if self.stage == "main" else f"{self.stage.title()} {self._name}"),
+            outcome=self.outcome,
+            conclusion=self.conclusion,
+            started_ms=self._started,
+            completed_ms=None if self._started is None else state.env.now_ms(),
+            summary=self.summary,
         )
-        state.end_step(self._step, result, self._outputs)
+        state.record(result)
 
-    def _scope(self, step_env: Mapping[str, str] | None = None) -> StepScope:
-        return self._state.scope(self._github, step_env)
+    def count(self) -> None:
+        """Let those after it see how it went, and the job or the action around it."""
+        if self.stage == "main":
+            self.frame.keep(self.step.id, self.outcome, self.conclusion, self.outputs)
+        self.frame.count(self.conclusion)
 
-    def _explain(self, error: P2pwfError | OSError) -> None:
+    def at(self) -> StepScope:
+        """What the expressions of the step see now."""
+        return self.frame.scope(self.github, self.env)
+
+    @property
+    def name(self) -> str:
+        """The name as it shows, evaluated once the step runs."""
+        return self._name
+
+    @property
+    def _condition(self) -> Condition | None:
+        return self.step.condition if self.stage == "main" or self.use is None else self.use.condition(self.stage)
+
+    def _asked(self, status: Literal["cancelled"] | None = None) -> StepScope:
+        return self.frame.scope(self.github, self.env, by_job=self.stage != "main", status=status)
+
+    def explain(self, error: P2pwfError | OSError) -> None:
+        """Say what went wrong."""
         if isinstance(error, P2pwfError):
             message = error.message if error.hint is None else f"{error.message} ({error.hint})"
         else:
             message = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
-        self._state.error(self._number, message)
+        self.state.error(self.number, message)
 
-    async def _perform(self) -> tuple[Outcome, bool]:
-        """The outcome, and whether the job goes on after a failure."""
-        state, step, resolved = self._state, self._step, self._state.resolved
-        step_env = await state.evaluate(resolved.step_env, step, self._scope())
-        at = self._scope(step_env)
+    async def _perform(self) -> Outcome:
+        state, step, resolved = self.state, self.step, self.frame.resolved
+        at = self.at()
         self._name = await state.evaluate(resolved.step_name, step, at)
-        if state.env.progress is not None:
-            state.env.progress.step_started(self._number, state.masker.mask(self._name))
-        goes_on = await state.evaluate(resolved.step_continue_on_error, step, at)
+        if not self.frame.depth:
+            state.began(self.number, self._name)
+        self._goes_on = await state.evaluate(resolved.step_continue_on_error, step, at)
+        minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
+        if step.uses is None:
+            return await self._bounded(self._script, minutes)
+        return await self._bounded(lambda: uses.perform(self), minutes)
+
+    async def _bounded(self, work: Callable[[], Awaitable[Outcome]], minutes: float | None) -> Outcome:
+        """Do `work` until the step's time is over, or the job is cancelled and the step not meant to go on then."""
+        state, scope = self.state, self.scope
+        if minutes is not None and minutes > 0:
+            scope.deadline = trio.current_time() + minutes * 60
+        hear = self.hear
+        state.running.add(hear)
+        outcome: Outcome = "failure"
         try:
-            minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
-            files = state.files.make(self._key)
-            self._github = {**self._github, **{name[len("GITHUB_") :].lower(): path for name, path in files.items()}}
-            output = StepOutput(
-                self._number,
-                state.log,
-                state.masker,
-                state.annotations,
-                debug=state.debug,
-                insecure={**state.variables, **step_env}.get(INSECURE, "").lower() == "true",
-                line=state.env.limits.line_bytes,
-            )
-            variables = self._variables(step_env, files)
-            if step.uses is not None:
-                outcome = await self._use(step_env, minutes)
-            else:
-                plan = await self._plan(variables, step_env)
-                outcome = await self._program(plan, output, minutes)
-            output.over = True
-            if not self._take_files(output) or output.refused is not None:
-                outcome = "failure" if outcome == "success" else outcome
-        except (P2pwfError, OSError) as error:
-            self._explain(error)
-            outcome = "failure"
-        return outcome, goes_on
+            with scope:
+                outcome = await work()
+        finally:
+            state.running.discard(hear)
+            scope.deadline = math.inf
+        if scope.cancelled_caught:
+            await trio.lowlevel.checkpoint_if_cancelled()  # what is around is over as well, and says so itself
+            if self._told:
+                state.error(self.number, "The operation was canceled.")
+                return "cancelled"
+            state.error(self.number, f"The action '{self._name}' has timed out after {minutes:g} minutes.")
+            return "failure"
+        return outcome
 
-    def _variables(self, step_env: Mapping[str, str], files: Mapping[str, str]) -> dict[str, str]:
-        state = self._state
-        own = {"GITHUB_ACTION": self._step.id, "GITHUB_ACTION_REPOSITORY": "", "GITHUB_ACTION_REF": "", **files}
-        return step_variables(state.base, {**state.variables, **step_env}, state.standard, own, state.paths)
+    def hear(self, final: bool) -> None:
+        """The job is cancelled; `final`: so is the time that was left to steps which go on then."""
+        if final or not self._goes_on_cancelled():
+            self.stop()
 
-    async def _plan(self, variables: Mapping[str, str], step_env: Mapping[str, str]) -> _Plan:
-        state, step, resolved = self._state, self._step, self._state.resolved
-        at = self._scope(step_env)
+    def stop(self) -> None:
+        """End the step as a cancelled one."""
+        self._told = True
+        self.scope.cancel()
+
+    def stopping(self) -> bool:
+        """Whether this step is being ended, or one that it belongs to: not the whole node."""
+        return any(scope.cancel_called for scope in (self.scope, *self.frame.around))
+
+    def _goes_on_cancelled(self) -> bool:
+        try:
+            return self.frame.resolved.holds(self._condition, self._asked("cancelled"))
+        except P2pwfError:
+            return False
+
+    async def _script(self) -> Outcome:
+        state, step, resolved = self.state, self.step, self.frame.resolved
+        files = self.make_files()
+        self.github.update(action_repository="", action_ref="")
+        at = self.at()
         text = await state.evaluate(resolved.step_script, step, at)
         shell = shell_of(await state.evaluate(resolved.step_shell, step, at))
         below = await state.evaluate(resolved.step_working_directory, step, at)  # relative to the workspace, or not
         folder = state.folders.workspace / (below or "")
-        if not folder.is_dir():
+        if state.container is not None:
+            folder = state.folders.workspace / state.container.mounts.outside(below or "")
+        elif not folder.is_dir():
             raise UsageError(f"the working directory is not there: {folder}", "does a step before this one make it?")
-        script = state.files.script(self._key, shell.suffix, script_text(shell, text))
-        arguments = command_line(shell, script, variables["PATH"])
-        shown = {**state.variables, **step_env}
+        variables = self.variables(files)
+        script = files.script(shell.suffix, script_text(shell, text))
+        if state.container is not None:
+            arguments = container_command(shell, state.container.mounts.inside(str(script)))
+        else:
+            arguments = command_line(shell, script, variables["PATH"])
+        shown = {**self.frame.world.variables, **self.frame.overrides, **self.env}
         header = (
             f"##[group]{self._name}",
             *text.rstrip("\r\n").splitlines(),
@@ -153,154 +221,141 @@ class StepRun:
             *(("env:", *(f"  {name}: {value}" for name, value in shown.items())) if shown else ()),
             "##[endgroup]",
         )
-        return _Plan(Launch(arguments, variables, folder), header)
+        launch = self.launch(arguments, variables, folder)
+        return await self.program(launch, files, lambda: state.log.say(self.number, *header))
 
-    async def _use(self, step_env: Mapping[str, str], minutes: float | None) -> Outcome:
-        state = self._state
-        inputs = await state.evaluate(state.resolved.step_with, self._step, self._scope(step_env))
-        state.log.say(self._number, f"##[group]{self._name}", *(f"{k}: {v}" for k, v in inputs.items()), "##[endgroup]")
+    def make_files(self) -> StepFiles:
+        """Fresh files for the step, which the github context then names."""
+        files = self.state.files.make(self.state.key())
+        self.github.update({name[len("GITHUB_") :].lower(): path for name, path in files.paths.items()})
+        return files
 
-        async def work() -> None:
-            self._outputs.update(await native.perform(state, self._number, self._step.uses or "", inputs))
+    def variables(self, files: StepFiles, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment of the step's program; `more` lies over what the workflow says."""
+        state, frame = self.state, self.frame
+        github = {**frame.github, **self.github}
+        own = {
+            f"GITHUB_{name.upper()}": str(github.get(name, ""))
+            for name in ("action", "action_repository", "action_ref")
+        }
+        if "action_path" in github:
+            own["GITHUB_ACTION_PATH"] = str(github["action_path"])
+        said = {**frame.world.variables, **frame.overrides, **self.env, **(more or {})}
+        if state.container is not None:
+            return step_variables({}, said, state.standard, {**own, **files.paths}, ())
+        return step_variables(state.base, said, state.standard, {**own, **files.paths}, frame.world.paths)
 
-        return self._outcome(await self._bounded(work, minutes), 0, minutes)
+    def launch(self, arguments: tuple[str, ...], variables: Mapping[str, str], folder: Path) -> Launch:
+        """The program to start: in the job's container, if it has one."""
+        state = self.state
+        if state.container is None:
+            return Launch(arguments, variables, folder)
+        return state.container.launch(arguments, variables, folder, self.frame.world.paths, state.folders.root)
 
-    async def _program(self, plan: _Plan, output: StepOutput, minutes: float | None) -> Outcome:
-        state = self._state
+    async def program(
+        self, launch: Launch, files: StepFiles, started: Callable[[], None], *, quiet: bool = False
+    ) -> Outcome:
+        """Run the step's program and take in what it left; `quiet`: a failing one has said itself why."""
+        state = self.state
+        said = {**self.frame.world.variables, **self.frame.overrides, **self.env}
+        output = StepOutput(
+            self.number,
+            state.log,
+            state.masker,
+            state.annotations,
+            state.matchers,
+            debug=state.debug,
+            insecure=said.get(INSECURE, "").lower() == "true",
+            line=state.env.limits.line_bytes,
+        )
+        ended: Ended | None = None
+        good = True
         try:
-            process = await state.supervisor.start(plan.launch)
+            ended = await run_program(
+                state.supervisor,
+                state.readers,
+                state.env.limits,
+                launch,
+                output,
+                started=started,
+                polite=self.stopping,
+            )
         finally:
-            state.log.say(self._number, *plan.header)  # written while the step is starting
-        ends = (trio.Event(), trio.Event())
-        state.readers.start_soon(_pump, "stdout", process.stdout, output, ends[0])
-        state.readers.start_soon(_pump, "stderr", process.stderr, output, ends[1])
-        status = 0
-
-        async def work() -> None:
-            nonlocal status
-            status = await process.wait()
-            if process.alone:
-                state.files.left_clean()
-            # Its own children may still be writing; one that stays for longer is read on, but not waited for.
-            with trio.move_on_after(state.env.limits.linger_s):
-                for end in ends:
-                    await end.wait()
-
-        try:
-            ended = await self._bounded(work, minutes)
-        except trio.Cancelled:
-            with trio.CancelScope(shield=True):
-                await self._stop(process, (signal.SIGTERM,))
-            raise
-        if ended != "done":
-            await self._stop(process, (signal.SIGINT, signal.SIGTERM))
-            with trio.move_on_after(state.env.limits.linger_s):
-                for end in ends:
-                    await end.wait()
-        return self._outcome(ended, status, minutes)
-
-    async def _bounded(self, work: Callable[[], Awaitable[None]], minutes: float | None) -> Ended:
-        """Do `work` until the step's time is over, or the job is cancelled and the step not meant to go on then."""
-        state = self._state
-        scope = trio.CancelScope()
-        ended: Ended = "timeout"
-
-        def tell(final: bool) -> None:
-            if final or not self._goes_on_cancelled():
-                scope.cancel()
-
-        state.current = tell
-        seconds = minutes * 60 if minutes is not None and minutes > 0 else math.inf
-        try:
-            with scope, trio.move_on_after(seconds):
-                await work()
-                ended = "done"
-        finally:
-            state.current = None
-        return "cancelled" if scope.cancelled_caught else ended
-
-    def _goes_on_cancelled(self) -> bool:
-        try:
-            return self._state.resolved.step_runs(self._step, attrs.evolve(self._scope(), status="cancelled"))
-        except P2pwfError:
-            return False
-
-    def _outcome(self, ended: Ended, status: int, minutes: float | None) -> Outcome:
-        if ended == "cancelled":
-            self._state.error(self._number, "The operation was canceled.")
-            return "cancelled"
-        if ended == "timeout":
-            self._state.error(self._number, f"The action '{self._name}' has timed out after {minutes:g} minutes.")
+            output.over = True
+            if ended is not None or self.stopping():
+                good = self._take_files(output, files)
+            if ended is not None and ended.alone:
+                files.left_clean()
+        if ended.status != 0:
+            message = f"Process completed with exit code {ended.status}."
+            if quiet:
+                state.log.say(self.number, message)
+            else:
+                state.error(self.number, message)
             return "failure"
-        if status != 0:
-            self._state.error(self._number, f"Process completed with exit code {status}.")
-            return "failure"
-        return "success"
+        return "success" if good and output.refused is None else "failure"
 
-    async def _stop(self, process: Process, signals: tuple[signal.Signals, ...]) -> None:
-        """End a step: it is asked first, then everything it started is killed. Bounded in time."""
-        limits = self._state.env.limits
-        supervisor = self._state.supervisor
-        for number in signals:
-            await supervisor.signal(process, number)
-            grace = limits.interrupt_s if number is signal.SIGINT else limits.terminate_s
-            with trio.move_on_after(grace):
-                await process.wait()
-                break
-        await supervisor.kill(process)
-
-    def _take_files(self, output: StepOutput) -> bool:
+    def _take_files(self, output: StepOutput, files: StepFiles) -> bool:
         """Take in what the step wrote to its files and said by commands; whether all of it could be read."""
-        state = self._state
-        state.variables.update(output.variables)
-        state.paths.extend(output.paths)
-        self._outputs.update(output.outputs)
+        world = self.frame.world
+        world.variables.update(output.variables)
+        for folder in output.paths:
+            world.add_path(folder)
+        self.outputs.update(output.outputs)
+        if self.use is not None:
+            self.use.saved.update(output.state)
         good = True
         for take in (self._take_env, self._take_path, self._take_outputs, self._take_state, self._take_summary):
             try:
-                take()
+                take(files)
             except StepFileError as error:
-                self._explain(error)
+                self.explain(error)
                 good = False
         return good
 
-    def _read(self, variable: str) -> str:
-        return self._state.files.read(variable)
-
-    def _printable(self, variable: str) -> str:
-        text = self._read(variable)
+    @staticmethod
+    def _printable(files: StepFiles, variable: str) -> str:
+        text = files.read(variable)
         if "\0" in text:
             raise StepFileError(f"{variable} holds a NUL", "no variable of a process can")
         return text
 
-    def _take_env(self) -> None:
-        for name, value in parse_pairs(self._printable("GITHUB_ENV"), "GITHUB_ENV"):
+    def _take_env(self, files: StepFiles) -> None:
+        for name, value in parse_pairs(self._printable(files, "GITHUB_ENV"), "GITHUB_ENV"):
             if name.upper() in BLOCKED:
-                self._state.error(self._number, f"Can't store {name} output parameter using '$GITHUB_ENV' command.")
+                self.state.error(self.number, f"Can't store {name} output parameter using '$GITHUB_ENV' command.")
             else:
-                self._state.variables[name] = value
+                self.frame.world.variables[name] = value
 
-    def _take_path(self) -> None:
-        for folder in parse_paths(self._printable("GITHUB_PATH")):
-            if folder in self._state.paths:
-                self._state.paths.remove(folder)
-            self._state.paths.append(folder)
+    def _take_path(self, files: StepFiles) -> None:
+        for folder in parse_paths(self._printable(files, "GITHUB_PATH")):
+            self.frame.world.add_path(folder)
 
-    def _take_outputs(self) -> None:
-        self._outputs.update(parse_pairs(self._read("GITHUB_OUTPUT"), "GITHUB_OUTPUT"))
+    def _take_outputs(self, files: StepFiles) -> None:
+        self.outputs.update(parse_pairs(files.read("GITHUB_OUTPUT"), "GITHUB_OUTPUT"))
 
-    def _take_state(self) -> None:
-        parse_pairs(self._read("GITHUB_STATE"), "GITHUB_STATE")
+    def _take_state(self, files: StepFiles) -> None:
+        pairs = parse_pairs(self._printable(files, "GITHUB_STATE"), "GITHUB_STATE")
+        if self.use is not None:
+            self.use.saved.update(pairs)
 
-    def _take_summary(self) -> None:
-        state = self._state
+    def _take_summary(self, files: StepFiles) -> None:
+        state = self.state
         try:
-            text = self._read("GITHUB_STEP_SUMMARY")
+            text = files.read("GITHUB_STEP_SUMMARY")
         except StepFileError as error:
-            self._explain(error)  # a summary that is lost does not fail the step
+            self.explain(error)  # a summary that is lost does not fail the step
             return
         if text and sum(1 for result in state.results if result.summary) < MAX_SUMMARIES:
-            self._summary = state.masker.mask(text)
+            self.add_summary(state.masker.mask(text))
+
+    def add_summary(self, text: str) -> None:
+        """Put a summary after what the step has; those of the steps of an action are the action's."""
+        self.summary = (self.summary + text)[:MAX_BYTES]
+
+    def nested(self, frame: Frame, step: Step, stage: Stage = "main", use: uses.Use | None = None) -> StepRun:
+        """A step of the composite action that this one uses."""
+        return StepRun(frame, step, self.number, stage, use)
 
 
 def _plain_name(step: Step) -> str:
@@ -309,12 +364,3 @@ def _plain_name(step: Step) -> str:
         return step.name.text
     script = step.run.text.strip().split("\n", 1)[0].strip() if step.run is not None else ""
     return f"Run {step.uses or script or step.kind}"
-
-
-async def _pump(stream: Stream, pipe: trio.lowlevel.FdStream, output: StepOutput, end: trio.Event) -> None:
-    """Read one of a step's pipes until all its writers are gone."""
-    async with pipe:
-        while data := await pipe.receive_some(READ_SIZE):
-            output.feed(stream, data)
-    output.feed(stream, b"")
-    end.set()

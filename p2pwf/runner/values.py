@@ -107,6 +107,8 @@ class Limits:
     """From SIGTERM to SIGKILL."""
     linger_s: float = 2.0
     """How long an ended step's output is awaited when a process that it left behind still holds it open."""
+    container_s: float = 2.0
+    """Before an image is pulled once more, or a starting service looked at again; doubled each time."""
     line_bytes: int = 64 * 1024
     """A longer line is logged in pieces of this size."""
     log_bytes: int = 64 * 1024 * 1024

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from p2pwf.workflow.diagnostics import Diagnostic, Place
-from p2pwf.workflow.model import Job, Step, Workflow
+from p2pwf.workflow.model import Job, Workflow
 
-_CHECKOUT = re.compile(r"actions/checkout@.+", re.IGNORECASE)
 _HINT: Final = "this release cannot run it yet; take it out, or run the workflow on GitHub"
 
 _OF_JOB: Final[tuple[tuple[str, Callable[[Job], bool]], ...]] = (
-    ("a job container ('container')", lambda job: job.container is not None),
-    ("service containers ('services')", lambda job: job.services is not None),
     ("a reusable workflow ('uses' on a job)", lambda job: job.uses is not None),
     ("concurrency groups ('concurrency')", lambda job: job.concurrency is not None),
-    ("deployment environments ('environment')", lambda job: job.environment is not None),
     ("custom images ('snapshot')", lambda job: job.snapshot is not None),
-)
-_OF_STEP: Final[tuple[tuple[str, Callable[[Step], bool]], ...]] = (
-    ("actions other than actions/checkout", lambda step: step.uses is not None and not _CHECKOUT.fullmatch(step.uses)),
-    ("background steps ('background')", lambda step: step.background),
-    ("steps that wait, cancel or run in parallel", lambda step: step.kind not in ("run", "uses")),
 )
 
 
@@ -40,11 +30,6 @@ def _found(workflow: Workflow) -> Iterator[Diagnostic]:
         for what, applies in _OF_JOB:
             if applies(job):
                 yield _finding(job.place, f"The job '{job.id}' uses {what}")
-        for step in job.steps:
-            for what, applies_to_step in _OF_STEP:
-                if applies_to_step(step):
-                    named = f": '{step.uses}'" if step.uses else ""
-                    yield _finding(step.place, f"A step of the job '{job.id}' uses {what}{named}")
 
 
 def _finding(place: Place, message: str) -> Diagnostic:

@@ -14,13 +14,14 @@ import attrs
 from p2pwf.workflow.expr import CaseSensitive, Function, Value, to_string
 from p2pwf.workflow.expr.parser import MANY
 from p2pwf.workflow.facts import RunFacts
-from p2pwf.workflow.model import Job, Step, Workflow
+from p2pwf.workflow.model import Condition, Job, Step, Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar
 from p2pwf.workflow.plan import expand_job, job_strategy, needs_context, strategy_context
 from p2pwf.workflow.templates import (
     Scope,
     evaluate_boolean,
     evaluate_condition,
+    evaluate_node,
     evaluate_number,
     evaluate_string,
     evaluate_strings,
@@ -47,13 +48,16 @@ class StepScope:
     status: Status = "success"
     hash_files: Callable[[Sequence[str]], str] | None = None
     github: Mapping[str, Value] = attrs.field(factory=dict)
+    action_status: Status | None = None
+    """Of the composite action that the step belongs to: success() and failure() ask for it there."""
 
 
-def step_status_functions(status: Status) -> dict[str, Function]:
-    """success, failure, always and cancelled as the `if` of a step sees them."""
+def step_status_functions(status: Status, action: Status | None = None) -> dict[str, Function]:
+    """success, failure, always and cancelled as the `if` of a step sees them; `action`: as in StepScope."""
+    asked = status if action is None else action
     return {
-        "success": Function(lambda _: status == "success"),
-        "failure": Function(lambda _: status == "failure"),
+        "success": Function(lambda _: asked == "success"),
+        "failure": Function(lambda _: asked == "failure"),
         "always": Function(lambda _: True),
         "cancelled": Function(lambda _: status == "cancelled"),
     }
@@ -110,6 +114,11 @@ class ResolvedJob:
             return DEFAULT_TIMEOUT_MINUTES
         return evaluate_number(self.job.timeout_minutes, Scope(self.contexts))
 
+    def cancel_timeout_minutes(self) -> float | None:
+        """How long steps may go on after a cancellation, in minutes; None is no word about it."""
+        node = self.job.cancel_timeout_minutes
+        return None if node is None else evaluate_number(node, Scope(self.contexts))
+
     def continue_on_error(self) -> bool:
         """Whether the run stays green when this leg fails."""
         node = self.job.continue_on_error
@@ -121,9 +130,40 @@ class ResolvedJob:
 
     def step_runs(self, step: Step, at: StepScope) -> bool:
         """Whether a step is to run: its `if`, with success() implied where it asks for no status."""
+        return self.holds(step.condition, at)
+
+    def holds(self, condition: Condition | None, at: StepScope) -> bool:
+        """Whether a condition holds, as the `if` of a step; None is success()."""
         scope = self.scope(at)
-        functions = {**scope.functions, **step_status_functions(at.status)}
-        return evaluate_condition(step.condition, Scope(scope.contexts, functions))
+        functions = {**scope.functions, **step_status_functions(at.status, at.action_status)}
+        return evaluate_condition(condition, Scope(scope.contexts, functions))
+
+    def inside_action(self, inputs: Mapping[str, str]) -> ResolvedJob:
+        """What the steps of a composite action are evaluated with: its inputs, none of the job's defaults and needs."""
+        known = {name: self.contexts[name] for name in ("github", "strategy", "matrix")}
+        return attrs.evolve(
+            self,
+            workflow=attrs.evolve(self.workflow, env=None, defaults=None),
+            job=attrs.evolve(self.job, env=None, defaults=None),
+            contexts={**known, "inputs": inputs},
+        )
+
+    def container(self, at: StepScope) -> Value:
+        """The job's `container`, evaluated: null, an image, or a mapping."""
+        return None if self.job.container is None else evaluate_node(self.job.container, self.scope(at))
+
+    def services(self, at: StepScope) -> Value:
+        """The job's `services`, evaluated: null, or a mapping of names."""
+        return None if self.job.services is None else evaluate_node(self.job.services, self.scope(at))
+
+    def environment(self, at: StepScope) -> tuple[str, str]:
+        """The name and the URL of the job's `environment`, empty where there is none."""
+        node = self.job.environment
+        if node is None:
+            return "", ""
+        parts = (node.get("name"), node.get("url")) if isinstance(node, MappingNode) else (node, None)
+        name, url = (evaluate_string(part, self.scope(at)) if isinstance(part, Scalar) else "" for part in parts)
+        return name, url
 
     def step_name(self, step: Step, at: StepScope) -> str:
         """The name shown for a step: its own, else `Run …` as GitHub words it."""

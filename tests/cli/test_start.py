@@ -157,6 +157,41 @@ def test_up_refuses_what_no_node_can_start_with_and_makes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_up_refuses_a_data_folder_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine\n")
+    for folder, said in ((file, "is not a folder"), (file / "n", "lies below a file")):
+        assert run(["up", "--data-dir", str(folder)]) == 5
+        assert capsys.readouterr().err == f"error: {folder} {said}\nhint: use another --data-dir\n"
+    assert run(["up", "--data-dir", f"{tmp_path}/{'x' * 300}"]) == 6
+    assert capsys.readouterr().err.startswith(f"error: no access to {tmp_path}/xxx")
+    assert file.read_text() == "mine\n"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_up_says_where_it_may_not_look(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tmp_path.chmod(0)
+    try:
+        assert run(["up", "--data-dir", str(tmp_path / "n")]) == 6
+    finally:
+        tmp_path.chmod(0o700)
+    assert capsys.readouterr().err.startswith(f"error: no access to {tmp_path / 'n'}: ")
+
+
+@pytest.mark.parametrize("name", ["P2P_DATA_DIR", "--data-dir"])
+def test_a_tilde_in_the_data_folder_is_the_home(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if name == "P2P_DATA_DIR":
+        monkeypatch.setenv(name, "~/n")
+        assert run(["status"]) == 3
+    else:
+        assert run(["workflow", name, "~/n", "list"]) == 3
+    assert capsys.readouterr().err.startswith(f"error: no node runs on {tmp_path / 'n'}\n")
+
+
 @pytest.mark.parametrize("group", ["workflow", "peer", "clock"])
 def test_a_group_alone_shows_what_it_has(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([group]) == 0

@@ -57,6 +57,7 @@ def test_an_expired_or_mangled_ticket_says_so(tmp_path: Path) -> None:
                 break
             raise AssertionError(answer.stderr)
         assert answer.returncode == 5
+        assert not (tmp_path / "late").exists()
         mangled = p2pwf("up", "--join", ticket[:-9], data=tmp_path / "mangled")
         assert mangled.returncode == 2
         assert mangled.stderr.startswith("error: that is not a p2pwf ticket")
@@ -90,6 +91,7 @@ def test_a_port_in_use_is_an_error_when_asked_for(tmp_path: Path) -> None:
         assert answer.returncode == 6
         assert taken.rsplit("/", 1)[1] in answer.stderr
         assert "Traceback" not in answer.stderr
+        assert not (tmp_path / "two").exists()
 
 
 def test_commands_without_a_node_say_how_to_start_one_and_make_nothing(tmp_path: Path) -> None:

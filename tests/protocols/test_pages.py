@@ -9,6 +9,7 @@ import pytest
 from p2pwf.clock import messages, pending, sync
 from p2pwf.core import bodies, dagcbor, events, sign, tickets
 from p2pwf.engine import config, desk
+from p2pwf.runner import filecommands, report, values
 from tests.protocols.kit import ROOT
 
 
@@ -66,6 +67,12 @@ def row(name: str, first: str) -> str:
         ("clock", "resend below an unknown tip", [sync.FORK_REACH]),
         ("clock", "beat", [config.BEAT]),
         ("clock", "presence", [config.PRESENCE_EVERY]),
+        ("reports", "version", [report.VERSION]),
+        ("reports", "report", [report.MAX_REPORT]),
+        ("reports", "steps, annotations", [report.MAX_STEPS]),
+        ("reports", "id, name", [report.MAX_NAME]),
+        ("reports", "summary", [filecommands.MAX_BYTES]),
+        ("reports", "annotations", [values.MAX_ANNOTATIONS]),
         ("runs", "attempts", [bodies.MAX_ATTEMPTS]),
         ("runs", "lease", [config.LEASE]),
         ("runs", "beat", [config.BEAT]),

@@ -12,12 +12,24 @@ from typing import Any
 import attrs
 import trio
 
-from p2pwf.core.ids import Cid
-from p2pwf.runner import FileLog, JobRequest, JobResult, Limits, LogLine, RunnerEnv, Spawner, read_log, run_job
+from p2pwf.core.ids import Cid, blob_cid
+from p2pwf.runner import (
+    FileLog,
+    JobRequest,
+    JobResult,
+    Limits,
+    LogLine,
+    PinnedAction,
+    RunnerEnv,
+    Spawner,
+    read_log,
+    run_job,
+)
+from p2pwf.runner.manifest import FILE, PROGRAM, SourceFile, build
 from p2pwf.runner.reaper import Table
 from p2pwf.workflow import Value
 
-FAST = Limits(linger_s=0.05, interrupt_s=0.2, terminate_s=0.2)
+FAST = Limits(linger_s=0.05, interrupt_s=0.2, terminate_s=0.2, container_s=0.01)
 """Graces so short that a test of what ignores them does not wait; none of the others comes near them."""
 
 
@@ -38,6 +50,10 @@ class Ran:
     def said(self) -> list[str]:
         """The runner's own lines and shown commands."""
         return [line.text for line in self.lines if line.stream in ("system", "command")]
+
+    def messages(self) -> list[str]:
+        """The messages of all annotations."""
+        return [annotation.message for annotation in self.result.annotations]
 
     def outcomes(self) -> list[str]:
         """Each step's outcome."""
@@ -75,12 +91,37 @@ class Bench:
         return RunnerEnv(
             work_root=self.root / "work",
             log=log,
-            fetch_blob=no_blob,
+            fetch_blob=self.fetch,
             spawner=self.spawner,
             now_ms=now_ms,
             limits=limits,
             cancel=cancel,
         )
+
+    def pack(self, files: Mapping[str, str]) -> Cid:
+        """The manifest of some files, which jobs of this bench can fetch; names that end in .sh are programs."""
+        found = []
+        for path, text in files.items():
+            content = textwrap.dedent(text).encode()
+            mode = PROGRAM if path.endswith(".sh") else FILE
+            found.append(SourceFile(path, mode, len(content), self._keep(content)))
+        return self._keep(build(found))
+
+    def _keep(self, content: bytes) -> Cid:
+        cid = blob_cid(content)
+        folder = self.root / "blobs"
+        folder.mkdir(exist_ok=True)
+        (folder / cid.text).write_bytes(content)
+        return cid
+
+    async def fetch(self, cid: Cid) -> Path:
+        """The file of a blob."""
+        path = self.root / "blobs" / cid.text
+        return path if path.is_file() else await no_blob(cid)
+
+    def pin(self, files: Mapping[str, str]) -> PinnedAction:
+        """An action as a submitter pins it."""
+        return PinnedAction(sha="c" * 40, source=self.pack(files))
 
     def new_log(self) -> FileLog:
         self.count += 1
@@ -96,12 +137,20 @@ class Bench:
         cancel: trio.Event | None = None,
         facts: Mapping[str, Value] | None = None,
         secrets: Mapping[str, str] | None = None,
+        source: Mapping[str, str] | None = None,
+        actions: Mapping[str, Mapping[str, str]] | None = None,
+        base: Mapping[str, str] | None = None,
         **request: Any,
     ) -> Ran:
-        """Run one job of these steps."""
+        """Run one job of these steps; `source` and `actions`: files of the run and of each pinned action."""
         asked = make_request(workflow(steps, job, top), facts=facts or {}, secrets=secrets or {})
+        if source is not None:
+            asked = attrs.evolve(asked, source=self.pack(source))
+        pinned = {uses: self.pin(files) for uses, files in (actions or {}).items()}
+        asked = attrs.evolve(asked, actions=pinned)
         with closing(self.new_log()) as log:
-            result = await run_job(attrs.evolve(asked, **request), self.env(log, limits, cancel))
+            env = attrs.evolve(self.env(log, limits, cancel), base=base)
+            result = await run_job(attrs.evolve(asked, **request), env)
         return Ran(result, tuple(read_log(log.path)), self.root)
 
 

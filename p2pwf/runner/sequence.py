@@ -1,0 +1,209 @@
+"""The steps of a job in their order: containers, pre stages, the steps themselves, what is in the background, post
+stages from the last to the first, and the containers' end. Source of the order: the open runner's `JobExtension`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+import attrs
+import trio
+
+from p2pwf.errors import P2pwfError
+from p2pwf.runner import uses
+from p2pwf.runner.background import Background
+from p2pwf.runner.containers import Spec, read_spec
+from p2pwf.runner.engines import find_engine
+from p2pwf.runner.frame import Frame, World
+from p2pwf.runner.services import STOP_S, Containers
+from p2pwf.runner.state import JobState
+from p2pwf.runner.step import StepRun
+from p2pwf.runner.values import Outcome, StepResult
+from p2pwf.workflow import Step
+
+
+@attrs.define(slots=True, eq=False)
+class Sequence:
+    """Runs the steps of one job. `number` is that of the step that runs."""
+
+    state: JobState
+    number: int = 0
+    frame: Frame = attrs.field(
+        default=attrs.Factory(
+            lambda self: Frame(
+                state=self.state,
+                resolved=self.state.resolved,
+                world=World(self.state.variables, self.state.paths),
+            ),
+            takes_self=True,
+        )
+    )
+    containers: Containers | None = None
+
+    async def run(self) -> None:
+        """Run them all. Raises P2pwfError for what keeps the job from beginning."""
+        steps = list(_flat(self.state.resolved.steps))
+        using = {index: uses.Use(step.uses) for index, step in enumerate(steps) if step.uses is not None}
+        pre = [index for index, use in using.items() if await uses.has_stage(self._run(steps[index], use), use, "pre")]
+        wanted = self._wanted()
+        try:
+            if wanted is not None:
+                own, services = wanted
+                await self._record("Initialize containers", lambda: self._start(own, services))
+            for index in pre:
+                await self._next(steps[index], "pre", using[index]).run()
+            if any(step.background for step in steps):
+                await self._with_background(steps, using)
+            else:
+                for index, step in enumerate(steps):
+                    await self._next(step, "main", using.get(index)).run()
+            for post in reversed(self.frame.posts):
+                self.number += 1
+                post.number = self.number
+                post.frame = self.frame
+                await post.run()
+        finally:
+            await self._stop()
+
+    def _run(self, step: Step, use: uses.Use) -> StepRun:
+        return StepRun(self.frame, step, 0, "pre", use)
+
+    def _next(self, step: Step, stage: uses.Stage, use: uses.Use | None) -> StepRun:
+        self.number += 1
+        return StepRun(self.frame, step, self.number, stage, use)
+
+    async def _record(self, name: str, work: Callable[[], Awaitable[Outcome]], step: Step | None = None) -> None:
+        """Do a step of the runner's own, and record how it went."""
+        state = self.state
+        self.number += 1
+        number, started, goes_on = self.number, state.env.now_ms(), False
+        try:
+            if step is not None:
+                at = self.frame.scope({}, {})
+                name = await state.evaluate(state.resolved.step_name, step, at) if step.name else name
+                goes_on = await state.evaluate(state.resolved.step_continue_on_error, step, at)
+            state.began(number, name)
+            outcome = await work()
+        except (P2pwfError, OSError) as error:
+            hint = getattr(error, "hint", None)
+            state.error(number, f"{error}{f' ({hint})' if hint else ''}")
+            outcome = "failure"
+        conclusion: Outcome = "success" if outcome == "failure" and goes_on else outcome
+        step_id = "" if step is None or step.id.startswith("__") else step.id
+        state.record(
+            StepResult(
+                number=number,
+                id=step_id,
+                name=state.masker.mask(name),
+                outcome=outcome,
+                conclusion=conclusion,
+                started_ms=started,
+                completed_ms=state.env.now_ms(),
+            )
+        )
+        if step_id:
+            self.frame.keep(step_id, outcome, conclusion, {})
+        if conclusion == "failure":
+            self.frame.count(conclusion)
+
+    async def _with_background(self, steps: list[Step], using: Mapping[int, uses.Use]) -> None:
+        named = {target.lower() for step in steps for target in step.targets}
+        async with trio.open_nursery() as nursery:
+            background = Background(self.frame, nursery)
+
+            def hear(final: bool) -> None:  # noqa: ARG001 - what has not begun does not go on either way
+                background.drop_queue()
+
+            self.state.running.add(hear)
+            covered = True
+            for index, step in enumerate(steps):
+                if step.kind in ("run", "uses"):
+                    if not step.background:
+                        await self._next(step, "main", using.get(index)).run()
+                        continue
+                    self.number += 1
+                    covered = covered and step.id.lower() in named
+                    await background.start(step, self.number)
+                    continue
+                if step.kind == "wait-all":
+                    covered = True
+                await self._control(background, step)
+            if not covered:
+                await self._record("Wait for all background steps", lambda: self._wait(background, None))
+            await background.finish()
+            self.state.running.discard(hear)
+
+    async def _control(self, background: Background, step: Step) -> None:
+        if step.kind == "cancel":
+            await self._record("cancel", lambda: self._cancel(background, step.targets), step)
+        else:
+            targets = None if step.kind == "wait-all" else step.targets
+            name = "Wait for parallel steps" if step.kind == "parallel" else step.kind
+            await self._record(name, lambda: self._wait(background, targets), step)
+
+    async def _wait(self, background: Background, targets: tuple[str, ...] | None) -> Outcome:
+        ids = background.unwaited() if targets is None else list(targets)
+        log, number = self.state.log, self.number
+        if not ids:
+            log.say(number, "No background steps remaining to wait for.")
+            return "success"
+        names = ", ".join(background.name_of(step_id) for step_id in ids)
+        log.say(number, f"Waiting for background steps: {names}")
+        outcome, lines = await background.wait(ids)
+        log.say(number, "Finished waiting for background steps.", *lines)
+        return outcome
+
+    async def _cancel(self, background: Background, targets: tuple[str, ...]) -> Outcome:
+        log, number = self.state.log, self.number
+        names = ", ".join(background.name_of(step_id) for step_id in targets)
+        log.say(number, f"Cancelling background steps: {names}")
+        lines = await background.cancel(targets)
+        log.say(number, "Finished cancelling background steps.", *lines)
+        return "success"
+
+    def _wanted(self) -> tuple[Spec | None, list[Spec]] | None:
+        """The containers that the job asks for; raises P2pwfError."""
+        resolved = self.state.resolved
+        if resolved.job.container is None and resolved.job.services is None:
+            return None
+        at = self.frame.scope({}, {})
+        own = read_spec(resolved.container(at))
+        described = resolved.services(at)
+        named = described.items() if isinstance(described, Mapping) else ()
+        services = [spec for name, value in named if (spec := read_spec(value, name)) is not None]
+        return (own, services) if own is not None or services else None
+
+    async def _start(self, own: Spec | None, services: list[Spec]) -> Outcome:
+        what = "the job's container" if own is not None else "a service container"
+        engine = await find_engine(self.state, self.number, what)
+        self.containers = Containers(self.state, engine)
+        await self.containers.start(self.number, own, services)
+        return "success"
+
+    async def _stop(self) -> None:
+        """Take the containers down, whatever has happened."""
+        containers = self.containers
+        if containers is None:
+            return
+
+        async def stop() -> Outcome:
+            await containers.stop(self.number)
+            return "success"
+
+        with trio.CancelScope(shield=True), trio.move_on_after(STOP_S if self._leaving() else 60):
+            await self._record("Stop containers", stop)
+
+    @staticmethod
+    def _leaving() -> bool:
+        return trio.current_effective_deadline() <= trio.current_time()
+
+
+def _flat(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """The steps with every parallel block as what it means: background steps, and a wait for them."""
+    for step in steps:
+        if step.kind != "parallel":
+            yield step
+            continue
+        for inner in step.steps:
+            yield attrs.evolve(inner, background=True)
+        yield attrs.evolve(step, steps=(), targets=tuple(inner.id for inner in step.steps))

@@ -1,0 +1,169 @@
+"""Starts the containers of a job before its steps and takes them down after them.
+
+The order of things is the open runner's `ContainerOperationProvider`: a network of the job's own, the job's container,
+the services, then a wait until every service that has a health check is healthy.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from base64 import b64encode
+from typing import Final
+
+import attrs
+import trio
+
+from p2pwf.errors import UsageError
+from p2pwf.runner.containers import JobContainer, Spec, create_options, job_mounts, read_path, read_ports
+from p2pwf.runner.engines import Engine
+from p2pwf.runner.leftovers import remove_tree
+from p2pwf.runner.state import JobState
+from p2pwf.workflow import Value
+
+PULLS: Final = 3
+"""Tries to pull an image."""
+MAX_WAIT_S: Final = 32.0
+"""Between two looks at a service that is starting."""
+STOP_S: Final = 8.0
+"""How long taking the containers down may take when the node has to leave: it has 10 s."""
+_HEALTH: Final = "{{if .Config.Healthcheck}}{{print .State.Health.Status}}{{end}}"
+_ENV: Final = "{{range .Config.Env}}{{println .}}{{end}}"
+
+
+@attrs.define(slots=True, eq=False)
+class Containers:
+    """The containers of one job."""
+
+    state: JobState
+    engine: Engine
+    network: str = attrs.field(factory=lambda: f"github_network_{uuid.uuid4().hex}")
+    label: str = attrs.field(factory=lambda: f"p2pwf={uuid.uuid4().hex[:12]}")
+    started: list[tuple[Spec, str]] = attrs.field(factory=list)
+    up: bool = False
+
+    async def start(self, step: int, own: Spec | None, services: list[Spec]) -> None:
+        """Bring all of them up and set the job context; raises UsageError."""
+        state = self.state
+        for spec in (*([own] if own else []), *services):
+            if spec.password:
+                state.masker.add(spec.password)
+        state.log.say(step, "##[group]Create local container network")
+        await self.engine.must(step, "no network", "network", "create", "--label", self.label, self.network)
+        self.up = True
+        state.log.say(step, "##[endgroup]")
+        state.job["container"] = {"network": self.network}
+        if own is not None:
+            await self._job(step, own)
+        found: dict[str, Value] = {}
+        state.job["services"] = found
+        for spec in services:
+            container = await self._start(step, spec)
+            _, ports = await self.engine.ask(step, "port", container)
+            found[spec.name] = {"id": container, "network": self.network, "ports": read_ports(ports)}
+        await self._healthy(step)
+
+    async def _job(self, step: int, spec: Spec) -> None:
+        state = self.state
+        mounts = job_mounts(state.folders)
+        await trio.Path(state.folders.temp / "_github_home").mkdir(exist_ok=True)
+        container = await self._start(step, spec)
+        lines = await self.engine.must(step, "no container", "inspect", "--format", _ENV, container)
+        state.job["container"] = {"id": container, "network": self.network}
+        state.container = JobContainer(
+            program=self.engine.program,
+            id=container,
+            path=read_path(lines),
+            mounts=mounts,
+            environment=self.engine.environment(),
+        )
+        state.matchers.to_host = mounts.outside
+
+    async def _start(self, step: int, spec: Spec) -> str:
+        log = self.state.log
+        what = f"{spec.name} service container" if spec.name else "job container"
+        log.say(step, f"##[group]Starting {what}")
+        await self.pull(step, spec)
+        name = f"p2pwf_{uuid.uuid4().hex[:16]}"
+        mounts = None if spec.name else job_mounts(self.state.folders)
+        options = create_options(spec, name, self.label, self.network, mounts)
+        lines = await self.engine.must(step, f"no {what}", "create", *options)
+        if not lines:
+            raise UsageError(f"no {what}: {self.engine.name} create gave no id")
+        container = lines[0].strip()
+        self.started.append((spec, container))
+        await self.engine.must(step, f"the {what} does not start", "start", container)
+        log.say(step, "##[endgroup]")
+        return container
+
+    async def pull(self, step: int, spec: Spec) -> None:
+        """Get the image, with the credentials if there are any, after a wait again if need be; raises UsageError."""
+        config: tuple[str, ...] = ()
+        folder = self.state.folders.temp / f".docker_{uuid.uuid4().hex}"
+        if spec.username and spec.password:
+            login = b64encode(f"{spec.username}:{spec.password}".encode()).decode()
+            await trio.Path(folder).mkdir(0o700)
+            await trio.Path(folder / "config.json").write_text(json.dumps({"auths": {spec.registry: {"auth": login}}}))
+            config = ("--config", str(folder))
+        try:
+            await pull(self.engine, step, spec.image, config)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(remove_tree, folder)
+
+    async def _healthy(self, step: int) -> None:
+        log = self.state.log
+        log.say(step, "##[group]Waiting for all services to be ready")
+        failed: list[tuple[Spec, str]] = []
+        for spec, container in self.started:
+            if not spec.name:
+                continue
+            wait = self.state.env.limits.container_s
+            while (status := await self._health(step, container)) == "starting":
+                log.say(step, f"{spec.name} service is starting, waiting {wait:g} seconds before checking again.")
+                await trio.sleep(wait)
+                wait = min(wait * 2, MAX_WAIT_S)
+            if status in ("", "healthy"):
+                log.say(step, f"{spec.name} service is healthy.")
+            else:
+                failed.append((spec, container))
+        log.say(step, "##[endgroup]")
+        for spec, container in failed:
+            log.say(step, f"##[group]Service container {spec.name} failed.")
+            await self.engine.ask(step, "logs", "--details", container)
+            log.say(step, "##[endgroup]")
+            self.state.error(step, f"Failed to initialize container {spec.image}")
+        if failed:
+            raise UsageError("One or more containers failed to start.", "the log has what they said")
+
+    async def _health(self, step: int, container: str) -> str:
+        lines = await self.engine.must(step, "no health", "inspect", "--format", _HEALTH, container)
+        return lines[0].strip().lower() if lines else ""
+
+    async def stop(self, step: int) -> None:
+        """Show what the services said, and take everything down. Twice is fine."""
+        log = self.state.log
+        self.state.container = None
+        while self.started:
+            spec, container = self.started.pop()
+            if spec.name:
+                log.say(step, f"Print service container logs: {spec.name}")
+                await self.engine.ask(step, "logs", "--details", container)
+            await self.engine.ask(step, "rm", "--force", container)
+        if self.up:
+            self.up = False
+            await self.engine.ask(step, "network", "rm", self.network)
+
+
+async def pull(engine: Engine, step: int, image: str, config: tuple[str, ...] = ()) -> None:
+    """Get an image, after a wait again if need be; raises UsageError."""
+    wait = engine.state.env.limits.container_s
+    for attempt in range(1, PULLS + 1):
+        status, _ = await engine.ask(step, *config, "pull", image)
+        if status == 0:
+            return
+        if attempt < PULLS:
+            engine.state.warning(step, f"{engine.name} pull failed with exit code {status}, once more in {wait:g} s")
+            await trio.sleep(wait)
+            wait *= 2
+    raise UsageError(f"the image {image} cannot be pulled", "is its name right, and does this peer reach its registry?")
