@@ -114,7 +114,7 @@ class JobTeller:
         self._say(
             "step_finished",
             result.number,
-            id=None if result.id.startswith("__") else result.id,  # made ones are nobody's
+            id=None if result.id.startswith("__") else result.id or None,  # made ones are nobody's
             name=result.name,
             conclusion=result.conclusion,
             outcome=result.outcome,
