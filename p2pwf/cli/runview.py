@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import IO, Any
 
-from p2pwf.cli.text import clean, clean_log, colour_of, dim, duration, glyph, style, table
+from p2pwf.cli.text import clean, clean_log, colour_of, dim, duration, glyph, has_unicode, style, table
 
 Told = dict[str, Any]
 Key = tuple[str, int]
@@ -260,7 +260,7 @@ class JobPicture:
         elif kind == "step_finished":
             self.lines.append(step_line(told))
             if told["outcome"] == "failure":
-                self.lines += [f"{LINE}{dim('│')} {line}".rstrip() for line in step.tail]
+                self.lines += [f"{LINE}{dim('│' if has_unicode() else '|')} {line}".rstrip() for line in step.tail]
             else:
                 self.lines += step.said
             del self._steps[told["step"]]

@@ -191,3 +191,13 @@ def test_a_jobs_own_error_is_shown(here: Here) -> None:
     ran = here.run_plain(code=1)
     assert "error: " in ran.out
     assert "fromJson" in ran.out
+
+
+def test_what_an_output_has_no_sign_for_shows_as_a_question_mark(here: Here) -> None:
+    here.steps("- run: printf 'caf\\u00e9 \\xff\\n'")
+    done = subprocess.run(
+        [*COMMAND, "w.yml"], cwd=here.root, env=here.environment(PYTHONIOENCODING="ascii"), capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert "    caf? ?\n" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("+ w.yml  success")
