@@ -45,15 +45,17 @@ def read_workflow(file: Path) -> bytes:
         raise UsageError(f"cannot read {str(file)!r}: {reason}", "give the path of a workflow file") from error
 
 
-def prepare(request: RunRequest, text: bytes, blobs: FolderBlobs) -> Prepared:
-    """Check the workflow and record the source.
+def check(request: RunRequest, text: bytes) -> Workflow:
+    """The workflow, checked; raises InvalidWorkflow with all diagnostics."""
+    return parse(text, str(request.file)).require()  # as it was named: so it stands in messages
 
-    Raises InvalidWorkflow with all diagnostics, UsageError for an event, input or job that there is not, Refused,
-    StorageError or UsageError where the source cannot be read.
+
+def prepare(request: RunRequest, text: bytes, workflow: Workflow, blobs: FolderBlobs) -> Prepared:
+    """Choose the event and record the source.
+
+    Raises UsageError for an event, input or job that there is not, Refused, StorageError or UsageError where the
+    source cannot be read, and InvalidWorkflow where the workflow fails with what it is given.
     """
-    shown = str(request.file)
-    parsed = parse(text, shown)  # as it was named: so it stands in messages
-    workflow = parsed.require()
     event = pick_event(workflow, request.event)
     payload = request.payload
     with ThreadPoolExecutor(1) as beside:  # git is another process: there is no need to wait for it twice

@@ -11,7 +11,7 @@ import trio
 
 from p2pwf.errors import StorageError
 from p2pwf.oneshot.blobs import FolderBlobs
-from p2pwf.oneshot.prepare import prepare
+from p2pwf.oneshot.prepare import check, prepare
 from p2pwf.oneshot.request import RunRequest, Tell
 from p2pwf.oneshot.shell import OneShot, Outcome, notice
 from p2pwf.runner.leftovers import remove_tree
@@ -25,12 +25,13 @@ def run_workflow(request: RunRequest, text: bytes, tell: Tell) -> Outcome:
     does not check, UsageError for what the request names and there is not, StorageError where the source
     cannot be read or copied; then nothing has run.
     """
+    workflow = check(request, text)
     with _folder() as folder:
         spawner = Spawner()
         try:
             spawner.start()  # it gets ready while the source is read
             blobs = FolderBlobs(folder / "blobs")
-            prepared = prepare(request, text, blobs)
+            prepared = prepare(request, text, workflow, blobs)
             for one in prepared.warnings:
                 place = {"file": str(request.file), "line": one.line, "column": one.column, "title": one.code}
                 tell(notice(one.severity, one.message, **place))
