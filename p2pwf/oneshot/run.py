@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -16,6 +18,8 @@ from p2pwf.oneshot.request import RunRequest, Tell
 from p2pwf.oneshot.shell import OneShot, Outcome, notice
 from p2pwf.runner.leftovers import remove_tree
 from p2pwf.runner.processes import Spawner
+
+INTERRUPTS: Final = (signal.SIGINT,)
 
 
 def run_workflow(request: RunRequest, text: bytes, tell: Tell) -> Outcome:
@@ -46,12 +50,18 @@ def run_workflow(request: RunRequest, text: bytes, tell: Tell) -> Outcome:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A folder for all that the run needs; gone after it."""
+    """A folder for all that the run needs; gone after it, also if a Ctrl-C comes while it is made or removed."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
-        folder = Path(tempfile.mkdtemp(prefix="p2pwf-")).resolve()
-    except OSError as error:
-        raise StorageError(f"no temporary folder: {error.strerror}", "see to TMPDIR, or make room there") from error
-    try:
-        yield folder
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="p2pwf-")).resolve()
+        except OSError as error:
+            raise StorageError(f"no temporary folder: {error.strerror}", "see to TMPDIR, or make room there") from error
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
+            yield folder
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+            remove_tree(folder)
     finally:
-        remove_tree(folder)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
