@@ -59,6 +59,10 @@ from p2pwf.runs.tally import conclusion
 from p2pwf.runs.view import keys_of
 
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SMALL_SOURCE: Final = 1024 * 1024
+SHORT_JOB_MS: Final = 1000
+DEAD_FOLDERS: Final = 64
+"""Folders of ended jobs that may wait to be removed together, if each holds little."""
 
 
 class LocalPlanner(WorkflowPlanner):
@@ -168,6 +172,7 @@ class OneShot:
         self._name = platform.node() or "local"
         self._wake = 0.0
         self._removing = trio.CapacityLimiter(1)
+        self._dead: list[Path] = []
         self._nursery: trio.Nursery
         self._engine = self._found()
         self._run: Run
@@ -327,16 +332,23 @@ class OneShot:
             cancel=running.cancel,
             prefill=True,
             progress=running.teller,
-            discard=self._discard,
+            discard=partial(self._discard, now_ms()),
             now_ms=now_ms,
         )
 
     async def _fetch(self, cid: Cid) -> Path:
         return self._blobs.path(cid)
 
-    def _discard(self, folder: Path) -> None:
-        """Remove a job's folder beside what goes on: the next job need not wait for a disk."""
-        self._nursery.start_soon(partial(trio.to_thread.run_sync, remove_tree, folder, limiter=self._removing))
+    def _discard(self, since: int, folder: Path) -> None:
+        """Have a job's folder removed beside what goes on, so that no job waits for a disk.
+
+        That of a short job on a small source holds little: some of them may wait for the end, when all goes.
+        """
+        self._dead.append(folder)
+        small = self._prepared.source.bytes <= SMALL_SOURCE and now_ms() - since <= SHORT_JOB_MS
+        if not small or len(self._dead) >= DEAD_FOLDERS:
+            dead, self._dead = self._dead, []
+            self._nursery.start_soon(partial(trio.to_thread.run_sync, _remove, dead, limiter=self._removing))
 
     async def _store_folder(self, folder: Path, chosen: frozenset[str] | None) -> Stored:
         return await trio.to_thread.run_sync(pack, folder, chosen, self._blobs)
@@ -424,6 +436,11 @@ class OneShot:
         except (StorageError, OSError) as error:
             self._warn(f"artifacts are not kept: {error}")
         return kept
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        remove_tree(folder)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
