@@ -45,6 +45,8 @@ from p2pwf.workflow.model import Workflow
 
 PARSED_KEPT: Final = 32
 """Workflows kept parsed: the legs of one run share it."""
+PARSED_HERE: Final = 4096
+"""Characters of a workflow that is parsed on the event loop: in about the time that a thread takes to answer."""
 _FACTS: Final = frozenset(field.name for field in attrs.fields(RunFacts))
 
 
@@ -57,7 +59,7 @@ async def run_job(request: JobRequest, env: RunnerEnv) -> JobResult:
     """
     try:
         facts = _facts(request)
-        workflow = await trio.to_thread.run_sync(_workflow, request.workflow_text, request.workflow_path)
+        workflow = await _parsed(request)
         resolved = _resolve(request, workflow, facts)
     except (P2pwfError, KeyError, IndexError) as error:
         return _failed(error)
@@ -70,6 +72,12 @@ async def run_job(request: JobRequest, env: RunnerEnv) -> JobResult:
 def _failed(error: P2pwfError | KeyError | IndexError | OSError) -> JobResult:
     message = f"the workflow has no such job or leg: {error}" if isinstance(error, LookupError) else text_of(error)
     return JobResult(outcome="failure", conclusion="failure", error=message[:MAX_TEXT])
+
+
+async def _parsed(request: JobRequest) -> Workflow:
+    if len(request.workflow_text) <= PARSED_HERE:
+        return _workflow(request.workflow_text, request.workflow_path)
+    return await trio.to_thread.run_sync(_workflow, request.workflow_text, request.workflow_path)
 
 
 @lru_cache(PARSED_KEPT)
@@ -116,7 +124,7 @@ async def _run(
     folders = Folders.below(job_folder(env.work_root, request), facts.repository)
     try:
         async with (
-            _made(folders, facts) as files,
+            _made(folders, facts, env) as files,
             spawner.supervise() as supervisor,
             trio.open_nursery() as readers,
         ):
@@ -158,9 +166,10 @@ async def _run(
 
 
 @asynccontextmanager
-async def _made(folders: Folders, facts: RunFacts) -> AsyncIterator[FileCommands]:
+async def _made(folders: Folders, facts: RunFacts, env: RunnerEnv) -> AsyncIterator[FileCommands]:
     """The job's folders; gone at the end of the block, whatever is in them."""
-    await trio.to_thread.run_sync(remove_tree, folders.root)  # of an earlier life of this node
+    if folders.root.exists():  # of an earlier life of this node
+        await trio.to_thread.run_sync(remove_tree, folders.root)
     folders.make()
     try:
         folders.event_file.parent.mkdir()
@@ -171,8 +180,11 @@ async def _made(folders: Folders, facts: RunFacts) -> AsyncIterator[FileCommands
         finally:
             files.close()
     finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(remove_tree, folders.root)
+        if env.discard is not None:
+            env.discard(folders.root)
+        else:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(remove_tree, folders.root)
 
 
 async def _perform(state: JobState) -> _Ended:
