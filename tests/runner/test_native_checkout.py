@@ -73,7 +73,7 @@ async def test_checkout_cleans_up_and_takes_a_path(bench: Bench, source: Source)
         """
         - run: mkdir -p a/b; touch a/old a/b/old; ln -s /etc a/link
         - {uses: Actions/Checkout@main, with: {path: a}}
-        - run: find a -type f -o -type l | sort; ls /etc/passwd
+        - run: find a -path a/.git -prune -o -type f -print -o -type l -print | sort; ls /etc/passwd
         """,
     )
     assert ran.text(3).splitlines() == ["a/ci.yml", "a/sub/hello.sh", "/etc/passwd"]
