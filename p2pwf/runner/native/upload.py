@@ -127,5 +127,5 @@ def _measured(what: str, root: str, files: list[str]) -> bool:
     plain = True
     for path in files:
         budget.take(os.stat(path).st_size)  # noqa: PTH116 - in a hot loop
-        plain = plain and os.path.realpath(path) == real_root.rstrip("/") + path[len(root.rstrip("/")) :]  # noqa: PTH118
+        plain = plain and os.path.realpath(path) == real_root.rstrip("/") + path[len(root.rstrip("/")) :]
     return plain
