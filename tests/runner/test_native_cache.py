@@ -183,7 +183,7 @@ GOOD = {"v": 1, "times": {}, "folders": []}
         ({"nowhere/deps/f": "evil"}, GOOD, "it holds what the step does not name"),
         ({"workspace/other": "evil"}, GOOD, "it holds what the step does not name"),
         ({"workspace/deps/f": "x"}, [], "its index.json is none"),
-        ({"workspace/deps/f": "x"}, {"v": 1, "times": [], "folders": []}, "of another form"),
+        ({"workspace/deps/f": "x"}, {"v": 1, "times": [], "folders": []}, "its index.json is none"),
         ({"workspace/deps/f": "x"}, {**GOOD, "v": 2}, "of another form"),
     ],
 )

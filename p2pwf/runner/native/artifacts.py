@@ -27,8 +27,8 @@ async def known(context: NativeContext) -> dict[str, Artifact]:
 
 
 def artifact_id(artifact: Artifact) -> str:
-    """The number of an artifact: of 52 bits, so that every program can hold it."""
-    return str(int(sha256(f"{artifact.name}\0{artifact.link.text}".encode()).hexdigest()[:13], 16))
+    """The number of an artifact: of 48 bits, so that expressions write all of its digits."""
+    return str(int(sha256(f"{artifact.name}\0{artifact.link.text}".encode()).hexdigest()[:12], 16))
 
 
 def check_name(name: str) -> None:
