@@ -213,3 +213,17 @@ async def test_where_artifacts_are_not_kept_it_says_so(place: Place) -> None:
 
     ran = await place.run("- run: touch f\n- {uses: actions/upload-artifact@v4, with: {path: f}}", env=without_a_store)
     assert "artifacts are not kept here" in ran.messages()[0]
+
+
+async def test_steps_in_the_background_keep_artifacts_and_only_one_gets_a_name(place: Place) -> None:
+    ran = await place.run(
+        """
+        - run: echo x > f
+        - {uses: actions/upload-artifact@v4, with: {name: same, path: f}, background: true, continue-on-error: true}
+        - {uses: actions/upload-artifact@v4, with: {name: same, path: f}, background: true, continue-on-error: true}
+        - {uses: actions/upload-artifact@v4, with: {name: other, path: f}, background: true}
+        - wait-all: true
+        """
+    )
+    assert sorted(one.name for one in ran.result.artifacts) == ["other", "same"]
+    assert sorted(ran.outcomes()[1:3]) == ["failure", "success"]

@@ -220,3 +220,19 @@ async def test_a_cache_has_the_layout_that_its_page_tells(place: Place) -> None:
     index = json.loads(place.blobs.path(cid).read_bytes())
     assert index["folders"] == ["workspace/deps/none"]
     assert sorted(index["times"]) == ["home/.t/g", "workspace/deps/.GIT%%/f"]
+
+
+async def test_in_a_composite_action_a_cache_is_saved_after_the_job(place: Place) -> None:
+    action = """
+        name: a
+        runs:
+          using: composite
+          steps:
+            - {uses: actions/cache@v4, with: {path: deps, key: inner}}
+            - {uses: actions/checkout@v4, with: {path: below}}
+    """
+    ran = await place.run(
+        "- uses: ./act\n- run: ls; mkdir -p deps; cp below/act/action.yml deps", source={"act/action.yml": action}
+    )
+    assert ran.result.conclusion == "success", ran.messages()
+    assert [one.key for one in ran.result.caches] == ["inner"]

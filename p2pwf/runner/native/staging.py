@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ def stage(into: Path, files: Iterable[tuple[str, str]], *, follow: bool) -> None
 @asynccontextmanager
 async def scratch(state: JobState) -> AsyncIterator[Path]:
     """A new folder of the job's own, on the disk of its workspace; gone at the end of the block."""
-    folder = state.folders.root / f"_pack-{state.key()}"
+    folder = state.folders.root / f"_pack-{uuid.uuid4().hex}"
     folder.mkdir(mode=0o700)
     try:
         yield folder

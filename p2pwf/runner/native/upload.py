@@ -43,18 +43,15 @@ async def _main(context: NativeContext) -> dict[str, str]:
     state = context.state
     if state.env.store_folder is None:
         raise Refused("artifacts are not kept here", "run it on a node, or with 'p2pwf run'")
-    earlier = (await known(context)).get(name)
-    again = earlier is not None and earlier.job == state.request.job_id and earlier.attempt < state.request.attempt
-    if earlier is not None and not overwrite and not again:
-        raise Refused(
-            f"Failed to CreateArtifact: an artifact with the name '{name}' already exists on the workflow run",
-            "give each one a name of its own, or set `overwrite: true`",
-        )
+    if not overwrite:
+        await _refuse_if_taken(context, name)
     if len(state.artifacts) >= MAX_ARTIFACTS:
         raise UsageError(f"over {MAX_ARTIFACTS} artifacts of one job", "put several results into one")
     root = _root(patterns, files)
     context.say(f"With the provided path, there will be {len(files)} file{'s' if len(files) > 1 else ''} uploaded")
     artifact = await _keep(context, name, root, files)
+    if not overwrite:
+        await _refuse_if_taken(context, name)  # a step beside this one may have been faster
     state.artifacts[:] = [one for one in state.artifacts if one.name != name]
     state.artifacts.append(artifact)
     number = artifact_id(artifact)
@@ -63,6 +60,17 @@ async def _main(context: NativeContext) -> dict[str, str]:
 
 
 ACTION: Final = NativeAction(_main)
+
+
+async def _refuse_if_taken(context: NativeContext, name: str) -> None:
+    """Raise Refused for a name that the run has already, unless by an earlier attempt of this job."""
+    request = context.state.request
+    earlier = (await known(context)).get(name)
+    if earlier is not None and not (earlier.job == request.job_id and earlier.attempt < request.attempt):
+        raise Refused(
+            f"Failed to CreateArtifact: an artifact with the name '{name}' already exists on the workflow run",
+            "give each one a name of its own, or set `overwrite: true`",
+        )
 
 
 def _check_numbers(context: NativeContext) -> None:
