@@ -277,3 +277,15 @@ async def test_a_sparse_checkout_lays_out_less(bench: Bench, inputs: str, files:
 async def test_inputs_that_cannot_be(bench: Bench, inputs: str, said: str) -> None:
     ran = await Place.at(bench).run(f"- {{uses: actions/checkout@v4, with: {inputs}}}", source=FILES)
     assert said in ran.messages()[0]
+
+
+async def test_git_works_in_a_tree_of_many_files(bench: Bench) -> None:
+    files = {f"d{number % 7}/f{number}": f"{number}\n" for number in range(60)}
+    ran = await Place.at(bench).run(
+        """
+        - uses: actions/checkout@v4
+        - run: git status --porcelain; git fsck --strict; git show HEAD:d3/f3; git ls-files | wc -l
+        """,
+        source={**files, "empty": "", ".gitattributes": "* text=auto\n", "dos.txt": "a\r\nb\r\n"},
+    )
+    assert ran.text(2).splitlines() == ["3", "63"]

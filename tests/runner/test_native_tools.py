@@ -327,3 +327,28 @@ async def test_npm_is_told_of_another_registry(place: Place) -> None:
         "@me:registry=https://npm.example.org/",
         "XXXXX-XXXXX-XXXXX-XXXXX",
     ]
+
+
+async def test_errors_of_the_tools_become_annotations(place: Place) -> None:
+    ran = await place.run(
+        """
+        - {uses: actions/setup-python@v5, with: {python-version: 3.x}}
+        - {uses: actions/setup-node@v4, with: {node-version: 20}}
+        - run: |
+            : > a.ts; : > b.js; : > c.js
+            printf 'def f():\\n    raise ValueError("no good")\\nf()\\n' > s.py
+            python s.py || true
+            echo "a.ts(3,5): error TS2322: Type 'string' is not assignable."
+            echo "b.js: line 7, col 2, Warning - Missing semicolon (semi)"
+            printf '%s/c.js\\n  1:9  error  Unexpected var  no-var\\n  2:1  warning  Too long  max-len\\n' "$PWD"
+        """,
+        base=machine(place),
+    )
+    told = [(one.level, one.file, one.line, one.column, one.message) for one in ran.result.annotations]
+    assert told == [
+        ("error", "s.py", 2, None, "no good"),
+        ("error", "a.ts", 3, 5, "Type 'string' is not assignable."),
+        ("warning", "b.js", 7, 2, "Missing semicolon"),
+        ("error", "c.js", 1, 9, "Unexpected var"),
+        ("warning", "c.js", 2, 1, "Too long"),
+    ]

@@ -17,6 +17,7 @@ from typing import Any, Final
 import trio
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.native import matchers
 from p2pwf.runner.native.context import NativeAction, NativeContext
 from p2pwf.runner.native.tools import Tool, arch, below, best, hosted, managed, not_here, on_path, variable
 from p2pwf.runner.native.versions import Range, read_range
@@ -52,6 +53,7 @@ async def _main(context: NativeContext) -> dict[str, str]:
     await trio.to_thread.run_sync(_put_on_path, context, tool)
     if context.text("registry-url"):
         await trio.to_thread.run_sync(_use_registry, context)
+    await matchers.add(context, "node", matchers.NODE)
     context.say(f"Found Node.js {tool.version}, from {tool.place}: {tool.program}")
     return {"node-version": f"v{tool.version}", "cache-hit": "false"}
 

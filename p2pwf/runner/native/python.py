@@ -19,6 +19,7 @@ from typing import Any, Final
 import trio
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.native import matchers
 from p2pwf.runner.native.context import NativeAction, NativeContext
 from p2pwf.runner.native.tools import Tool, arch, below, best, hosted, managed, not_here, on_path, variable
 from p2pwf.runner.native.versions import Range, read_range, read_version
@@ -51,6 +52,7 @@ async def _main(context: NativeContext) -> dict[str, str]:
         context.say(f"Successfully set up CPython ({tool.version}), from {tool.place}: {tool.program}")
         program = str(folder / "bin" / "python")
         outputs = {"python-version": _plain(tool), "python-path": program, "cache-hit": "false"}
+    await matchers.add(context, "python", matchers.PYTHON)
     return outputs
 
 

@@ -133,7 +133,12 @@ def _measured(what: str, root: str, files: list[str]) -> bool:
     budget = Budget(what)
     real_root = os.path.realpath(root)
     plain = True
+    real: dict[str, str] = {}
     for path in files:
         budget.take(os.stat(path).st_size)  # noqa: PTH116 - in a hot loop
-        plain = plain and os.path.realpath(path) == real_root.rstrip("/") + path[len(root.rstrip("/")) :]
+        folder = os.path.dirname(path)  # noqa: PTH120
+        if folder not in real:
+            real[folder] = os.path.realpath(folder)
+        plain = plain and real[folder] == real_root.rstrip("/") + folder[len(root.rstrip("/")) :]
+        plain = plain and not os.path.islink(path)  # noqa: PTH114
     return plain
