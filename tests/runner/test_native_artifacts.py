@@ -227,3 +227,16 @@ async def test_steps_in_the_background_keep_artifacts_and_only_one_gets_a_name(p
     )
     assert sorted(one.name for one in ran.result.artifacts) == ["other", "same"]
     assert sorted(ran.outcomes()[1:3]) == ["failure", "success"]
+
+
+async def test_names_that_cannot_travel_fail_an_upload_and_only_warn_for_a_cache(place: Place) -> None:
+    ran = await place.run(
+        r"""
+        - run: mkdir d; touch "d/$(printf 'a\377')"
+        - {uses: actions/cache/save@v4, with: {path: d, key: k}}
+        - {uses: actions/upload-artifact@v4, with: {path: d}}
+        """
+    )
+    assert ran.outcomes() == ["success", "success", "failure"]
+    assert all("is there a name that is not UTF-8?" in message for message in ran.messages())
+    assert len(ran.messages()) == 2

@@ -6,10 +6,13 @@ import os
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from p2pwf.errors import UsageError
 from p2pwf.runner.native.tools import arch
@@ -62,6 +65,15 @@ def test_ranges(wanted: str, inside: str, outside: str) -> None:
 def test_what_is_no_range_is_said(text: str) -> None:
     with pytest.raises(UsageError, match="not a version or a range"):
         read_range(text)
+
+
+@given(st.text(st.sampled_from("0123456789.xX*^~<>=!|-, vabrc"), max_size=40) | st.text(max_size=20))
+def test_any_text_is_a_range_or_an_error(text: str) -> None:
+    with suppress(UsageError):
+        range_ = read_range(text)
+        for one in ("3.11.7", "20.0.0-rc.1", text):
+            version = read_version(one)
+            assert version is None or range_.holds(version) in (True, False)
 
 
 def script(path: Path, text: str) -> None:

@@ -93,8 +93,10 @@ def _check_keys(keys: Sequence[str]) -> None:
                 f"Key Validation Error: {key[:40]}… cannot be larger than {MAX_KEY} characters.",
                 "hash what it is made of: hashFiles does",
             )
-        if "," in key or "\0" in key:
+        if "," in key:
             raise UsageError(f"Key Validation Error: {key} cannot contain commas.", "use another sign")
+        if "\0" in key or key != key.encode("utf-8", "replace").decode():
+            raise UsageError(f"Key Validation Error: {key!r} is no text that can travel.", "use letters and digits")
 
 
 def _paths(context: NativeContext) -> tuple[list[str], Patterns]:

@@ -48,7 +48,7 @@ async def _main(context: NativeContext) -> dict[str, str]:
         folder = context.state.folders.tools / "Python" / str(tool.version) / arch()
         await trio.to_thread.run_sync(_make, tool, folder)
         if update:
-            _set(context, folder)
+            _set(context, tool, folder)
         context.say(f"Successfully set up CPython ({tool.version}), from {tool.place}: {tool.program}")
         program = str(folder / "bin" / "python")
         outputs = {"python-version": _plain(tool), "python-path": program, "cache-hit": "false"}
@@ -201,9 +201,9 @@ def _make(tool: Tool, folder: Path) -> None:
         (programs / name).chmod(0o755)
 
 
-def _set(context: NativeContext, folder: Path) -> None:
+def _set(context: NativeContext, tool: Tool, folder: Path) -> None:
     for name in ("pythonLocation", "Python_ROOT_DIR", "Python2_ROOT_DIR", "Python3_ROOT_DIR"):
         context.set_variable(name, str(folder))
-    context.set_variable("PKG_CONFIG_PATH", str(folder / "lib" / "pkgconfig"))
+    context.set_variable("PKG_CONFIG_PATH", str(tool.program.resolve().parents[1] / "lib" / "pkgconfig"))
     context.add_path(folder)
     context.add_path(folder / "bin")
