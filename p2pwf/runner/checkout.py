@@ -42,15 +42,17 @@ _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEX
 _FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-async def layout(manifest: Cid, fetch: Fetch, dest: Path) -> Manifest:
+async def layout(manifest: Cid, fetch: Fetch, dest: Path, wanted: Callable[[str], bool] | None = None) -> Manifest:
     """Make the tree that `manifest` names under `dest`, which is made if it is missing; returns what was laid out.
 
-    `fetch` gives a file that holds a blob, from here or from a peer. What stands in the way of a path is replaced;
-    other files in `dest` stay. Raises ManifestError (a RemoteError) when the manifest breaks its rules: nothing is
-    written then; StorageError when a blob is not what it must be or the disk refuses; and whatever `fetch` raises.
+    `wanted` says for each path whether it is to be there; None: all. `fetch` gives a file that holds a blob, from here
+    or from a peer. What stands in the way of a path is replaced; other files in `dest` stay. Raises ManifestError (a
+    RemoteError) when the manifest breaks its rules: nothing is written then; StorageError when a blob is not what it
+    must be or the disk refuses; and whatever `fetch` raises.
     """
-    block = await fetch(manifest)
-    tree = parse(await trio.to_thread.run_sync(_read_manifest, block, manifest))
+    tree = await read_tree(manifest, fetch)
+    if wanted is not None:
+        tree = Manifest(tuple(file for file in tree.files if wanted(file.path)))
     held = await _fetch_all(blobs_of(tree), fetch)
     if len(tree.files) <= FEW_FILES and tree.bytes <= FEW_BYTES:
         _make_root(dest)
@@ -65,6 +67,11 @@ async def layout(manifest: Cid, fetch: Fetch, dest: Path) -> Manifest:
         for start in range(0, len(part), FILES_AT_A_TIME):
             await trio.to_thread.run_sync(_write, dest, part[start : start + FILES_AT_A_TIME], held)
     return tree
+
+
+async def read_tree(manifest: Cid, fetch: Fetch) -> Manifest:
+    """What `manifest` names, fetched if need be. Raises as `layout` does; nothing is written."""
+    return parse(await trio.to_thread.run_sync(_read_manifest, await fetch(manifest), manifest))
 
 
 async def _fetch_all(cids: Sequence[Cid], fetch: Fetch) -> Mapping[Cid, Path]:

@@ -100,14 +100,15 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             if not parts or parts[-1] != "(?:[^/]+/)*":
                 parts.append("(?:[^/]+/)*")
         else:
-            parts.append(_segment(segment) + "/")
+            parts.append(segment_expression(segment) + "/")
     text = "".join(parts)
     if text.endswith(")*"):  # a ** at the end: all files below
         return re.compile(text + r"[^/]+", re.DOTALL)
     return re.compile(text[:-1] + r"(?:/.*)?", re.DOTALL)
 
 
-def _segment(segment: str) -> str:
+def segment_expression(segment: str) -> str:
+    """The regular expression of one name's pattern: `*`, `?` and `[…]`."""
     out: list[str] = []
     index = 0
     while index < len(segment):
