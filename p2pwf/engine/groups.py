@@ -70,7 +70,7 @@ class Groups:
         """Take in how a run stands. If that is new to its groups, the others in them are to be looked at again."""
         group = _group_of(run)
         legs = list(_legs(run))
-        if group is None and not legs:
+        if group is None and not legs and run.id not in self._seen:
             return
         standing = (run.tally.started, [(leg.key, leg.ready, leg.started) for leg in legs])
         if self._seen.get(run.id) == standing:
@@ -82,7 +82,12 @@ class Groups:
                 self._replaced_by.setdefault(cid, {})[run.id] = run
                 if cid in self._desk.active:
                     self._desk.dirty[cid] = None
-        for name in {_named(run, leg.group) for leg in legs}:
+        names = {_named(run, leg.group) for leg in legs}
+        for name, members in self._jobs.items():
+            if run.id in members and name not in names:  # the last leg of it has finished
+                del members[run.id]
+                self._stir(members, run)
+        for name in names:
             self._put(self._jobs, name, run)
 
     def _put(self, groups: dict[Name, dict[Cid, Run]], name: Name, run: Run) -> None:

@@ -20,6 +20,8 @@ from p2pwf.workflow import (
     dispatch_inputs,
     parse,
     payload_inputs,
+    run_group,
+    title_of,
     unsupported,
 )
 
@@ -103,12 +105,13 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
         workflow_path=source.workflow_path,
     )
     plan: Any = build_plan(workflow, facts)
+    group = run_group(workflow, facts)
     jobs: list[Any] = [
         {**job, "legs": None if job["legs"] is None else normal_legs(job["legs"])} for job in plan["jobs"]
     ]
     body: dict[str, Any] = {
         "name": name,
-        "title": "",
+        "title": title_of(workflow, facts),
         "workflow": wanted.text.decode("utf-8"),
         "path": source.workflow_path,
         "plan": {"jobs": jobs},
@@ -125,7 +128,7 @@ def make_body(wanted: Wanted) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
         "source": source.manifest,
         "called": {},
         "actions": {},
-        "concurrency": None,
+        "concurrency": None if group is None else {**group, "supersedes": []},
         "key": wanted.key,
     }
     return body, parsed.diagnostics

@@ -36,6 +36,7 @@ from p2pwf.workflow.plan import (
     is_dynamic,
     job_continue_on_error,
     job_strategy,
+    run_group,
     should_run,
 )
 from p2pwf.workflow.refusals import unsupported
@@ -92,6 +93,7 @@ __all__ = [
     "passes",
     "payload_inputs",
     "resolve_job",
+    "run_group",
     "selects",
     "should_run",
     "tags_in",

@@ -30,6 +30,8 @@ from p2pwf.workflow.templates import (
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 MAX_PARALLEL: Final = 2**31 - 1
+MAX_GROUP: Final = 400
+"""Characters of the name of a concurrency group, GitHub's bound."""
 MAX_EXACT: Final = 2**53
 """Beyond it a whole float no longer names one integer."""
 
@@ -163,6 +165,29 @@ def job_status_functions(
     }
 
 
+def run_group(workflow: Workflow, facts: RunFacts) -> dict[str, Plain] | None:
+    """The concurrency group of a run, {"group", "cancel_in_progress", "queue"}, or None; raises InvalidWorkflow."""
+    return _group(workflow.concurrency, Scope(facts.contexts()))
+
+
+def _group(node: Node | None, scope: Scope) -> dict[str, Plain] | None:
+    if node is None:
+        return None
+    value = evaluate_node(node, scope)
+    settings: Mapping[str, Value] = value if isinstance(value, Mapping) else {"group": value}
+    name = to_string(settings.get("group"))
+    if not name:
+        return None
+    if len(name) > MAX_GROUP:
+        raise failure(node.place, "concurrency-group", f"The concurrency group has {len(name)} characters")
+    cancel, queue = settings.get("cancel-in-progress", False), to_string(settings.get("queue", "single"))
+    if not isinstance(cancel, bool):
+        raise failure(node.place, "unexpected-value", f"Unexpected value '{to_string(cancel)}' for cancel-in-progress")
+    if queue not in ("single", "max"):
+        raise failure(node.place, "unexpected-value", f"Unexpected value '{queue}' for queue")
+    return {"group": name, "cancel_in_progress": cancel, "queue": queue}
+
+
 def job_continue_on_error(
     workflow: Workflow,
     job_id: str,
@@ -246,7 +271,7 @@ def _legs(job: Job, scope: Scope, strategy: Strategy) -> list[dict[str, Plain]]:
                 "matrix": plain(matrix),
                 "labels": list(_labels(job.runs_on, leg)),
                 "continue_on_error": _continues(job, leg),
-                "concurrency": None,
+                "concurrency": _group(job.concurrency, leg),
             }
         )
     return legs

@@ -12,7 +12,6 @@ _HINT: Final = "this release cannot run it yet; take it out, or run the workflow
 
 _OF_JOB: Final[tuple[tuple[str, Callable[[Job], bool]], ...]] = (
     ("a reusable workflow ('uses' on a job)", lambda job: job.uses is not None),
-    ("concurrency groups ('concurrency')", lambda job: job.concurrency is not None),
     ("custom images ('snapshot')", lambda job: job.snapshot is not None),
 )
 
@@ -24,8 +23,6 @@ def unsupported(workflow: Workflow) -> tuple[Diagnostic, ...]:
 
 
 def _found(workflow: Workflow) -> Iterator[Diagnostic]:
-    if workflow.concurrency is not None:
-        yield _finding(workflow.concurrency.place, "The workflow uses concurrency groups ('concurrency')")
     for job in workflow.jobs:
         for what, applies in _OF_JOB:
             if applies(job):

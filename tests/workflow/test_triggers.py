@@ -142,7 +142,6 @@ def test_needs_meet_their_jobs_in_any_case() -> None:
     ("job", "what"),
     [
         ("uses: ./.github/workflows/a.yml", "reusable workflow"),
-        ("runs-on: x, concurrency: a, steps: [{run: x}]", "concurrency groups"),
         ("runs-on: x, snapshot: a, steps: [{run: x}]", "custom images"),
     ],
 )
