@@ -65,6 +65,8 @@ class Conductor:
         self._stopping: set[Attempt] = set()
         self._ended: dict[Attempt, JobEnded] = {}
         self.ready: ReadyQueue[Attempt, None] = ReadyQueue(MAX_READY)
+        self._judged: dict[Attempt, object] = {}
+        """Of what is in `ready`, from what it followed that it is to run: asked again only when that changes."""
         self._since: dict[tuple[Cid, str], float] = {}
         self._look: dict[Cid, float] = {}
         self.failures = 0
@@ -128,6 +130,7 @@ class Conductor:
         if self.stopped or self._desk.frozen is not None:
             return
         if not self._desk.roster.holds(self._desk.me, "run"):
+            self._unqueue_all(run)
             for key in [key for cid, key in self.local if cid == run.id]:
                 self._stop_local(run, key, "this node may not run jobs any more")
             return
@@ -157,6 +160,7 @@ class Conductor:
         for key in [key for cid, key in self.local if cid == run.id]:
             self._stop_local(run, key, "the run has ended")
         self._liveness.forget(run)
+        self._unqueue_all(run)
         self.groups.forget(run)
         self._desk.retire(run)
         self._look.pop(run.id, None)
@@ -183,7 +187,7 @@ class Conductor:
             self._look_within(TICK)
         elif state.attempt in state.starts:
             self._close_interrupted(run, key, state)
-        elif (reason := self._refusal(run, key)) is not None:
+        elif not siblings.cancelled and (reason := self._refusal(run, key)) is not None:
             if self._desk.me not in state.refused():
                 self._desk.write("job.refuse", {**_about(attempt), "reason": reason[:MAX_TEXT]}, run)
             self._reassign(run, key, reason="refused")
@@ -206,6 +210,10 @@ class Conductor:
             return
         if job.max_parallel and siblings.finished < attempt.leg - job.max_parallel + 1:
             return
+        decided_by = (siblings.cancelled, finish_ids(run, job.needs))
+        if attempt in self.ready and self._judged.get(attempt) == decided_by:
+            self.ready.update_priority(attempt, self.priority(run))
+            return
         try:
             wanted = self._should_run(run, job, siblings.cancelled)
         except P2pwfError as error:
@@ -216,11 +224,23 @@ class Conductor:
             word = "cancelled" if siblings.cancelled else "skipped"
             self._finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
         elif self.groups.waits(run, (attempt.job, attempt.leg)):
-            self.ready.remove(attempt)
+            self._unqueue(attempt)
         elif attempt not in self.ready:
             self.ready.add(attempt, self.priority(run), None)
+            self._judged[attempt] = decided_by
         else:
+            self._judged[attempt] = decided_by
             self.ready.update_priority(attempt, self.priority(run))
+
+    def _unqueue_all(self, run: Run) -> None:
+        for job in run.plan.jobs:
+            for index in range(len(run.tally.job_legs(job) or ())):
+                for number in range(run.tally.leg((job, index)).attempt):
+                    self._unqueue(Attempt(run.id, job, index, number + 1))
+
+    def _unqueue(self, attempt: Attempt) -> None:
+        self.ready.remove(attempt)
+        self._judged.pop(attempt, None)
 
     def _should_run(self, run: Run, job: PlannedJob, cancelled: bool) -> bool:
         ancestors = [cast(str, run.tally.result(name)) for name in run.plan.ancestors(job.id)]
@@ -237,8 +257,11 @@ class Conductor:
         """Fill this node's slots with what is ready, most urgent first."""
         if self._liveness.suspended or self.stopped or self._desk.frozen is not None:
             return
+        if not self._desk.standing().holds(self._desk.me, "run"):
+            return
         while len(self.local) < self._desk.config.slots and (entry := self.ready.pop()) is not None:
             attempt = entry.id
+            self._judged.pop(attempt, None)
             run = self._desk.active.get(attempt.run)
             key = (attempt.job, attempt.leg)
             if run is None or not self._may_start(run, key, attempt):
@@ -322,7 +345,7 @@ class Conductor:
             "caches": list(ended.caches),
             "error": ended.error[:MAX_TEXT] if ended.error else None,
         }
-        self.ready.remove(ended.attempt)
+        self._unqueue(ended.attempt)
         self._desk.write("job.finish", body, run)
 
     # -- taking over --------------------------------------------------------------------------------------------

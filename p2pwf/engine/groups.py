@@ -9,7 +9,7 @@ run that comes late never stops what has started. Source: protocols/runs.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeAlias, cast
 
 import attrs
@@ -83,10 +83,7 @@ class Groups:
                 if cid in self._desk.active:
                     self._desk.dirty[cid] = None
         names = {_named(run, leg.group) for leg in legs}
-        for name, members in self._jobs.items():
-            if run.id in members and name not in names:  # the last leg of it has finished
-                del members[run.id]
-                self._stir(members, run)
+        self._drop(self._jobs, run, names)  # groups of which the last leg of it has finished
         for name in names:
             self._put(self._jobs, name, run)
 
@@ -104,12 +101,15 @@ class Groups:
             return
         self._replaced_by.pop(run.id, None)
         for groups in (self._runs, self._jobs):
-            for name in [name for name, members in groups.items() if run.id in members]:
-                members = groups[name]
-                del members[run.id]
-                self._stir(members, run)
-                if not members:
-                    del groups[name]
+            self._drop(groups, run, ())
+
+    def _drop(self, groups: dict[Name, dict[Cid, Run]], run: Run, but: Collection[Name]) -> None:
+        for name in [name for name, members in groups.items() if run.id in members and name not in but]:
+            members = groups[name]
+            del members[run.id]
+            self._stir(members, run)
+            if not members:
+                del groups[name]
 
     # -- asking -------------------------------------------------------------------------------------------------
 
