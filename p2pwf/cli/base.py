@@ -10,13 +10,15 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from p2pwf.control.client import Client
 from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
 from p2pwf.places import data_dir
+
+if TYPE_CHECKING:
+    from p2pwf.control.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -45,6 +47,8 @@ class Session:
     @property
     def client(self) -> Client:
         """The client of the chosen node; nothing is touched until it is used."""
+        from p2pwf.control.client import Client  # many commands need no node
+
         return Client(data_dir(self.given))
 
     def answer(self, value: T, draw: Callable[[T], None]) -> None:

@@ -24,6 +24,9 @@ COMMANDS = {
     "invite": ("p2pwf.cli.peers:invite", "Make a ticket that lets one machine join."),
     "peer": ("p2pwf.cli.peers:peer", "List, admit and remove peers."),
     "workflow": ("p2pwf.cli.workflow:workflow", "Submit, follow and cancel workflows."),
+    "check": ("p2pwf.cli.check:check", "Check workflow files."),
+    "graph": ("p2pwf.cli.graph:graph", "Draw the jobs of a workflow file."),
+    "expr": ("p2pwf.cli.expr:expr", "Evaluate an expression."),
     "explain": ("p2pwf.cli.explain:explain", "Show why a job runs where it runs."),
     "clock": ("p2pwf.cli.clock:clock", "Look at the Merkle clock."),
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +71,14 @@ def run(
         "artifacts": None if artifacts is None else Path(artifacts).absolute(),
     }
     _check_names(given)
+    gc.disable()  # nothing of what is imported is garbage, and looking for it takes a tenth of the time
     from p2pwf.oneshot.prepare import read_workflow
-
-    text = read_workflow(path)
     from p2pwf.oneshot.request import RunRequest
     from p2pwf.oneshot.run import run_workflow
+
+    gc.freeze()
+    gc.enable()
+    text = read_workflow(path)
 
     request = RunRequest(file=path, job=job, event=event, slots=os.cpu_count() or 1, **given)
     tell, close = _view(session.json)
@@ -95,6 +101,8 @@ def _view(as_json: bool) -> tuple[Callable[[dict[str, Any]], None], Callable[[],
     """What shows the run, and what ends the showing (any number of times)."""
     if as_json:
         return print_line, lambda: None
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a program may print what this terminal has no sign for
     from p2pwf.cli.runview import GroupedView, can_draw
 
     if can_draw():
@@ -109,11 +117,11 @@ def _view(as_json: bool) -> tuple[Callable[[dict[str, Any]], None], Callable[[],
 def _draw(error: InvalidWorkflow, file: str, text: bytes) -> None:
     """Print all that is wrong with the file, each with its place, a caret and a hint, and how much that is."""
     from p2pwf.workflow import Diagnostic
+    from p2pwf.workflow.diagnostics import render
 
     found = [Diagnostic(**one) for one in error.diagnostics]  # type: ignore[arg-type]
-    source = text.decode("utf-8", "replace")
-    for one in found:
-        click.echo(one.render(file, source), err=True)
+    for lines in render(found, file, text.decode("utf-8", "replace")):
+        click.echo("\n".join(lines), err=True)
     errors = sum(one.severity == "error" for one in found)
     click.echo(f"{file} does not check: {errors} {'error' if errors == 1 else 'errors'}; nothing was run", err=True)
 

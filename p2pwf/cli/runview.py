@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import IO, Any
 
-from p2pwf.cli.text import clean, clean_log, colour_of, cut, dim, duration, glyph, style, table
+from p2pwf.cli.text import clean, clean_log, colour_of, dim, duration, glyph, has_unicode, style, table
 
 Told = dict[str, Any]
 Key = tuple[str, int]
@@ -36,7 +36,7 @@ def key_of(told: Told) -> Key:
 
 
 class LogText:
-    """From one job's log lines to lines for people: no headers, groups and annotations in words."""
+    """From one step's log lines to lines for people: no headers, groups and annotations in words."""
 
     def __init__(self) -> None:
         self._header = False
@@ -65,11 +65,6 @@ class LogText:
             yield style(f"{word}: ", COLOURS.get(word)) + clean(rest)
         elif (not own and not self._header) or (told["step"] != 0 and not self._header):
             yield dim(clean(text))
-
-    def step_ended(self) -> None:
-        """Groups do not outlive their step."""
-        self._header = False
-        self._inside = 0
 
 
 def job_line(told: Told) -> str:
@@ -142,7 +137,7 @@ class Block:
     """The lines of one job that waits to be shown."""
 
     def __init__(self) -> None:
-        self.text = LogText()
+        self.texts: dict[int, LogText] = {}  # by step: those in the background speak while others do
         self.held: IO[str] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - gone with the block
             HELD, "w+", encoding="utf-8", newline="\n"
         )
@@ -161,7 +156,7 @@ class GroupedView:
         """Show what still waits."""
         for key in list(self._blocks):
             self._show(key)
-            del self._blocks[key]
+            self._blocks.pop(key).held.close()
 
     def tell(self, told: Told) -> None:
         """Show something, or hold it until it is its job's turn."""
@@ -196,9 +191,10 @@ class GroupedView:
         elif kind == "step_started":
             into.write(f"{STEP}{clean(told['name'])}\n")
         elif kind == "log":
-            into.writelines(f"{LINE}{line}\n" for line in block.text.lines(told))
+            text = block.texts.setdefault(told["step"], LogText())
+            into.writelines(f"{LINE}{line}\n" for line in text.lines(told))
         elif kind == "step_finished":
-            block.text.step_ended()
+            block.texts.pop(told["step"], None)
             into.write(step_line(told) + "\n")
         elif kind == "job_finished":
             if told["error"]:
@@ -208,11 +204,11 @@ class GroupedView:
     def _go_on(self) -> None:
         """The job that was shown has ended: show those that ended meanwhile, then the oldest that runs."""
         if self._shown is not None:
-            del self._blocks[self._shown]
+            self._blocks.pop(self._shown).held.close()
         self._shown = None
         for key in [key for key, block in self._blocks.items() if block.ended]:
             self._show(key)
-            del self._blocks[key]
+            self._blocks.pop(key).held.close()
         for key in self._blocks:
             self._shown = key
             self._show(key)
@@ -228,6 +224,15 @@ class GroupedView:
         held.truncate()
 
 
+class StepPicture:
+    """A step that runs: the last lines that it wrote, and what it raised."""
+
+    def __init__(self) -> None:
+        self.text = LogText()
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        self.said: list[str] = []
+
+
 class JobPicture:
     """One job as a terminal shows it: while it runs a line, then a block."""
 
@@ -237,43 +242,35 @@ class JobPicture:
         self.step = ""
         self.last = ""
         self.lines: list[str] = []
-        self._text = LogText()
-        self._tail: deque[str] = deque(maxlen=TAIL)
-        self._said: list[str] = []
+        self._steps: dict[int, StepPicture] = {}
 
     def take(self, told: Told) -> None:
         """See something of this job."""
         kind = told["type"]
+        step = self._steps.setdefault(told["step"], StepPicture())
         if kind == "step_started":
             self.step = clean(told["name"])
-            self._tail.clear()
         elif kind == "log":
-            for line in self._text.lines(told):
-                self._tail.append(line)
+            for line in step.text.lines(told):
+                step.tail.append(line)
                 if told["stream"] in ("stdout", "stderr") and line.strip():
                     self.last = clean(line).strip()
         elif kind == "annotation":
-            self._said.append(LINE + annotation_line(told))
+            step.said.append(LINE + annotation_line(told))
         elif kind == "step_finished":
-            self._text.step_ended()
             self.lines.append(step_line(told))
             if told["outcome"] == "failure":
-                self.lines += [f"{LINE}{dim('│') if line else ''} {line}".rstrip() for line in self._tail]
+                self.lines += [f"{LINE}{dim('│' if has_unicode() else '|')} {line}".rstrip() for line in step.tail]
             else:
-                self.lines += self._said
-            self._said = []
-            self._tail.clear()
+                self.lines += step.said
+            del self._steps[told["step"]]
             self.step = self.last = ""
 
     def block(self, told: Told) -> Iterator[str]:
         """The lines of the ended job: how it went, its steps, the last lines of those that failed."""
         yield job_line(told)
         yield from self.lines
-        yield from self._said
-        if told["error"] and not any(clean(told["error"]) in line for line in self._said):
+        said = [line for step in self._steps.values() for line in step.said]
+        yield from said
+        if told["error"] and not any(clean(told["error"]) in line for line in said):
             yield LINE + style("error: ", "red") + clean(told["error"])
-
-
-def fit(line: str, columns: int) -> str:
-    """A plain line, cut to what a terminal shows."""
-    return cut(line, max(columns, 1))

@@ -97,8 +97,9 @@ class Clock:
         node = Node(event, links, frontier, role, author, event.run if of is None else of.cid)
         if event.type in MEMBERSHIP_TYPES:
             return self._accept_membership(event, node)
-        node.void = self._is_void(node)
         self.dag.add(node)
+        node.void = self._is_void(node)  # only now: a twin of another event is known as one
+        self.dag.crown(node)
         return Accepted(node)
 
     def _wrong(self, event: Event, links: tuple[Node, ...]) -> str | None:
@@ -169,8 +170,9 @@ class Clock:
         node.bit = membership.bit
         if event.type == "member.update":
             self._updates[event.author] = self._updates.get(event.author, 0) | node.bit
-        node.void = self._is_void(node)
         self.dag.add(node)
+        node.void = self._is_void(node)  # only now: a twin of another event is known as one
+        self.dag.crown(node)
         before = self.roster
         self.roster = extended(before, membership) or evaluate(self._memberships)
         revoided = self._revoid(before.cuts) if before.cuts or self.roster.cuts else ()

@@ -116,6 +116,9 @@ class Dag:
             chain.append(node)
         else:
             self._twins.setdefault(node.author, {}).setdefault(node.seq, []).append(node)
+
+    def crown(self, node: Node) -> None:
+        """Make a node that was just put in a head, in place of what it stands on; unless it is void."""
         if not node.void:
             for link in node.links:
                 self._heads.pop(link.cid, None)

@@ -49,6 +49,8 @@ class Conductor:
         self._stopping: set[Attempt] = set()
         self._ended: dict[Attempt, JobEnded] = {}
         self.ready: ReadyQueue[Attempt, None] = ReadyQueue(MAX_READY)
+        self._judged: dict[Attempt, object] = {}
+        """Of what is in `ready`, from what it followed that it is to run: asked again only when that changes."""
         self._since: dict[tuple[Cid, str], float] = {}
         self._look: dict[Cid, float] = {}
         self.failures = 0
@@ -112,6 +114,7 @@ class Conductor:
         if self.stopped or self._desk.frozen is not None:
             return
         if not self._desk.roster.holds(self._desk.me, "run"):
+            self._unqueue_all(run)
             for key in [key for cid, key in self.local if cid == run.id]:
                 self._stop_local(run, key, "this node may not run jobs any more")
             return
@@ -151,6 +154,7 @@ class Conductor:
         for key in [key for cid, key in self.local if cid == run.id]:
             self._stop_local(run, key, "the run has ended")
         self._liveness.forget(run)
+        self._unqueue_all(run)
         self.groups.forget(run)
         self._shared.forget(run)
         self._desk.retire(run)
@@ -178,7 +182,7 @@ class Conductor:
             self._look_within(TICK)
         elif state.attempt in state.starts:
             self._takeover.close_interrupted(run, key, state)
-        elif (reason := self._refusal(run, key)) is not None:
+        elif not siblings.cancelled and (reason := self._refusal(run, key)) is not None:
             if self._desk.me not in state.refused():
                 self._desk.write("job.refuse", {**about(attempt), "reason": reason[:MAX_TEXT]}, run)
             self._takeover.reassign(run, key, reason="refused")
@@ -206,6 +210,13 @@ class Conductor:
             return
         if siblings.waits:
             return
+        decided_by = (siblings.cancelled, finish_ids(run, job.needs))
+        if attempt in self.ready and self._judged.get(attempt) == decided_by:
+            if self._held_by_group(run, (attempt.job, attempt.leg)):
+                self._unqueue(attempt)
+            else:
+                self.ready.update_priority(attempt, self.priority(run))
+            return
         try:
             called = self.judge.called(run, job, attempt)
             wanted = called is None and self.judge.should_run(run, job, siblings.cancelled)
@@ -219,11 +230,23 @@ class Conductor:
             word = "cancelled" if siblings.cancelled else "skipped"
             self._finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
         elif self._held_by_group(run, (attempt.job, attempt.leg)):
-            self.ready.remove(attempt)
+            self._unqueue(attempt)
         elif attempt not in self.ready:
             self.ready.add(attempt, self.priority(run), None)
+            self._judged[attempt] = decided_by
         else:
+            self._judged[attempt] = decided_by
             self.ready.update_priority(attempt, self.priority(run))
+
+    def _unqueue_all(self, run: Run) -> None:
+        for job in run.plan.jobs:
+            for index in range(len(run.tally.job_legs(job) or ())):
+                for number in range(run.tally.leg((job, index)).attempt):
+                    self._unqueue(Attempt(run.id, job, index, number + 1))
+
+    def _unqueue(self, attempt: Attempt) -> None:
+        self.ready.remove(attempt)
+        self._judged.pop(attempt, None)
 
     def priority(self, run: Run) -> float:
         """A run's priority as it is now; lower runs first."""
@@ -234,8 +257,11 @@ class Conductor:
         """Fill this node's slots with what is ready, most urgent first."""
         if self._liveness.suspended or self.stopped or self._desk.frozen is not None:
             return
+        if not self._desk.standing().holds(self._desk.me, "run"):
+            return
         while len(self.local) < self._desk.config.slots and (entry := self.ready.pop()) is not None:
             attempt = entry.id
+            self._judged.pop(attempt, None)
             run = self._desk.active.get(attempt.run)
             key = (attempt.job, attempt.leg)
             if run is None or not self._may_start(run, key, attempt):
@@ -332,7 +358,7 @@ class Conductor:
             "caches": list(ended.caches),
             "error": ended.error[:MAX_TEXT] if ended.error else None,
         }
-        self.ready.remove(ended.attempt)
+        self._unqueue(ended.attempt)
         self._desk.write("job.finish", body, run)
 
     # -- what this node holds -----------------------------------------------------------------------------------

@@ -203,7 +203,10 @@ class Engine:
                 self.desk.emit(Reply(input.token, {"workflow_id": run.id.text}))
             case SetPriority():
                 run = self._own_run(input.run, "change the priority of")
-                self.desk.write("run.priority", {"run": run.id, "priority": integral(input.priority)}, run)
+                try:
+                    self.desk.write("run.priority", {"run": run.id, "priority": integral(input.priority)}, run)
+                except EventError as error:
+                    raise UsageError(f"not a priority: {input.priority}", "1.0 is critical, 5.0 background") from error
                 self.desk.emit(Reply(input.token, {"workflow_id": run.id.text}))
             case _:
                 assert_never(input)

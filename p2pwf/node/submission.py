@@ -6,7 +6,7 @@ No I/O of its own: what the workflow calls and uses is found by the `Library` th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -25,13 +25,10 @@ from p2pwf.workflow import (
     dispatch_inputs,
     parse,
     payload_inputs,
+    run_group,
+    title_of,
     unsupported,
 )
-from p2pwf.workflow.legs import evaluate_group
-from p2pwf.workflow.templates import Scope, evaluate_string
-
-MAX_TITLE: Final = 1000
-"""Characters of a title: it is shown on one line."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -119,14 +116,14 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
     for inner in flow.layout.files.values():
         _refuse_unsupported(inner)
     plan: Any = flow.plan()
-    group = evaluate_group(workflow.concurrency, Scope(facts.contexts()))
+    group = run_group(workflow, facts)
     actions = {} if library is None else library.actions((workflow, *flow.layout.files.values()))
     jobs: list[Any] = [
         {**job, "legs": None if job["legs"] is None else normal_legs(job["legs"])} for job in plan["jobs"]
     ]
     body: dict[str, Any] = {
         "name": name,
-        "title": _title(workflow, facts),
+        "title": title_of(workflow, facts),
         "workflow": wanted.text.decode("utf-8"),
         "path": source.workflow_path,
         "plan": {"jobs": jobs},
@@ -158,13 +155,6 @@ def _refuse_unsupported(workflow: Workflow) -> None:
             first.hint,
             tuple(one.to_json() for one in refused),
         )
-
-
-def _title(workflow: Workflow, facts: RunFacts) -> str:
-    """What run-name comes to, on one line; empty without one."""
-    if workflow.run_name is None:
-        return ""
-    return " ".join(evaluate_string(workflow.run_name, Scope(facts.contexts())).split())[:MAX_TITLE]
 
 
 def _no_inputs(wanted: Wanted, event: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import attrs
 
 from p2pwf.config import ACTIONS_ENV, ACTIONS_URL_ENV
 from p2pwf.core.bodies import MAX_WORKFLOW
-from p2pwf.errors import P2pwfError, UsageError
+from p2pwf.errors import P2pwfError, Refused, UsageError
 from p2pwf.node.actions import Library, source_reader
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
@@ -49,20 +50,24 @@ def read_workflow(file: Path) -> bytes:
         raise UsageError(f"cannot read {str(file)!r}: {reason}", "give the path of a workflow file") from error
 
 
-def prepare(request: RunRequest, text: bytes, blobs: FolderBlobs) -> Prepared:
-    """Check the workflow and record the source.
+def check(request: RunRequest, text: bytes) -> Workflow:
+    """The workflow, checked; raises InvalidWorkflow with all diagnostics."""
+    return parse(text, str(request.file)).require()  # as it was named: so it stands in messages
 
-    Raises InvalidWorkflow with all diagnostics, UsageError for an event, input or job that there is not, Refused,
-    StorageError or UsageError where the source cannot be read.
+
+def prepare(request: RunRequest, text: bytes, workflow: Workflow, blobs: FolderBlobs) -> Prepared:
+    """Choose the event and record the source.
+
+    Raises UsageError for an event, input or job that there is not, Refused, StorageError or UsageError where the
+    source cannot be read, and InvalidWorkflow where the workflow fails with what it is given.
     """
-    shown = str(request.file)
-    parsed = parse(text, shown)  # as it was named: so it stands in messages
-    workflow = parsed.require()
     event = pick_event(workflow, request.event)
-    source = _record(request, blobs)
     payload = request.payload
+    with ThreadPoolExecutor(1) as beside:  # git is another process: there is no need to wait for it twice
+        asked = None if payload is not None else beside.submit(_head, request.source or request.file.absolute().parent)
+        source = _record(request, blobs)
     if payload is None:
-        commit = _head(source.root) if source.sha != ZEROS else None
+        commit = asked.result() if asked is not None and source.sha != ZEROS else None
         payload = make_payload(
             event, workflow, ref=source.ref, repository=source.repository, actor=source.actor, commit=commit
         )
@@ -144,7 +149,10 @@ def anywhere(legs: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
 
 
 def _head(folder: Path) -> Commit | None:
-    fields = gittree.head(folder)
+    try:
+        fields = gittree.head(folder)
+    except (Refused, FileNotFoundError):
+        return None  # the source itself tells why
     if fields is None:
         return None
     sha, tree, parents, author, author_mail, committer, committer_mail, time, message = fields

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import trio
 
 from p2pwf.errors import StorageError
 from p2pwf.oneshot.blobs import FolderBlobs
-from p2pwf.oneshot.prepare import prepare
+from p2pwf.oneshot.prepare import check, prepare
 from p2pwf.oneshot.request import RunRequest, Tell
 from p2pwf.oneshot.shell import OneShot, Outcome, notice
 from p2pwf.runner.leftovers import remove_tree
 from p2pwf.runner.processes import Spawner
+
+INTERRUPTS: Final = (signal.SIGINT,)
 
 
 def run_workflow(request: RunRequest, text: bytes, tell: Tell) -> Outcome:
@@ -25,12 +29,13 @@ def run_workflow(request: RunRequest, text: bytes, tell: Tell) -> Outcome:
     does not check, UsageError for what the request names and there is not, StorageError where the source
     cannot be read or copied; then nothing has run.
     """
+    workflow = check(request, text)
     with _folder() as folder:
         spawner = Spawner()
         try:
             spawner.start()  # it gets ready while the source is read
             blobs = FolderBlobs(folder / "blobs")
-            prepared = prepare(request, text, blobs)
+            prepared = prepare(request, text, workflow, blobs)
             for one in prepared.warnings:
                 place = {"file": str(request.file), "line": one.line, "column": one.column, "title": one.code}
                 tell(notice(one.severity, one.message, **place))
@@ -45,12 +50,18 @@ def run_workflow(request: RunRequest, text: bytes, tell: Tell) -> Outcome:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A folder for all that the run needs; gone after it."""
+    """A folder for all that the run needs; gone after it, also if a Ctrl-C comes while it is made or removed."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
-        folder = Path(tempfile.mkdtemp(prefix="p2pwf-")).resolve()
-    except OSError as error:
-        raise StorageError(f"no temporary folder: {error.strerror}", "see to TMPDIR, or make room there") from error
-    try:
-        yield folder
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="p2pwf-")).resolve()
+        except OSError as error:
+            raise StorageError(f"no temporary folder: {error.strerror}", "see to TMPDIR, or make room there") from error
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
+            yield folder
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+            remove_tree(folder)
     finally:
-        remove_tree(folder)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)

@@ -13,6 +13,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -36,6 +37,7 @@ from p2pwf.oneshot.prepare import Prepared, anywhere
 from p2pwf.oneshot.request import RunRequest, Tell, Told
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.job import run_job
+from p2pwf.runner.leftovers import remove_tree
 from p2pwf.runner.log import LogLine
 from p2pwf.runner.masking import Masker
 from p2pwf.runner.pack import pack
@@ -57,6 +59,10 @@ from p2pwf.runs.tally import conclusion
 from p2pwf.runs.view import keys_of
 
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SMALL_SOURCE: Final = 1024 * 1024
+SHORT_JOB_MS: Final = 1000
+DEAD_FOLDERS: Final = 64
+"""Folders of ended jobs that may wait to be removed together, if each holds little."""
 
 
 class LocalPlanner(WorkflowPlanner):
@@ -112,7 +118,7 @@ class JobTeller:
         self._say(
             "step_finished",
             result.number,
-            id=None if result.id.startswith("__") else result.id,  # made ones are nobody's
+            id=None if result.id.startswith("__") else result.id or None,  # made ones are nobody's
             name=result.name,
             conclusion=result.conclusion,
             outcome=result.outcome,
@@ -160,10 +166,14 @@ class OneShot:
         self._started: dict[Key, int] = {}
         self._interrupted: int | None = None
         self._killed = False
+        self._deaf: Exception | None = None
         self._caches = CacheFolder(cache_home(), prepared.source.root, blobs)
         self._begun = now_ms()
         self._name = platform.node() or "local"
         self._wake = 0.0
+        self._removing = trio.CapacityLimiter(1)
+        self._dead: list[Path] = []
+        self._nursery: trio.Nursery
         self._engine = self._found()
         self._run: Run
 
@@ -183,19 +193,25 @@ class OneShot:
     async def run(self) -> Outcome:
         """Run to the end. Raises what the engine refused the submission with, and our own bugs."""
         with trio.open_signal_receiver(*SIGNALS) as signals:
-            await self._conduct(signals)
-        word = "cancelled" if self._killed else str(self._run.tally.conclusion())
-        await self._tell_end(word)
-        return Outcome(word, self._interrupted)
-
-    async def _conduct(self, signals: AsyncIterator[int]) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._obey, signals, nursery.cancel_scope)
             submission = self._engine.handle(Submit("run", self._prepared.body), _now())
             reply = next(output for output in submission if isinstance(output, Reply))
             if reply.error is not None:
                 raise reply.error
             self._run = self._engine.desk.runs[parse_cid(reply.result["workflow_id"])]
+            try:
+                await self._conduct(signals, submission)
+            except BaseExceptionGroup as group:
+                raise _first(group) from None
+        if self._deaf is not None:
+            raise self._deaf
+        word = "cancelled" if self._killed else str(self._run.tally.conclusion())
+        await self._tell_end(word)
+        return Outcome(word, self._interrupted)
+
+    async def _conduct(self, signals: AsyncIterator[int], submission: Sequence[Output]) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._obey, signals, nursery.cancel_scope)
             self._perform(nursery, submission)
             while not self._over():
                 self._perform(nursery, self._engine.handle(await self._next(), _now()))
@@ -206,13 +222,11 @@ class OneShot:
 
     async def _next(self) -> Input:
         """The next input; a Tick when the engine wants one."""
-        while not self._inputs:
+        if not self._inputs:
             self._arrived = trio.Event()
-            with trio.move_on_after(max(0.0, self._wake - time.monotonic())) as wait:
+            with trio.move_on_after(max(0.0, self._wake - time.monotonic())):
                 await self._arrived.wait()
-            if wait.cancelled_caught:
-                return Tick()
-        return self._inputs.popleft()
+        return self._inputs.popleft() if self._inputs else Tick()
 
     def _put(self, input: Input) -> None:
         self._inputs.append(input)
@@ -318,11 +332,23 @@ class OneShot:
             cancel=running.cancel,
             prefill=True,
             progress=running.teller,
+            discard=partial(self._discard, now_ms()),
             now_ms=now_ms,
         )
 
     async def _fetch(self, cid: Cid) -> Path:
         return self._blobs.path(cid)
+
+    def _discard(self, since: int, folder: Path) -> None:
+        """Have a job's folder removed beside what goes on, so that no job waits for a disk.
+
+        That of a short job on a small source holds little: some of them may wait for the end, when all goes.
+        """
+        self._dead.append(folder)
+        small = self._prepared.source.bytes <= SMALL_SOURCE and now_ms() - since <= SHORT_JOB_MS
+        if not small or len(self._dead) >= DEAD_FOLDERS:
+            dead, self._dead = self._dead, []
+            self._nursery.start_soon(partial(trio.to_thread.run_sync, _remove, dead, limiter=self._removing))
 
     async def _store_folder(self, folder: Path, chosen: frozenset[str] | None) -> Stored:
         return await trio.to_thread.run_sync(pack, folder, chosen, self._blobs)
@@ -339,7 +365,13 @@ class OneShot:
         """Tell something; log lines are masked already, what may hold a user's text besides is masked here."""
         if told["type"] != "log" and self._request.secrets:
             told = cast(Told, masked(told, self._masker.mask))
-        self._raw_tell(told)
+        if self._deaf is None:
+            try:
+                self._raw_tell(told)
+            except Exception as error:  # noqa: BLE001 - raised again at the end
+                # Whoever listens is gone, a pipe's reader perhaps: nobody wants to know how it goes on.
+                self._deaf = error
+                self._nursery.cancel_scope.cancel()
 
     def _warn(self, message: str) -> None:
         self._tell(notice("warning", message))
@@ -404,6 +436,19 @@ class OneShot:
         except (StorageError, OSError) as error:
             self._warn(f"artifacts are not kept: {error}")
         return kept
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        remove_tree(folder)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One of a group's errors: ours, if there is one."""
+    found: list[BaseException] = [group]
+    while any(isinstance(one, BaseExceptionGroup) for one in found):
+        found = [leaf for one in found for leaf in (one.exceptions if isinstance(one, BaseExceptionGroup) else (one,))]
+    return next((one for one in found if isinstance(one, P2pwfError)), found[0])
 
 
 def safe_name(name: str) -> str:

@@ -25,6 +25,8 @@ FILES: Final = ("action.yml", "action.yaml")
 DOCKERFILES: Final = ("Dockerfile", "dockerfile")
 DOCKER: Final = "docker://"
 PARSED_KEPT: Final = 64
+MAX_USES: Final = 1000
+"""Uses of actions in one job, those inside of actions too: ten levels of a few dozen each would never end."""
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,100}", re.ASCII)
 
 
@@ -57,25 +59,39 @@ class Actions:
         self._fetch = fetch
         self._laid_out: set[Path] = set()
         self._lock = trio.Lock()
+        self._uses = 0
+        self.hashing = False
+        """Whether an expression of an action may read many files."""
 
     async def find(self, uses: str) -> Found:
         """The action that a step uses. Raises NotFound or UsageError, InvalidWorkflow for what its file says, and
         what laying it out raises."""
+        self._uses += 1
+        if self._uses > MAX_USES:
+            raise UsageError(f"the job uses actions more than {MAX_USES} times", "do composite actions multiply?")
         if is_image(uses):
             return Found(Action(uses, uses, DockerRuns(uses, Stages())), self._folders.workspace)
         if is_local(uses):
             return await self._local(uses)
         return await self._pinned(uses)
 
+    async def _read(self, root: Path, relative: str, shown: str) -> tuple[Action, Path] | None:
+        found = await trio.to_thread.run_sync(_read, root, relative, shown)
+        if found is None:
+            return None
+        action, folder, hashing = found
+        self.hashing = self.hashing or hashing
+        return action, folder
+
     async def _local(self, uses: str) -> Found:
         relative = uses.replace("\\", "/")
-        found = await trio.to_thread.run_sync(_read, self._folders.workspace, relative, uses)
+        found = await self._read(self._folders.workspace, relative, uses)
         if found is None and self._request.source is not None:
             async with self._lock:
                 if self._folders.source not in self._laid_out:
                     await layout(self._request.source, self._fetch, self._folders.source)
                     self._laid_out.add(self._folders.source)
-            found = await trio.to_thread.run_sync(_read, self._folders.source, relative, uses)
+            found = await self._read(self._folders.source, relative, uses)
         if found is None:
             where = f"'{relative}' in the workspace or in the source of the run"
             raise NotFound(
@@ -108,14 +124,17 @@ class Actions:
             if root not in self._laid_out:
                 await layout(pinned.source, self._fetch, root)
                 self._laid_out.add(root)
-        found = await trio.to_thread.run_sync(_read, root, path, uses)
+        found = await self._read(root, path, uses)
         if found is None:
             raise NotFound(f"Can't find 'action.yml', 'action.yaml' or 'Dockerfile' for action '{uses}'.")
         return Found(*found, f"{owner}/{repository}", ref)
 
 
-def _read(root: Path, relative: str, shown: str) -> tuple[Action, Path] | None:
-    """The action in a folder below `root`, or None if there is none; raises UsageError, InvalidWorkflow, OSError."""
+def _read(root: Path, relative: str, shown: str) -> tuple[Action, Path, bool] | None:
+    """The action in a folder below `root`, that folder, and whether it may hash files; None if there is none.
+
+    Raises UsageError, InvalidWorkflow, OSError.
+    """
     try:
         top = root.resolve()
         folder = (top / relative).resolve()
@@ -128,10 +147,11 @@ def _read(root: Path, relative: str, shown: str) -> tuple[Action, Path] | None:
         if path.is_file():
             with path.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
-            return _parsed(data, f"{shown.partition('@')[0].removeprefix('./').rstrip('/')}/{name}"), folder
+            place = (shown if is_local(shown) else shown.partition("@")[0]).removeprefix("./").rstrip("/")
+            return _parsed(data, f"{place}/{name}".lstrip("/")), folder, b"hashfiles" in data.lower()
     for name in DOCKERFILES:
         if (folder / name).is_file():
-            return Action(f"{shown}/{name}", shown, DockerRuns(name, Stages())), folder
+            return Action(f"{shown}/{name}", shown, DockerRuns(name, Stages())), folder, False
     return None
 
 

@@ -114,7 +114,7 @@ class Background:
             if task in self._queue:
                 self._drop(task)
             elif not task.ended.is_set():
-                task.run.stop()
+                task.run.stop(wanted=True)
         for task in tasks:
             await task.ended.wait()
             self._join(task)

@@ -30,6 +30,9 @@ FETCHES: Final = 8
 """Blobs asked for at a time: enough to hide the way to another peer, few enough to leave it room for others."""
 FILES_AT_A_TIME: Final = 256
 """Files written between two looks at whether the job was cancelled: well under a second."""
+FEW_FILES: Final = 16
+FEW_BYTES: Final = 256 * 1024
+"""Of a tree that is written faster than threads are asked to: on the event loop, in about a millisecond."""
 CHUNK: Final = 1024 * 1024
 FOLDER_MODE: Final = 0o755
 FILE_MODE: Final = 0o644
@@ -39,15 +42,22 @@ _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEX
 _FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-async def layout(manifest: Cid, fetch: Fetch, dest: Path) -> Manifest:
+async def layout(manifest: Cid, fetch: Fetch, dest: Path, wanted: Callable[[str], bool] | None = None) -> Manifest:
     """Make the tree that `manifest` names under `dest`, which is made if it is missing; returns what was laid out.
 
-    `fetch` gives a file that holds a blob, from here or from a peer. What stands in the way of a path is replaced;
-    other files in `dest` stay. Raises ManifestError (a RemoteError) when the manifest breaks its rules: nothing is
-    written then; StorageError when a blob is not what it must be or the disk refuses; and whatever `fetch` raises.
+    `wanted` says for each path whether it is to be there; None: all. `fetch` gives a file that holds a blob, from here
+    or from a peer. What stands in the way of a path is replaced; other files in `dest` stay. Raises ManifestError (a
+    RemoteError) when the manifest breaks its rules: nothing is written then; StorageError when a blob is not what it
+    must be or the disk refuses; and whatever `fetch` raises.
     """
-    tree = parse(await trio.to_thread.run_sync(_read_manifest, await fetch(manifest), manifest))
+    tree = await read_tree(manifest, fetch)
+    if wanted is not None:
+        tree = Manifest(tuple(file for file in tree.files if wanted(file.path)))
     held = await _fetch_all(blobs_of(tree), fetch)
+    if len(tree.files) <= FEW_FILES and tree.bytes <= FEW_BYTES:
+        _make_root(dest)
+        _write(dest, sorted(tree.files, key=lambda file: file.mode == LINK), held)  # the links last, as below
+        return tree
     await trio.to_thread.run_sync(_make_root, dest)
     # Files in order of their paths, so that a folder is opened once for most of its files; then the links.
     for part in (
@@ -57,6 +67,11 @@ async def layout(manifest: Cid, fetch: Fetch, dest: Path) -> Manifest:
         for start in range(0, len(part), FILES_AT_A_TIME):
             await trio.to_thread.run_sync(_write, dest, part[start : start + FILES_AT_A_TIME], held)
     return tree
+
+
+async def read_tree(manifest: Cid, fetch: Fetch) -> Manifest:
+    """What `manifest` names, fetched if need be. Raises as `layout` does; nothing is written."""
+    return parse(await trio.to_thread.run_sync(_read_manifest, await fetch(manifest), manifest))
 
 
 async def _fetch_all(cids: Sequence[Cid], fetch: Fetch) -> Mapping[Cid, Path]:

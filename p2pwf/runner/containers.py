@@ -50,7 +50,7 @@ def read_spec(value: Value, name: str = "") -> Spec | None:
     """A container from its evaluated description; None where it names no image. Raises UsageError."""
     if not isinstance(value, Mapping):
         image = to_string(value)
-        return Spec(image=_image(image), name=name) if image else None
+        return Spec(image=image_name(image), name=name) if image else None
     image = to_string(value.get("image"))
     if not image:
         return None
@@ -58,7 +58,7 @@ def read_spec(value: Value, name: str = "") -> Spec | None:
     known = credentials if isinstance(credentials, Mapping) else {}
     env = value.get("env")
     return Spec(
-        image=_image(image),
+        image=image_name(image),
         name=name,
         options=_words(value.get("options"), "options"),
         env={key: to_string(item) for key, item in env.items()} if isinstance(env, Mapping) else {},
@@ -71,7 +71,8 @@ def read_spec(value: Value, name: str = "") -> Spec | None:
     )
 
 
-def _image(image: str) -> str:
+def image_name(image: str) -> str:
+    """The name of an image, with or without `docker://` before it; raises UsageError for what would be an option."""
     image = image[len("docker://") :] if image.lower().startswith("docker://") else image
     if image.startswith("-"):
         raise UsageError(f"not the name of an image: {image[:80]}", "an image is named like ubuntu:24.04")
@@ -147,9 +148,11 @@ def socket_options() -> tuple[str, ...]:
     return ("-v", f"{SOCKET}:{SOCKET}") if SOCKET.exists() else ()
 
 
-def create_options(spec: Spec, name: str, label: str, network: str, mounts: Mounts | None) -> tuple[str, ...]:
+def create_options(
+    spec: Spec, name: str, labels: Sequence[str], network: str, mounts: Mounts | None
+) -> tuple[str, ...]:
     """The arguments of `create` for a container; `mounts` for the job's own one, which waits for steps."""
-    arguments = ["--name", name, "--label", label, "--network", network]
+    arguments = ["--name", name, *labels, "--network", network]
     if spec.name:
         arguments += ["--network-alias", spec.name]
     for port in spec.ports:

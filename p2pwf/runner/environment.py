@@ -102,6 +102,17 @@ def github_additions(folders: Folders, job_id: str) -> dict[str, Value]:
     return {"workspace": str(folders.workspace), "event_path": str(folders.event_file), "job": job_id, "token": ""}
 
 
+def job_context(facts: RunFacts) -> dict[str, Value]:
+    """The `job` context as it begins: which workflow the job is of; status, container and services come later."""
+    github = facts.github()
+    return {
+        "workflow_ref": github["workflow_ref"],
+        "workflow_sha": github["workflow_sha"],
+        "workflow_repository": facts.repository,
+        "workflow_file_path": facts.workflow_path,
+    }
+
+
 def standard_variables(facts: RunFacts, folders: Folders, job_id: str, runner: Mapping[str, Value]) -> dict[str, str]:
     """The variables that no workflow can change: GITHUB_*, RUNNER_* and the mark of the job's processes."""
     variables = facts.environment()

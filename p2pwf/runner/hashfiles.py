@@ -2,7 +2,7 @@
 
 SHA-256 over the concatenated binary SHA-256 of each file, in the order in which the patterns find them (ACTIONS
 documentation of hashFiles). Patterns: `*` and `?` within a name, `**` over folders, `[a-z]`, `!` takes out what came
-before; a pattern that names a folder means all below it. Links to folders are not followed.
+before; a pattern that names a folder means all below it. Links to folders are not followed unless asked for.
 """
 
 from __future__ import annotations
@@ -17,16 +17,24 @@ from typing import Final
 
 from p2pwf.errors import UsageError
 
+FOLLOW: Final = "--follow-symbolic-links"
 MAX_FILES: Final = 200_000
 """Files looked at for one call: a tree this large is a mistake in the pattern."""
 
 
 def hash_files(workspace: Path, patterns: Sequence[str]) -> str:
-    """The hex digest of the files that match, empty if none does; raises UsageError for a pattern that cannot be."""
+    """The hex digest of the files that match, empty if none does; raises UsageError for a pattern that cannot be.
+
+    The first pattern may be the option `--follow-symbolic-links`.
+    """
+    follow = bool(patterns) and patterns[0].startswith("--")
+    if follow and patterns[0].lower() != FOLLOW:
+        raise UsageError(f"Invalid glob option {patterns[0]}", f"the only one is {FOLLOW}")
+    patterns = patterns[1:] if follow else patterns
     rules = [rule for pattern in patterns for line in pattern.splitlines() if (rule := _rule(line.strip(), workspace))]
     total = sha256()
     found = False
-    for relative in _files(workspace):
+    for relative in _files(workspace, follow):
         chosen = False
         for wanted, expression in rules:
             if expression.fullmatch(relative):
@@ -39,12 +47,17 @@ def hash_files(workspace: Path, patterns: Sequence[str]) -> str:
     return total.hexdigest() if found else ""
 
 
-def _files(workspace: Path) -> Iterator[str]:
+def _files(workspace: Path, follow: bool) -> Iterator[str]:
     count = 0
-    stack = [""]
+    stack: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while stack:
-        folder = stack.pop()
+        folder, above = stack.pop()
         try:
+            if follow:
+                status = (workspace / folder).stat()
+                if (status.st_dev, status.st_ino) in above:
+                    continue  # a link to a folder that it stands in
+                above |= {(status.st_dev, status.st_ino)}
             with os.scandir(workspace / folder) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
         except OSError:
@@ -55,11 +68,11 @@ def _files(workspace: Path) -> Iterator[str]:
             if count > MAX_FILES:
                 raise UsageError(f"hashFiles found more than {MAX_FILES} files", "hash fewer, in a smaller folder")
             relative = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=follow):
                 deeper.append(relative)
             else:
                 yield relative
-        stack.extend(reversed(deeper))
+        stack.extend((path, above) for path in reversed(deeper))
 
 
 def _rule(pattern: str, workspace: Path) -> tuple[bool, re.Pattern[str]] | None:
@@ -87,14 +100,15 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             if not parts or parts[-1] != "(?:[^/]+/)*":
                 parts.append("(?:[^/]+/)*")
         else:
-            parts.append(_segment(segment) + "/")
+            parts.append(segment_expression(segment) + "/")
     text = "".join(parts)
     if text.endswith(")*"):  # a ** at the end: all files below
         return re.compile(text + r"[^/]+", re.DOTALL)
     return re.compile(text[:-1] + r"(?:/.*)?", re.DOTALL)
 
 
-def _segment(segment: str) -> str:
+def segment_expression(segment: str) -> str:
+    """The regular expression of one name's pattern: `*`, `?` and `[…]`."""
     out: list[str] = []
     index = 0
     while index < len(segment):

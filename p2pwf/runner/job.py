@@ -25,6 +25,7 @@ from p2pwf.runner.environment import (
     Folders,
     base_environment,
     github_additions,
+    job_context,
     runner_context,
     standard_variables,
 )
@@ -37,13 +38,15 @@ from p2pwf.runner.matchers import Matchers
 from p2pwf.runner.output import Annotations, JobLog, warn
 from p2pwf.runner.processes import Spawner, open_spawner
 from p2pwf.runner.sequence import Sequence
-from p2pwf.runner.state import JobState
+from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.values import JobRequest, JobResult, Outcome, RunnerEnv
 from p2pwf.workflow import ResolvedJob, RunFacts, expand_job, parse, resolve_job
 from p2pwf.workflow.model import Workflow
 
 PARSED_KEPT: Final = 32
 """Workflows kept parsed: the legs of one run share it."""
+PARSED_HERE: Final = 4096
+"""Characters of a workflow that is parsed on the event loop: in about the time that a thread takes to answer."""
 _FACTS: Final = frozenset(field.name for field in attrs.fields(RunFacts))
 
 
@@ -56,7 +59,7 @@ async def run_job(request: JobRequest, env: RunnerEnv) -> JobResult:
     """
     try:
         facts = _facts(request)
-        workflow = await trio.to_thread.run_sync(_workflow, request.workflow_text, request.workflow_path)
+        workflow = await _parsed(request)
         resolved = _resolve(request, workflow, facts)
     except (P2pwfError, KeyError, IndexError) as error:
         return _failed(error)
@@ -67,13 +70,14 @@ async def run_job(request: JobRequest, env: RunnerEnv) -> JobResult:
 
 
 def _failed(error: P2pwfError | KeyError | IndexError | OSError) -> JobResult:
-    if isinstance(error, P2pwfError):
-        message = error.message if error.hint is None else f"{error.message} ({error.hint})"
-    elif isinstance(error, OSError):
-        message = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
-    else:
-        message = f"the workflow has no such job or leg: {error}"
+    message = f"the workflow has no such job or leg: {error}" if isinstance(error, LookupError) else text_of(error)
     return JobResult(outcome="failure", conclusion="failure", error=message[:MAX_TEXT])
+
+
+async def _parsed(request: JobRequest) -> Workflow:
+    if len(request.workflow_text) <= PARSED_HERE:
+        return _workflow(request.workflow_text, request.workflow_path)
+    return await trio.to_thread.run_sync(_workflow, request.workflow_text, request.workflow_path)
 
 
 @lru_cache(PARSED_KEPT)
@@ -121,7 +125,7 @@ async def _run(
     folders = Folders.below(job_folder(env.work_root, request), facts.repository)
     try:
         async with (
-            _made(folders, facts) as files,
+            _made(folders, facts, env) as files,
             spawner.supervise() as supervisor,
             trio.open_nursery() as readers,
         ):
@@ -152,6 +156,7 @@ async def _run(
                 slow=any("hashfiles" in text.lower() for text in (request.workflow_text, *request.called.values())),
                 debug=debug,
                 variables=dict(request.env),
+                job=job_context(facts),
                 matchers=Matchers(folders.workspace, partial(warn, log, annotations)),
                 actions=Actions(request, folders, env.fetch_blob),
             )
@@ -162,9 +167,10 @@ async def _run(
 
 
 @asynccontextmanager
-async def _made(folders: Folders, facts: RunFacts) -> AsyncIterator[FileCommands]:
+async def _made(folders: Folders, facts: RunFacts, env: RunnerEnv) -> AsyncIterator[FileCommands]:
     """The job's folders; gone at the end of the block, whatever is in them."""
-    await trio.to_thread.run_sync(remove_tree, folders.root)  # of an earlier life of this node
+    if folders.root.exists():  # of an earlier life of this node
+        await trio.to_thread.run_sync(remove_tree, folders.root)
     folders.make()
     try:
         folders.event_file.parent.mkdir()
@@ -175,15 +181,18 @@ async def _made(folders: Folders, facts: RunFacts) -> AsyncIterator[FileCommands
         finally:
             files.close()
     finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(remove_tree, folders.root)
+        if env.discard is not None:
+            env.discard(folders.root)
+        else:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(remove_tree, folders.root)
 
 
 async def _perform(state: JobState) -> _Ended:
     error: str | None = None
     outputs: dict[str, str] = {}
     goes_on = False
-    failed: P2pwfError | None = None
+    failed: P2pwfError | OSError | None = None
     state.log.say(0, *_opening(state))
     try:
         if state.env.prefill and state.request.source is not None:
@@ -196,14 +205,14 @@ async def _perform(state: JobState) -> _Ended:
             sequence = Sequence(state)
             try:
                 await sequence.run()
-            except P2pwfError as reason:
+            except (P2pwfError, OSError) as reason:
                 failed = reason
             watch.cancel_scope.cancel()
         if failed is not None:
             raise failed
         outputs = await _outputs(state, sequence.frame)
-    except P2pwfError as reason:
-        error = reason.message if reason.hint is None else f"{reason.message} ({reason.hint})"
+    except (P2pwfError, OSError) as reason:
+        error = text_of(reason)
         state.error(0, error)
     killed = await state.supervisor.kill_everything()
     if state.supervisor.lost:

@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -239,8 +240,10 @@ def _pattern(item: object, index: int, count: int, seen: set[str]) -> Pattern:
         raise UsageError(f"a pattern of {len(source)} characters", f"the bound is {MAX_SOURCE}")
     try:
         # ECMAScript's ways to write a named group; its classes are ASCII.
-        expression = re.compile(_NAMED.sub("(?P<", source), re.ASCII)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what later versions of Python may read in another way
+            expression = re.compile(_NAMED.sub("(?P<", source), re.ASCII)
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"Invalid pattern '{source[:80]}': {error}") from error
     groups: dict[str, int] = {}
     for name in FIELDS:
@@ -259,35 +262,38 @@ def _pattern(item: object, index: int, count: int, seen: set[str]) -> Pattern:
 class _deadline:  # noqa: N801 - used as a statement
     """Ends the block with _TooSlow when the matcher's time is over. Python looks for signals while it matches."""
 
+    armed = False
+
     def __init__(self, matcher: Matcher) -> None:
         self._matcher = matcher
-        self._armed = False
         self._start = 0.0
 
     def __enter__(self) -> None:
         left = min(LINE_S, CHUNK_S - self._matcher.spent)
         if left <= 0:
             raise _TooSlow
-        self._before = signal.signal(signal.SIGVTALRM, self._ring)
         self._start = time.thread_time()
-        self._armed = True
+        _deadline.armed = True
         signal.setitimer(signal.ITIMER_VIRTUAL, left)
 
     def __exit__(self, *_: object) -> None:
-        self._armed = False
+        _deadline.armed = False
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, self._before)
         self._matcher.spent += time.thread_time() - self._start
 
-    def _ring(self, number: int, frame: FrameType | None) -> None:
-        if self._armed:
-            raise _TooSlow
+
+def _ring(_number: int, _frame: FrameType | None) -> None:
+    if _deadline.armed:
+        raise _TooSlow
 
 
 def _has_alarm() -> bool:
-    """Whether this thread gets signals, which only a program's main one does."""
+    """Set the alarm up; False in a thread that gets no signals, which only a program's main one does.
+
+    It stays: a timer that had rung just before would end the program if nothing listened any more.
+    """
     try:
-        signal.signal(signal.SIGVTALRM, signal.signal(signal.SIGVTALRM, signal.SIG_DFL))
+        signal.signal(signal.SIGVTALRM, _ring)
     except ValueError:
         return False
     return True

@@ -17,7 +17,7 @@ from p2pwf.runner.log import LogLine, LogSink, Stream
 from p2pwf.runner.masking import Masker
 from p2pwf.runner.matchers import Matchers
 from p2pwf.runner.values import MAX_ANNOTATIONS, Annotation, AnnotationLevel
-from p2pwf.workflow import Command, CommandReader
+from p2pwf.workflow import BLOCKED, Command, CommandReader
 from p2pwf.workflow.commands import MAX_LINE
 
 MAX_MESSAGE: Final = 4096
@@ -328,6 +328,9 @@ class StepOutput:
             self._fail(f"Required field 'name' is missing in ##[{command.name}] command.")
             return
         if command.name == "set-env" and not self._allowed(command):
+            return
+        if command.name == "set-env" and name.upper() in BLOCKED:
+            self._fail(f"Can't update {name} environment variable using ::set-env:: command.")
             return
         self._size += len(name) + len(command.data)
         if self._size > MAX_VALUES:

@@ -208,6 +208,8 @@ class Spawner:
 
     def __init__(self) -> None:
         self._link: socket.socket | None = None
+        self._spare: socket.socket | None = None
+        """To a supervisor that was ordered ahead."""
         self._programs: list[subprocess.Popen[bytes]] = []
 
     @asynccontextmanager
@@ -233,13 +235,12 @@ class Spawner:
         """A socket to a new supervisor, which has said that it is ready."""
         for _ in range(STARTS):
             link = self._link or self.start()
-            ours, theirs = socket.socketpair()
-            ours.setblocking(False)
-            connection = trio.socket.from_stdlib_socket(ours)
+            connection, self._spare = trio.socket.from_stdlib_socket(self._spare or self._order(link)), None
             try:
-                with theirs:
-                    socket.send_fds(link, [reaper.NEW_JOB], [theirs.fileno()])
                 if await connection.recv(len(reaper.READY)) == reaper.READY:
+                    # The next one gets ready while this one works: a job does not wait for a fork.
+                    if self._link is link and self._spare is None:
+                        self._spare = self._order(link)
                     return connection
             except OSError:
                 pass  # the spawner is gone, or could not fork
@@ -249,8 +250,22 @@ class Spawner:
             connection.close()
             if link is self._link:  # else another job has found out first
                 self._link = None
+                self._drop_spare()
                 link.close()  # if it lives after all, it leaves once the jobs that it has are over
         raise TryAgain("cannot start a job's supervisor", "is the machine out of processes or of memory?")
+
+    def _order(self, link: socket.socket) -> socket.socket:
+        """Have a supervisor forked; one that cannot be is a socket that has ended."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs, suppress(OSError):
+            socket.send_fds(link, [reaper.NEW_JOB], [theirs.fileno()])
+        return ours
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
 
     def start(self) -> socket.socket:
         """Start the program; it gets ready while the caller goes on. Raises TryAgain if it cannot be started."""
@@ -271,10 +286,12 @@ class Spawner:
                 raise TryAgain(f"cannot start the spawner of jobs: {error.strerror}") from error
         self._programs = [known for known in self._programs if known.poll() is None] + [program]
         self._link = ours
+        self._spare = self._order(ours)
         return ours
 
     def close(self) -> None:
         """Close our end, which ends the program and whatever it still has; blocks until it is gone."""
+        self._drop_spare()
         if self._link is not None:
             self._link.close()
             self._link = None

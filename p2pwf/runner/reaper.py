@@ -177,7 +177,10 @@ class Supervisor:
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         poll.register(wake, select.POLLIN)
-        self._link.sendall(READY)
+        try:
+            self._link.sendall(READY)
+        except OSError:
+            return  # ordered ahead, and not wanted any more
         while True:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if wake in ready:
@@ -311,6 +314,15 @@ class Supervisor:
         return kill_all(members, self._reap)
 
 
+def wait_for_child() -> bool:
+    """Wait until a child has ended, and leave it to be collected; False where that cannot be waited for."""
+    if not hasattr(os, "waitid"):
+        return False
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    return True
+
+
 def _descendants(table: Table) -> set[int]:
     return table.below(table.children.get(os.getpid(), []))
 
@@ -359,7 +371,8 @@ def serve_spawner(link: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     while reap():
         kill_all(orphans, reap)
-        time.sleep(POLL_CEILING_S)
+        if not wait_for_child():
+            time.sleep(POLL_CEILING_S)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ stages from the last to the first, and the containers' end. Source of the order:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Final
 
 import attrs
 import trio
@@ -15,11 +16,13 @@ from p2pwf.runner.background import Background
 from p2pwf.runner.containers import Spec, read_spec
 from p2pwf.runner.engines import find_engine
 from p2pwf.runner.frame import Frame, World
-from p2pwf.runner.services import STOP_S, Containers
-from p2pwf.runner.state import JobState
+from p2pwf.runner.services import CALM_STOP_S, STOP_S, Containers
+from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.step import StepRun
 from p2pwf.runner.values import Outcome, StepResult
 from p2pwf.workflow import Step
+
+WAIT_ALL: Final = "Wait for all background steps"
 
 
 @attrs.define(slots=True, eq=False)
@@ -44,7 +47,15 @@ class Sequence:
         """Run them all. Raises P2pwfError for what keeps the job from beginning."""
         steps = list(_flat(self.state.resolved.steps))
         using = {index: uses.Use(step.uses) for index, step in enumerate(steps) if step.uses is not None}
-        pre = [index for index, use in using.items() if await uses.has_stage(self._run(steps[index], use), use, "pre")]
+        pre: list[int] = []
+
+        async def prepare() -> None:
+            for index, use in using.items():
+                if await uses.has_stage(self.state, use, "pre"):
+                    pre.append(index)
+
+        if not await self._unless_cancelled(prepare):
+            return
         wanted = self._wanted()
         try:
             if wanted is not None:
@@ -65,9 +76,6 @@ class Sequence:
         finally:
             await self._stop()
 
-    def _run(self, step: Step, use: uses.Use) -> StepRun:
-        return StepRun(self.frame, step, 0, "pre", use)
-
     def _next(self, step: Step, stage: uses.Stage, use: uses.Use | None) -> StepRun:
         self.number += 1
         return StepRun(self.frame, step, self.number, stage, use)
@@ -85,8 +93,7 @@ class Sequence:
             state.began(number, name)
             outcome = await work()
         except (P2pwfError, OSError) as error:
-            hint = getattr(error, "hint", None)
-            state.error(number, f"{error}{f' ({hint})' if hint else ''}")
+            state.error(number, text_of(error))
             outcome = "failure"
         conclusion: Outcome = "success" if outcome == "failure" and goes_on else outcome
         step_id = "" if step is None or step.id.startswith("__") else step.id
@@ -129,17 +136,18 @@ class Sequence:
                     covered = True
                 await self._control(background, step)
             if not covered:
-                await self._record("Wait for all background steps", lambda: self._wait(background, None))
+                await self._record(WAIT_ALL, lambda: self._wait(background, None))
             await background.finish()
             self.state.running.discard(hear)
 
     async def _control(self, background: Background, step: Step) -> None:
+        named = ", ".join(step.targets)
         if step.kind == "cancel":
-            await self._record("cancel", lambda: self._cancel(background, step.targets), step)
-        else:
-            targets = None if step.kind == "wait-all" else step.targets
-            name = "Wait for parallel steps" if step.kind == "parallel" else step.kind
-            await self._record(name, lambda: self._wait(background, targets), step)
+            await self._record(f"Cancel {named}", lambda: self._cancel(background, step.targets), step)
+            return
+        targets = None if step.kind == "wait-all" else step.targets
+        name = {"wait-all": WAIT_ALL, "parallel": "Wait for parallel steps"}.get(step.kind, f"Wait for {named}")
+        await self._record(name, lambda: self._wait(background, targets), step)
 
     async def _wait(self, background: Background, targets: tuple[str, ...] | None) -> Outcome:
         ids = background.unwaited() if targets is None else list(targets)
@@ -176,9 +184,26 @@ class Sequence:
     async def _start(self, own: Spec | None, services: list[Spec]) -> Outcome:
         what = "the job's container" if own is not None else "a service container"
         engine = await find_engine(self.state, self.number, what)
-        self.containers = Containers(self.state, engine)
-        await self.containers.start(self.number, own, services)
-        return "success"
+        self.containers = containers = Containers(self.state, engine)
+        if await self._unless_cancelled(lambda: containers.start(self.number, own, services)):
+            return "success"
+        self.state.error(self.number, "The operation was canceled.")
+        return "cancelled"
+
+    async def _unless_cancelled(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do `work` until the job is cancelled; whether it was done."""
+        scope = trio.CancelScope()
+
+        def hear(final: bool) -> None:  # noqa: ARG001 - it does not go on either way
+            scope.cancel()
+
+        self.state.running.add(hear)
+        try:
+            with scope:
+                await work()
+        finally:
+            self.state.running.discard(hear)
+        return not scope.cancelled_caught
 
     async def _stop(self) -> None:
         """Take the containers down, whatever has happened."""
@@ -190,12 +215,9 @@ class Sequence:
             await containers.stop(self.number)
             return "success"
 
-        with trio.CancelScope(shield=True), trio.move_on_after(STOP_S if self._leaving() else 60):
+        leaving = trio.current_effective_deadline() <= trio.current_time()  # asked before the shield goes up
+        with trio.CancelScope(shield=True), trio.move_on_after(STOP_S if leaving else CALM_STOP_S):
             await self._record("Stop containers", stop)
-
-    @staticmethod
-    def _leaving() -> bool:
-        return trio.current_effective_deadline() <= trio.current_time()
 
 
 def _flat(steps: tuple[Step, ...]) -> Iterator[Step]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from base64 import b64encode
+from hashlib import sha256
 from typing import Final
 
 import attrs
@@ -27,6 +28,10 @@ MAX_WAIT_S: Final = 32.0
 """Between two looks at a service that is starting."""
 STOP_S: Final = 8.0
 """How long taking the containers down may take when the node has to leave: it has 10 s."""
+LIFE: Final = uuid.uuid4().hex[:16]
+"""Marks the containers of this process, as opposed to those of an earlier one."""
+CALM_STOP_S: Final = 60.0
+"""How long it may take when nobody is in a hurry: ten seconds for each of a few that do not listen."""
 _HEALTH: Final = "{{if .Config.Healthcheck}}{{print .State.Health.Status}}{{end}}"
 _ENV: Final = "{{range .Config.Env}}{{println .}}{{end}}"
 
@@ -38,7 +43,6 @@ class Containers:
     state: JobState
     engine: Engine
     network: str = attrs.field(factory=lambda: f"github_network_{uuid.uuid4().hex}")
-    label: str = attrs.field(factory=lambda: f"p2pwf={uuid.uuid4().hex[:12]}")
     started: list[tuple[Spec, str]] = attrs.field(factory=list)
     up: bool = False
 
@@ -48,8 +52,9 @@ class Containers:
         for spec in (*([own] if own else []), *services):
             if spec.password:
                 state.masker.add(spec.password)
+        await self._clean_up(step)
         state.log.say(step, "##[group]Create local container network")
-        await self.engine.must(step, "no network", "network", "create", "--label", self.label, self.network)
+        await self.engine.must(step, "no network", "network", "create", *self._labels(), self.network)
         self.up = True
         state.log.say(step, "##[endgroup]")
         state.job["container"] = {"network": self.network}
@@ -62,6 +67,29 @@ class Containers:
             _, ports = await self.engine.ask(step, "port", container)
             found[spec.name] = {"id": container, "network": self.network, "ports": read_ports(ports)}
         await self._healthy(step)
+
+    def _labels(self) -> tuple[str, ...]:
+        return labels(self.state)
+
+    async def _clean_up(self, step: int) -> None:
+        """Remove what an earlier life of this node left: containers outlive the process that asked for them."""
+        work, life = labels(self.state)[1::2]
+        words = (
+            "ps",
+            "--all",
+            "--no-trunc",
+            "--filter",
+            f"label={work}",
+            "--format",
+            '{{.ID}} {{.Label "p2pwf.life"}}',
+        )
+        lines = await self.engine.must(step, "no containers", *words, show=False)
+        for line in lines:
+            container, _, other = line.partition(" ")
+            if other and f"p2pwf.life={other}" != life:
+                await self.engine.ask(step, "rm", "--force", container)
+        filters = ("--filter", f"label={work}", "--filter", f"label!={life}")
+        await self.engine.ask(step, "network", "prune", "--force", *filters, show=False)
 
     async def _job(self, step: int, spec: Spec) -> None:
         state = self.state
@@ -86,7 +114,7 @@ class Containers:
         await self.pull(step, spec)
         name = f"p2pwf_{uuid.uuid4().hex[:16]}"
         mounts = None if spec.name else job_mounts(self.state.folders)
-        options = create_options(spec, name, self.label, self.network, mounts)
+        options = create_options(spec, name, self._labels(), self.network, mounts)
         lines = await self.engine.must(step, f"no {what}", "create", *options)
         if not lines:
             raise UsageError(f"no {what}: {self.engine.name} create gave no id")
@@ -153,6 +181,12 @@ class Containers:
         if self.up:
             self.up = False
             await self.engine.ask(step, "network", "rm", self.network)
+
+
+def labels(state: JobState) -> tuple[str, ...]:
+    """The options that mark a container as this node's, and as of this life of it."""
+    work = sha256(str(state.env.work_root.absolute()).encode()).hexdigest()[:16]
+    return "--label", f"p2pwf.work={work}", "--label", f"p2pwf.life={LIFE}"
 
 
 async def pull(engine: Engine, step: int, image: str, config: tuple[str, ...] = ()) -> None:

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import attrs
 import trio
 
+from p2pwf.errors import P2pwfError
 from p2pwf.runner.actions import Actions
 from p2pwf.runner.containers import JobContainer
 from p2pwf.runner.environment import Folders
@@ -24,6 +25,13 @@ from p2pwf.workflow import ResolvedJob, RunFacts, Status, Value
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def text_of(error: P2pwfError | OSError) -> str:
+    """What an error says, with its hint, in one line."""
+    if isinstance(error, P2pwfError):
+        return error.message if error.hint is None else f"{error.message} ({error.hint})"
+    return f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
 
 
 @attrs.define(slots=True, kw_only=True)
@@ -74,7 +82,7 @@ class JobState:
 
     async def evaluate(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a method of the resolved job; off the event loop if it may take long."""
-        if self.slow:
+        if self.slow or self.actions.hashing:
             return await trio.to_thread.run_sync(lambda: function(*args, **kwargs))
         return function(*args, **kwargs)
 

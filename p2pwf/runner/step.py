@@ -23,7 +23,7 @@ from p2pwf.runner.output import StepOutput
 from p2pwf.runner.processes import Launch
 from p2pwf.runner.program import Ended, run_program
 from p2pwf.runner.shells import command_line, container_command, script_text, shell_of
-from p2pwf.runner.state import JobState
+from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.values import Outcome, StepResult
 from p2pwf.workflow import BLOCKED, Condition, Step, StepFileError, StepScope, Value, parse_pairs, parse_paths
 
@@ -57,6 +57,7 @@ class StepRun:
         """Whether it could not even be told if it is to run."""
         self.scope = trio.CancelScope()
         self._told = False
+        self._wanted = False
         self._name = _plain_name(step)
         self._goes_on = False
         self._started: int | None = None
@@ -100,7 +101,7 @@ class StepRun:
         result = StepResult(
             number=self.number,
             id=self.step.id if self.stage == "main" else "",
-            name=state.masker.mask(self._name if self.stage == "main" else f"{self.stage.title()} {self._name}"),
+            name=state.masker.mask(self._shown()),
             outcome=self.outcome,
             conclusion=self.conclusion,
             started_ms=self._started,
@@ -108,6 +109,9 @@ class StepRun:
             summary=self.summary,
         )
         state.record(result)
+
+    def _shown(self) -> str:
+        return self._name if self.stage == "main" else f"{self.stage.title()} {self._name}"
 
     def count(self) -> None:
         """Let those after it see how it went, and the job or the action around it."""
@@ -133,18 +137,14 @@ class StepRun:
 
     def explain(self, error: P2pwfError | OSError) -> None:
         """Say what went wrong."""
-        if isinstance(error, P2pwfError):
-            message = error.message if error.hint is None else f"{error.message} ({error.hint})"
-        else:
-            message = f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
-        self.state.error(self.number, message)
+        self.state.error(self.number, text_of(error))
 
     async def _perform(self) -> Outcome:
         state, step, resolved = self.state, self.step, self.frame.resolved
         at = self.at()
         self._name = await state.evaluate(resolved.step_name, step, at)
         if not self.frame.depth:
-            state.began(self.number, self._name)
+            state.began(self.number, self._shown())
         self._goes_on = await state.evaluate(resolved.step_continue_on_error, step, at)
         minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
         if step.uses is None:
@@ -168,7 +168,11 @@ class StepRun:
         if scope.cancelled_caught:
             await trio.lowlevel.checkpoint_if_cancelled()  # what is around is over as well, and says so itself
             if self._told:
-                state.error(self.number, "The operation was canceled.")
+                message = "The operation was canceled."
+                if self._wanted:
+                    state.log.say(self.number, message)
+                else:
+                    state.error(self.number, message)
                 return "cancelled"
             state.error(self.number, f"The action '{self._name}' has timed out after {minutes:g} minutes.")
             return "failure"
@@ -179,9 +183,10 @@ class StepRun:
         if final or not self._goes_on_cancelled():
             self.stop()
 
-    def stop(self) -> None:
-        """End the step as a cancelled one."""
+    def stop(self, *, wanted: bool = False) -> None:
+        """End the step as a cancelled one; `wanted`: the workflow says so, which is no error."""
         self._told = True
+        self._wanted = self._wanted or wanted
         self.scope.cancel()
 
     def stopping(self) -> bool:

@@ -6,25 +6,20 @@ even if main fails; the actions inside of a composite one leave theirs to it, as
 
 from __future__ import annotations
 
-import shlex
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, assert_never, cast
+from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 import attrs
-import trio
 
 from p2pwf.errors import UsageError
 from p2pwf.runner import native
 from p2pwf.runner.actions import DOCKER, Found, is_local
-from p2pwf.runner.containers import action_mounts, socket_options
-from p2pwf.runner.engines import find_engine
+from p2pwf.runner.containeraction import run_container
 from p2pwf.runner.environment import input_variables
 from p2pwf.runner.frame import MAX_DEPTH, Fork, Frame
-from p2pwf.runner.processes import Launch
-from p2pwf.runner.services import pull
 from p2pwf.runner.shells import find_program
+from p2pwf.runner.state import JobState
 from p2pwf.runner.values import Outcome
 from p2pwf.workflow import Condition
 from p2pwf.workflow.action import ALWAYS, CompositeRuns, DockerRuns, NodeRuns
@@ -35,9 +30,6 @@ if TYPE_CHECKING:
 
 Stage = Literal["pre", "main", "post"]
 _SUCCESS: Final = Condition("success()", Place(), False, True)
-_BASE_ONLY: Final = frozenset(
-    ("PATH", "LANG", "LANGUAGE", "LOGNAME", "SHELL", "USER", "TZ", "SSL_CERT_DIR", "SSL_CERT_FILE")
-)
 _NO_NODE: Final = "install Node.js on this peer, or let a step set it up before this one"
 
 
@@ -106,7 +98,7 @@ async def perform(run: StepRun) -> Outcome:
     if isinstance(runs, NodeRuns):
         return await _node(run, found, runs, inputs)
     if isinstance(runs, DockerRuns):
-        return await _docker(run, found, runs, inputs)
+        return await run_container(run, found, runs, inputs)
     assert_never(runs)
 
 
@@ -173,78 +165,9 @@ async def _node(run: StepRun, found: Found, runs: NodeRuns, inputs: Mapping[str,
     return await run.program(launch, files, lambda: None, quiet=True)
 
 
-async def _docker(run: StepRun, found: Found, runs: DockerRuns, inputs: Mapping[str, str]) -> Outcome:
-    state, use = run.state, run.use
-    assert use is not None
-    engine = await find_engine(state, run.number, f"the action '{use.uses}'")
-    if runs.image.lower().startswith(DOCKER):
-        image = runs.image[len(DOCKER) :]
-        if image not in state.images:
-            await pull(engine, run.number, image)
-            state.images[image] = image
-    else:
-        file = found.folder / runs.image
-        image = state.images.get(str(file), "")
-        if not image:
-            if not file.is_file():
-                raise UsageError(f"the action '{use.uses}' has no file {runs.image}", "its action file names it")
-            image = f"p2pwf:{uuid.uuid4().hex}"
-            state.log.say(run.number, "##[group]Building docker image")
-            words = ("build", "-t", image, "-f", str(file), str(file.parent))
-            await engine.must(run.number, "the action's image cannot be built", *words)
-            state.log.say(run.number, "##[endgroup]")
-            state.images[str(file)] = image
-    given = {name.lower(): value for name, value in inputs.items()}
-    entry = {
-        "pre": runs.stages.pre,
-        "main": runs.entrypoint or given.get("entrypoint"),
-        "post": runs.stages.post,
-    }[run.stage]
-    arguments = runs.arguments(inputs)
-    if arguments is None:
-        arguments = _split(given.get("args", ""))
-    files = run.make_files()
-    own = {name: value for name, value in runs.environment(inputs).items() if name not in run.env}
-    variables = run.variables(files, {**own, **input_variables(inputs, use.saved)})
-    mounts = action_mounts(state.folders)
-    await trio.Path(state.folders.temp / "_github_home").mkdir(exist_ok=True)
-    variables["HOME"] = "/github/home"
-    inside = {name: mounts.inside(value) for name, value in variables.items() if name not in _BASE_ONLY}
-    inside.setdefault("CI", "true")
-    name = f"p2pwf_{uuid.uuid4().hex[:16]}"
-    network = cast("Mapping[str, object]", state.job.get("container") or {}).get("network")
-    words = (
-        *(engine.program, "run", "--name", name, "--label", "p2pwf", "--workdir", "/github/workspace", "--rm"),
-        *(word for key in inside for word in ("-e", key)),
-        *(("--entrypoint", entry) if entry else ()),
-        *(("--network", str(network)) if network else ()),
-        *socket_options(),
-        *mounts.options(),
-        image,
-        *arguments,
-    )
-    state.log.write(run.number, "command", f"##[command]{shlex.join(words)}")
-    launch = Launch(words, {**engine.environment(), **inside}, state.folders.root)
-    try:
-        return await run.program(launch, files, lambda: None, quiet=True)
-    except trio.Cancelled:
-        with trio.CancelScope(shield=True), trio.move_on_after(state.env.limits.terminate_s):
-            # The program is gone, but what it asked the engine to run may not be.
-            await engine.ask(run.number, "rm", "--force", name, show=False)
-        raise
-
-
-def _split(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise UsageError(f"the arguments of a container cannot be split into words: {error}", text[:200]) from error
-
-
 async def _composite(run: StepRun, use: Use, found: Found, runs: CompositeRuns, inputs: Mapping[str, str]) -> Outcome:
     frame = run.frame
-    if frame.depth >= MAX_DEPTH:
-        raise UsageError(f"Composite action depth exceeded max depth {MAX_DEPTH}", f"at '{use.uses}'")
+    refuse_depth(use, frame.depth)
     if run.stage == "post":
         return await _posts(run, use)
     inner = Frame(
@@ -262,7 +185,7 @@ async def _composite(run: StepRun, use: Use, found: Found, runs: CompositeRuns, 
     try:
         for index, step in enumerate(runs.steps):
             below = None if step.uses is None else use.of(index, step.uses)
-            if run.stage == "pre" and (below is None or not await has_stage(run, below, "pre")):
+            if run.stage == "pre" and (below is None or not await has_stage(run.state, below, "pre", inner.depth)):
                 continue
             child = run.nested(inner, step, run.stage, below)
             await child.run()
@@ -295,23 +218,28 @@ async def _posts(run: StepRun, use: Use) -> Outcome:
     return outcome
 
 
-async def has_stage(run: StepRun, use: Use, stage: Literal["pre"]) -> bool:
+async def has_stage(state: JobState, use: Use, stage: Literal["pre"], depth: int = 0) -> bool:
     """Whether an action that is no local one has something to do before the job's steps, or one inside of it has.
 
-    Raises what finding it raises: that is the time to learn that an action cannot be had.
+    `depth`: composite actions around it. Raises what finding it raises: that is the time to learn that an action
+    cannot be had.
     """
     if use.native is not None or is_local(use.uses):
         return False
     if use.found is None:
-        use.found = await run.state.actions.find(use.uses)
+        use.found = await state.actions.find(use.uses)
     runs = use.found.action.runs
     if not isinstance(runs, CompositeRuns):
         return use.has(stage)
-    if run.frame.depth >= MAX_DEPTH:
-        raise UsageError(f"Composite action depth exceeded max depth {MAX_DEPTH}", f"at '{use.uses}'")
+    refuse_depth(use, depth)
     found = False
-    deeper = run.nested(attrs.evolve(run.frame, depth=run.frame.depth + 1), run.step, run.stage, use)
     for index, step in enumerate(runs.steps):
         if step.uses is not None:
-            found = await has_stage(deeper, use.of(index, step.uses), stage) or found
+            found = await has_stage(state, use.of(index, step.uses), stage, depth + 1) or found
     return found
+
+
+def refuse_depth(use: Use, depth: int) -> None:
+    """Raise UsageError for a composite action that stands in too many others."""
+    if depth >= MAX_DEPTH:
+        raise UsageError(f"Composite action depth exceeded max depth {MAX_DEPTH}", f"at '{use.uses}'")

@@ -142,6 +142,8 @@ class RunnerEnv:
     prefill: bool = False
     """Whether the source lies in the workspace before the first step; on the network it comes by checkout."""
     progress: Progress | None = None
+    discard: Callable[[Path], None] | None = None
+    """Takes the job's folder at the job's end, to remove it; None: the runner does so before it returns."""
     limits: Limits = Limits()
     now_ms: Callable[[], int]
 

@@ -6,6 +6,7 @@ job starts, in_progress until it has ended, then completed, failed or cancelled.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from p2pwf.core.ids import Cid, PeerId
@@ -16,6 +17,17 @@ from p2pwf.runs.tally import RunEvent, conclusion
 
 STATUS_OF = {"success": "completed", "failure": "failed", "cancelled": "cancelled", "skipped": "completed"}
 FINAL = ("completed", "failed", "cancelled")
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it: links as their text, bytes in hex. Members may put either into inputs and matrices."""
+    if isinstance(value, Cid):
+        return value.text
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def keys_of(run: Run) -> list[Key]:
@@ -54,7 +66,7 @@ def summary(run: Run, cancelled: bool = False, waits: bool = False) -> dict[str,
         "result": None if end is None else _result(run),
         "error": _error(run),
         "cancel_requested": cancelled,
-        "inputs": body["inputs"],
+        "inputs": _plain(body["inputs"]),
         "event": body["event"],
         "path": body["path"],
         "ref": body["ref"],
@@ -115,7 +127,7 @@ def _leg_view(run: Run, key: Key) -> dict[str, Any]:
     return {
         "job": key[0],
         "name": leg.name,
-        "matrix": leg.matrix,
+        "matrix": _plain(leg.matrix),
         "index": key[1],
         "needs": list(run.plan.jobs[key[0]].needs),
         "status": word,
@@ -233,7 +245,7 @@ def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
     return {
         "workflow_id": run.id.text,
         "job": key[0],
-        "matrix": leg.matrix,
+        "matrix": _plain(leg.matrix),
         "attempt": state.attempt,
         "clock_head": placement.clock_head.hex(),
         "task": placement.task(*key).hex(),

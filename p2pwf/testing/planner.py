@@ -54,25 +54,20 @@ class SimPlanner:
         return ()
 
 
-def group(name: str, cancel_in_progress: bool = False, queue: str = "single") -> dict[str, Value]:
-    """A concurrency group, as data."""
-    return {"group": name, "cancel_in_progress": cancel_in_progress, "queue": queue}
-
-
-def leg(
-    name: str,
-    matrix: Mapping[str, Value] | None = None,
-    labels: Sequence[str] = (),
-    concurrency: Mapping[str, Value] | None = None,
-) -> dict[str, Value]:
+def leg(name: str, matrix: Mapping[str, Value] | None = None, labels: Sequence[str] = ()) -> dict[str, Value]:
     """One leg of a plan, as data."""
     return {
         "name": name,
         "matrix": None if matrix is None else dict(matrix),
         "labels": list(labels),
         "continue_on_error": False,
-        "concurrency": None if concurrency is None else dict(concurrency),
+        "concurrency": None,
     }
+
+
+def in_group(name: str, cancel_in_progress: bool = False, queue: str = "single") -> dict[str, Value]:
+    """A concurrency group, as data."""
+    return {"group": name, "cancel_in_progress": cancel_in_progress, "queue": queue}
 
 
 def make_submission(
@@ -85,23 +80,22 @@ def make_submission(
     key: str | None = None,
     max_parallel: int = 0,
     fail_fast: bool = True,
-    concurrency: Mapping[str, Value] | None = None,
-    groups: Mapping[str, Mapping[str, Value]] | None = None,
+    group: Value = None,
+    job_groups: Mapping[str, Value] | None = None,
 ) -> dict[str, Value]:
     """The body of a run.submit without `absent`: `jobs` maps each job to its needs, `legs` to how many legs it has
-    (default: a plain job; None: they depend on needs, see `payload["legs"]`), `groups` to its concurrency group."""
-    counts, of_jobs = legs or {}, groups or {}
+    (default: a plain job; None: they depend on needs, see `payload["legs"]`). `group`: the concurrency of the run,
+    `job_groups`: of its jobs, made with `in_group`."""
+    counts, groups = legs or {}, job_groups or {}
     plan: list[Value] = []
     for job, needs in jobs.items():
         count = counts.get(job, 1)
         entries: list[Value] | None = None
         if count == 1:
-            entries = [cast(Value, leg(job, concurrency=of_jobs.get(job)))]
+            entries = [cast(Value, {**leg(job), "concurrency": groups.get(job)})]
         elif count is not None:
-            entries = [
-                cast(Value, leg(f"{job} ({index})", {"index": index}, concurrency=of_jobs.get(job)))
-                for index in range(count)
-            ]
+            legs_of = (leg(f"{job} ({index})", {"index": index}) for index in range(count))
+            entries = [cast(Value, {**one, "concurrency": groups.get(job)}) for one in legs_of]
         plan.append(
             {
                 "id": job,
@@ -130,6 +124,6 @@ def make_submission(
         "source": None,
         "called": {},
         "actions": {},
-        "concurrency": None if concurrency is None else {**concurrency, "supersedes": []},
+        "concurrency": None if group is None else {**cast("dict[str, Value]", group), "supersedes": []},
         "key": key,
     }

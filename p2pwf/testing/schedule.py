@@ -13,7 +13,7 @@ import attrs
 from p2pwf.core.dagcbor import Value
 from p2pwf.engine.inputs import CancelRun, SetPriority
 from p2pwf.testing.oracle import Violation, check
-from p2pwf.testing.planner import group, make_submission
+from p2pwf.testing.planner import in_group, make_submission
 from p2pwf.testing.sim import Conditions, SimNode, World, run_of
 
 BIRTH: Final = 3.0
@@ -69,16 +69,18 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
 
 def _group_shapes() -> list[dict[str, Value]]:
     """Runs of one group, that waits or cancels, and runs with a job in another."""
-    deploy = {"deploy": group("Deploy")}
+    deploy = {"deploy": in_group("Deploy")}
     return [
-        make_submission({"one": []}, concurrency=group("ci")),
-        make_submission({"a": [], "b": [], "c": ["a", "b"]}, concurrency=group("CI")),
-        make_submission({"a": [], "b": ["a"]}, concurrency=group("ci", cancel_in_progress=True)),
-        make_submission({"a": [], "b": ["a"]}, {"b": 2}, concurrency=group("ci", queue="max")),
-        make_submission({"build": [], "deploy": ["build"]}, groups=deploy),
-        make_submission({"deploy": []}, {"deploy": 3}, groups=deploy, concurrency=group("ci")),
-        make_submission({"deploy": [], "end": ["deploy"]}, groups={"deploy": group("deploy", cancel_in_progress=True)}),
-        make_submission({"deploy": []}, groups={"deploy": group("deploy", queue="max")}),
+        make_submission({"one": []}, group=in_group("ci")),
+        make_submission({"a": [], "b": [], "c": ["a", "b"]}, group=in_group("CI")),
+        make_submission({"a": [], "b": ["a"]}, group=in_group("ci", cancel_in_progress=True)),
+        make_submission({"a": [], "b": ["a"]}, {"b": 2}, group=in_group("ci", queue="max")),
+        make_submission({"build": [], "deploy": ["build"]}, job_groups=deploy),
+        make_submission({"deploy": []}, {"deploy": 3}, job_groups=deploy, group=in_group("ci")),
+        make_submission(
+            {"deploy": [], "end": ["deploy"]}, job_groups={"deploy": in_group("deploy", cancel_in_progress=True)}
+        ),
+        make_submission({"deploy": []}, job_groups={"deploy": in_group("deploy", queue="max")}),
     ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final, cast
 
 from p2pwf.workflow.diagnostics import Place
@@ -56,8 +57,9 @@ def build_triggers(on: Node | None, tagged: bool) -> Iterator[Trigger]:
     if isinstance(on, Scalar):
         yield Trigger(on.text, on.place)
     elif isinstance(on, SequenceNode):
-        for item in on.items:
-            yield Trigger(item.text if isinstance(item, Scalar) else "", item.place)
+        items = {item.text: item for item in reversed(on.items) if isinstance(item, Scalar)}
+        for item in reversed(items.values()):
+            yield Trigger(item.text, item.place)
     elif isinstance(on, MappingNode):
         for key, config in on.entries:
             yield _trigger(key, config)
@@ -160,7 +162,7 @@ class _Ids:
         self._taken.add(fold(given))
 
     def make(self, body: MappingNode, kind: StepKind) -> StepId:
-        base = _ILLEGAL.sub("_", f"__{_stem(_text(body.get('uses')), kind)}")
+        base = _base(_text(body.get("uses")) if kind == "uses" else None, kind)
         while True:
             number = self._next[base] = self._next.get(base, 0) + 1
             suffix = "" if number == 1 else f"_{number}"
@@ -168,6 +170,11 @@ class _Ids:
             if fold(made) not in self._taken:
                 self._taken.add(fold(made))
                 return StepId(made)
+
+
+@lru_cache(256)
+def _base(uses: str | None, kind: StepKind) -> str:
+    return _ILLEGAL.sub("_", f"__{_stem(uses, kind)}")
 
 
 def _stem(uses: str | None, kind: StepKind) -> str:
@@ -186,7 +193,8 @@ def build_steps(node: Node | None) -> tuple[Step, ...]:
     ids = _Ids()
     bodies = [item for item in _items(node) if isinstance(item, MappingNode)]
     for body in bodies:
-        for inner in (body, *_items(body.get("parallel"))):
+        block = body.get("parallel")
+        for inner in (body,) if block is None else (body, *_items(block)):
             given = _text(inner.get("id")) if isinstance(inner, MappingNode) else None
             if given:
                 ids.take(given)
@@ -200,24 +208,26 @@ def step_kind(body: MappingNode) -> StepKind:
 
 
 def _step(body: MappingNode, ids: _Ids) -> Step:
+    # A file may hold thousands of steps, and each is asked for every key that there is.
     kind = step_kind(body)
-    given = _text(body.get("id"))
-    background = _scalar(body.get("background"))
+    part = {key.text: value for key, value in body.entries}.get
+    given = _text(part("id"))
+    background = _scalar(part("background"))
     return Step(
         id=StepId(given) if given else ids.make(body, kind),
         place=body.place,
         kind=kind,
-        name=_scalar(body.get("name")),
-        condition=build_condition(body.get("if")),
-        run=_scalar(body.get("run")),
-        uses=_text(body.get("uses")),
-        with_=body.get("with"),
-        env=body.get("env"),
-        shell=_scalar(body.get("shell")),
-        working_directory=_scalar(body.get("working-directory")),
-        continue_on_error=_scalar(body.get("continue-on-error")),
-        timeout_minutes=_scalar(body.get("timeout-minutes")),
+        name=_scalar(part("name")),
+        condition=build_condition(part("if")),
+        run=_scalar(part("run")),
+        uses=_text(part("uses")),
+        with_=part("with"),
+        env=part("env"),
+        shell=_scalar(part("shell")),
+        working_directory=_scalar(part("working-directory")),
+        continue_on_error=_scalar(part("continue-on-error")),
+        timeout_minutes=_scalar(part("timeout-minutes")),
         background=background is not None and background.value is True,
-        targets=words_of(body.get("wait")) or words_of(body.get("cancel")),
-        steps=tuple(_step(item, ids) for item in _items(body.get("parallel")) if isinstance(item, MappingNode)),
+        targets=words_of(part("wait")) or words_of(part("cancel")),
+        steps=tuple(_step(item, ids) for item in _items(part("parallel")) if isinstance(item, MappingNode)),
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
+from unicodedata import combining, east_asian_width
 
 import attrs
 
@@ -12,6 +14,9 @@ MAX_DIAGNOSTICS: Final = 100
 """Findings kept of one file: a person mends the first few and looks again; a hostile file must not fill memory."""
 MAX_MESSAGE: Final = 500
 """Characters of one message: it may repeat text of the file, and stays a line."""
+SHOWN: Final = 100
+"""Characters shown of the line that a finding is on, and how many of them stand before its place at most."""
+SHOWN_BEFORE: Final = 60
 
 
 @attrs.frozen(slots=True)
@@ -37,19 +42,44 @@ class Diagnostic:
         """The finding as `--json` prints it: {line, column, severity, code, message, hint}."""
         return attrs.asdict(self)
 
-    def render(self, path: str, source: str) -> str:
-        """The finding for a person: `path:line:column: severity: message`, the line, a caret, the hint."""
-        lines = [f"{path}:{self.line}:{self.column}: {self.severity}: {self.message} [{self.code}]"]
-        text = source.split("\n")
-        if 0 < self.line <= len(text) and text[self.line - 1].strip():
-            shown = text[self.line - 1].rstrip("\r").replace("\t", " ")
-            start = max(0, self.column - 60)
+    def render(self, path: str, lines: Sequence[str]) -> list[str]:
+        """The finding for a person: `path:line:column: severity: message`, the source line, a caret, the hint.
+
+        `lines` are those of the file. What would act on a terminal is shown as a sign that does not.
+        """
+        shown = [printable(f"{path}:{self.line}:{self.column}: {self.severity}: {self.message} [{self.code}]")]
+        if 0 < self.line <= len(lines) and lines[self.line - 1].strip():
+            text = printable(lines[self.line - 1].rstrip("\r"))
+            start = max(0, self.column - SHOWN_BEFORE)
             number = str(self.line)
-            lines.append(f" {number} | {shown[start : start + 100]}")
-            lines.append(f" {' ' * len(number)} | {' ' * (self.column - 1 - start)}^")
+            before = "".join(map(_blank, text[start : self.column - 1]))
+            shown.append(f" {number} | {text[start : start + SHOWN]}")
+            shown.append(f" {' ' * len(number)} | {before}{' ' * (self.column - 1 - start - len(before))}^")
         if self.hint:
-            lines.append(f"hint: {self.hint}")
-        return "\n".join(lines)
+            shown.append(printable(f"hint: {self.hint}"))
+        return shown
+
+
+_ACTS = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+def printable(text: str) -> str:
+    """A text of one line, as long as it was, without what moves a cursor or turns the direction of writing."""
+    return _ACTS.sub(lambda found: " " if found[0] == "\t" else "\ufffd", text)
+
+
+def _blank(character: str) -> str:
+    """The blanks that are as wide as a character on a terminal."""
+    if character.isascii():
+        return " "
+    return "" if combining(character) else "  " if east_asian_width(character) in "WF" else " "
+
+
+def render(findings: Iterable[Diagnostic], path: str, source: str) -> Iterator[list[str]]:
+    """The lines of each finding of a file, for a person."""
+    lines = source.split("\n")
+    for finding in findings:
+        yield finding.render(path, lines)
 
 
 class Findings:
@@ -71,17 +101,22 @@ class Findings:
         self._add(place, "warning", code, message, hint)
 
     def _add(self, place: Place, severity: Severity, code: str, message: str, hint: str | None) -> None:
+        if self.full:
+            self._dropped += 1
+            return
         message = " ".join(message.split())
         if len(message) > MAX_MESSAGE:
             message = message[: MAX_MESSAGE - 1] + "…"
         key = (place.line, place.column, code, message)
         if key in self._seen:  # an alias shows the same text twice
             return
-        if len(self._found) >= MAX_DIAGNOSTICS:
-            self._dropped += 1
-            return
         self._seen.add(key)
         self._found.append(Diagnostic(place.line, place.column, severity, code, message, hint))
+
+    @property
+    def full(self) -> bool:
+        """Whether what is found from now on is only counted: nobody will read its hint."""
+        return len(self._found) >= MAX_DIAGNOSTICS
 
     @property
     def failed(self) -> bool:

@@ -83,7 +83,6 @@ _ANY_SCALAR: Final = OneOf((Text(), Boolean(), Number()))
 _DISPATCH_INPUT: Final = MapOf(
     {
         "description": Text(),
-        "deprecationMessage": Text(),
         "type": Text(values=INPUT_TYPES),
         "required": Boolean(),
         "default": _ANY_SCALAR,
@@ -116,7 +115,7 @@ _CRON: Final = MapOf({"cron": Text(non_empty=True), "timezone": Text(non_empty=T
 
 EVENT_RULES: Final[dict[str, Rule]] = {
     **{name: _event_rule(types, filters) for name, (types, filters) in _EVENTS.items()},
-    "repository_dispatch": OneOf((Null(), MapOf({"types": _WORDS}))),
+    "repository_dispatch": OneOf((Null(), MapOf({"types": ListOf(Text(non_empty=True))}))),
     "schedule": ListOf(_CRON),
     "workflow_call": OneOf((Null(), _CALL)),
     "workflow_dispatch": OneOf((Null(), MapOf({"inputs": _DISPATCH_INPUTS}))),

@@ -1,4 +1,4 @@
-"""The graph of jobs: its cycles. Knows ids and edges only; linear, without recursion."""
+"""The graph of jobs: its cycles and its waves. Knows ids and edges only; linear, without recursion."""
 
 from __future__ import annotations
 
@@ -50,3 +50,24 @@ def _pop_component(path: list[str], on_path: set[str], last: str) -> frozenset[s
         component.add(name)
         if name == last:
             return frozenset(component)
+
+
+def waves(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Jobs by depth: the first list needs nothing, each job stands one list after the deepest of its needs.
+
+    In declared order; `needs` is without cycles and names jobs that are there.
+    """
+    depth: dict[str, int] = {}
+    for root in needs:
+        stack = [root]
+        while stack:
+            waiting = [need for need in needs[stack[-1]] if need not in depth]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            name = stack.pop()
+            depth[name] = max((depth[need] + 1 for need in needs[name]), default=0)
+    levels: list[list[str]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+    for name in needs:
+        levels[depth[name]].append(name)
+    return levels

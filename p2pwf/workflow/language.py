@@ -99,7 +99,7 @@ _CREDENTIALS: Final = MapOf({"username": _WORD, "password": _WORD}, scope=_scope
 _CONTAINER_KEYS: Final[dict[str, Rule]] = {
     "image": Text(),
     "options": Text(),
-    "env": _env(RUNNER | SECRETS),
+    "env": MapOf(other=Text(RUNNER | SECRETS)),
     "ports": _WORDS,
     "volumes": _WORDS,
     "credentials": _CREDENTIALS,

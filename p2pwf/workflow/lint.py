@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from p2pwf.workflow.build import build_triggers, step_kind
-from p2pwf.workflow.cron import cron_fault
+from p2pwf.workflow.cron import cron_fault, never_due
 from p2pwf.workflow.diagnostics import Findings, Place
 from p2pwf.workflow.events import EXCLUSIVE_FILTERS
-from p2pwf.workflow.expr import fold, has_expression
-from p2pwf.workflow.expr.parser import Node as Tree
+from p2pwf.workflow.expr import Parsed, fold, has_expression
+from p2pwf.workflow.filters import pattern_fault
 from p2pwf.workflow.graph import find_cycles
 from p2pwf.workflow.matrix import MatrixError, build_legs
+from p2pwf.workflow.mistakes import check_expression, check_script, check_shell
+from p2pwf.workflow.model import Trigger
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode, to_value, walk
 from p2pwf.workflow.references import Names, Use, check_references
 
@@ -25,6 +27,12 @@ MAX_ID: Final = 100
 """Characters of a job or step id, GitHub's bound (exclusive)."""
 MAX_GROUP: Final = 400
 """Characters of the name of a concurrency group, GitHub's bound."""
+MAX_INPUTS: Final = 25
+"""Inputs of workflow_dispatch, GitHub's bound."""
+_VERSION = re.compile(r"[0-9]{1,9}\.\*", re.ASCII)
+_REMOTE_WORKFLOW = re.compile(
+    r"[\w.-]+/[\w.-]+/\.github/workflows(-lab)?/[^/@]+\.ya?ml@(?P<ref>[^@\s?*\[\]\\~^:]+)", re.ASCII
+)
 _ID = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]*", re.ASCII)
 _PATH_SEPARATORS = re.compile(r"[/\\]")
 
@@ -36,9 +44,9 @@ class Linter:
         self._findings = findings
         self._expressions: list[Use] = []
 
-    def expression(self, tree: Tree, node: Scalar, offset: int, path: tuple[str, ...]) -> None:
+    def expression(self, expression: Parsed, node: Scalar, offset: int, path: tuple[str, ...]) -> None:
         """Take note of one expression that parses."""
-        self._expressions.append(Use(tree, node, offset, path))
+        self._expressions.append(Use(expression, node, offset, path))
 
     def workflow(self, root: MappingNode) -> None:
         """Look at the whole file."""
@@ -50,6 +58,8 @@ class Linter:
             names = Names.of(root)
             for use in self._expressions:
                 check_references(use, names, self._findings)
+                check_expression(use, names, root, self._findings)
+        self._group_of_jobs(root)
 
     def _triggers(self, on: Node | None) -> None:
         for trigger in build_triggers(on, tagged=False):
@@ -57,6 +67,11 @@ class Linter:
                 if all(name in trigger.filters for name in pair):
                     message = f"You may only define one of '{pair[0]}' and '{pair[1]}' for a single event"
                     self._findings.error(trigger.place, "exclusive-filters", message, "use '!' patterns in the first")
+                for name in pair:
+                    self._patterns(trigger, name)
+            if trigger.event == "workflow_dispatch" and len(trigger.inputs) > MAX_INPUTS:
+                message = f"You may define up to {MAX_INPUTS} inputs for a workflow_dispatch event"
+                self._findings.error(trigger.inputs[MAX_INPUTS].place, "too-many-inputs", message)
             for spec in trigger.inputs:
                 self._input(spec.name, spec.place, spec.type, spec.default, spec.options)
         schedule = on.get("schedule") if isinstance(on, MappingNode) else None
@@ -67,6 +82,21 @@ class Linter:
                 if fault:
                     hint = "five fields: minute hour day-of-month month day-of-week, in UTC"
                     self._findings.error(cron.place, "cron", f"Invalid cron expression '{cron.text}': {fault}", hint)
+                elif never_due(cron.text):
+                    self._findings.warning(cron.place, "cron-never", f"The schedule '{cron.text}' is never due")
+
+    def _patterns(self, trigger: Trigger, name: str) -> None:
+        patterns = trigger.filters.get(name, ())
+        node = trigger.config.get(name) if trigger.config else None
+        for item in _scalars(node):
+            fault = pattern_fault(item.text) if not has_expression(item.text) else None
+            if fault:
+                message = f"The pattern '{item.text}' matches nothing: {fault}"
+                self._findings.warning(item.place, "filter-pattern", message, "put a \\ before what has no meaning")
+        if node is not None and patterns and all(pattern.startswith("!") for pattern in patterns):
+            hint = f"begin with a pattern of what is wanted, such as '**', or use {name.removesuffix('-ignore')}-ignore"
+            message = f"'{name}' only takes out, so it never matches"
+            self._findings.warning(node.place, "filter-pattern", message, hint)
 
     def _input(self, name: str, place: Place, kind: str, default: Scalar | None, options: tuple[str, ...]) -> None:
         if not _ID.fullmatch(name):
@@ -91,6 +121,25 @@ class Linter:
         if isinstance(group, Scalar) and len(group.text) > MAX_GROUP and not has_expression(group.text):
             message = f"Concurrency group name must be less than {MAX_GROUP} characters"
             self._findings.error(group.place, "concurrency-group", message)
+        if isinstance(node, MappingNode):
+            queue, cancel = node.get("queue"), node.get("cancel-in-progress")
+            if (
+                isinstance(queue, Scalar)
+                and queue.text == "max"
+                and isinstance(cancel, Scalar)
+                and cancel.value is True
+            ):
+                message = "'queue: max' cannot be combined with 'cancel-in-progress: true'"
+                self._findings.error(queue.place, "concurrency-queue", message)
+
+    def _group_of_jobs(self, root: MappingNode) -> None:
+        whole = _group(root.get("concurrency"))
+        jobs = root.get("jobs")
+        for key, job in jobs.entries if isinstance(jobs, MappingNode) and whole else ():
+            own = _group(job.get("concurrency")) if isinstance(job, MappingNode) else None
+            if whole and own and fold(own.text) == fold(whole.text):
+                message = f"The job '{key.text}' waits for its own run: both have the concurrency group '{own.text}'"
+                self._findings.warning(own.place, "deadlock", message, "give the job's group another name")
 
     def _jobs(self, jobs: MappingNode) -> None:
         if not jobs.entries:
@@ -119,11 +168,11 @@ class Linter:
         return False
 
     def _graph(self, jobs: MappingNode, declared: dict[str, Scalar], needs: dict[str, list[Scalar]]) -> None:
+        hint = f"jobs: {', '.join([key.text for key in declared.values()][:30])}"
         for name, wanted in needs.items():
             for need in wanted:
                 if fold(need.text) not in declared and not has_expression(need.text):
                     message = f"Job '{declared[name].text}' depends on unknown job '{need.text}'."
-                    hint = f"jobs: {', '.join([key.text for key in declared.values()][:30])}"
                     self._findings.error(need.place, "unknown-need", message, hint)
         edges = {
             name: [fold(need.text) for need in wanted if fold(need.text) in declared] for name, wanted in needs.items()
@@ -151,6 +200,12 @@ class Linter:
                 message = f"No steps defined in `steps` and no workflow called in `uses` for the job '{key.text}'"
                 self._findings.error(key.place, "no-steps", message)
         self._concurrency(job.get("concurrency"))
+        self._runner_group(job.get("runs-on"))
+        self._container(job.get("container"), service=False)
+        services = job.get("services")
+        for _, service in services.entries if isinstance(services, MappingNode) else ():
+            self._container(service, service=True)
+        self._snapshot(job.get("snapshot"))
         strategy = job.get("strategy")
         matrix = strategy.get("matrix") if isinstance(strategy, MappingNode) else None
         if isinstance(matrix, MappingNode):
@@ -161,12 +216,75 @@ class Linter:
         seen: dict[str, Scalar] = {}
         for step in _steps(steps):
             self._step(step, seen)
+        if isinstance(steps, SequenceNode):
+            self._targets(steps)
+
+    def _runner_group(self, runs_on: Node | None) -> None:
+        group = runs_on.get("group") if isinstance(runs_on, MappingNode) else None
+        if not isinstance(group, Scalar) or has_expression(group.text) or "/" not in group.text:
+            return
+        owner, _, name = group.text.partition("/")
+        if not name or "/" in name or owner not in ("org", "organization", "ent", "enterprise"):
+            hint = "write 'organization/' or 'enterprise/' before the name of a group, or the name alone"
+            self._findings.error(group.place, "runs-on-group", f"Invalid runs-on group name '{group.text}'.", hint)
+
+    def _container(self, container: Node | None, service: bool) -> None:
+        image = container.get("image") if isinstance(container, MappingNode) else container
+        if not isinstance(image, Scalar) or has_expression(image.text):
+            return
+        if image.text == "docker://" or (service and not image.text):
+            self._findings.error(image.place, "empty-image", "Container image cannot be empty")
+
+    def _snapshot(self, snapshot: Node | None) -> None:
+        version = snapshot.get("version") if isinstance(snapshot, MappingNode) else None
+        if isinstance(version, Scalar) and not has_expression(version.text) and not _VERSION.fullmatch(version.text):
+            message = f"Expected format '{{major-version}}.*' Actual '{version.text}'"
+            self._findings.error(version.place, "snapshot-version", message)
+
+    def _targets(self, steps: SequenceNode) -> None:
+        """The steps that `wait` and `cancel` name: they stand before, and run in the background."""
+        known: dict[str, bool] = {}
+        for step in steps.items:
+            if not isinstance(step, MappingNode):
+                continue
+            given = step.get("id")
+            own = given.text if isinstance(given, Scalar) else ""
+            for target in (*_scalars(step.get("wait")), *_scalars(step.get("cancel"))):
+                self._target(target, own, known)
+            background = step.get("background")
+            known[own] = isinstance(background, Scalar) and background.value is True
+            every = step.get("wait-all")
+            if isinstance(every, Scalar) and every.value is False:
+                message = "The value of 'wait-all' must be true or omitted"
+                self._findings.error(every.place, "wait-all", message, "take the step out to wait for nothing")
+
+    def _target(self, target: Scalar, own: str, known: dict[str, bool]) -> None:
+        text = target.text
+        if has_expression(text):
+            return
+        if text.startswith("__"):
+            message = f"The identifier '{text}' is invalid. IDs starting with '__' are reserved."
+            self._findings.error(target.place, "id", message)
+        elif own and fold(text) == fold(own):
+            self._findings.error(target.place, "step-target", f"Step '{own}' cannot reference itself")
+        elif text not in known:
+            hint = f"steps before it: {', '.join([name for name in known if name][:20])}" if any(known) else None
+            self._findings.error(target.place, "step-target", f"Step references unknown step ID '{text}'", hint)
+        elif not known[text]:
+            message = f"The step '{text}' does not run in the background: it has ended by then"
+            self._findings.warning(target.place, "not-background", message, "give that step background: true")
 
     def _matrix(self, matrix: MappingNode) -> None:
+        for key, value in matrix.entries:
+            if key.text in ("includes", "excludes") and isinstance(value, SequenceNode):
+                maps = [item for item in value.items if isinstance(item, MappingNode)]
+                if maps and len(maps) == len(value.items):
+                    message = f"'{key.text}' is a matrix key like any other"
+                    self._findings.warning(key.place, "matrix-key", message, f"did you mean '{key.text[:-1]}'?")
         if not all(isinstance(value, SequenceNode) for _, value in matrix.entries):
             return
         for part in walk(matrix):
-            if isinstance(part, Scalar) and has_expression(part.text):
+            if isinstance(part, Scalar) and isinstance(part.value, str) and has_expression(part.value):
                 return
         try:
             build_legs(to_value(matrix))
@@ -175,15 +293,25 @@ class Linter:
 
     def _call(self, uses: Scalar) -> None:
         text = uses.text
-        if text.startswith("./"):
+        if text.startswith(("./", "$/")):
             fits = text.endswith((".yml", ".yaml")) and "@" not in text
+            if fits and not re.fullmatch(r"[.$]/\.github/workflows(-lab)?/[^/]+", text):
+                message = f"GitHub runs reusable workflows from .github/workflows only, not from '{text}'"
+                self._findings.warning(uses.place, "workflow-folder", message, "the same file is taken here")
         else:
-            name, _, ref = text.partition("@")
-            fits = name.count("/") >= 3 and bool(ref) and name.endswith((".yml", ".yaml"))
+            found = _REMOTE_WORKFLOW.fullmatch(text)
+            fits = found is not None
+            if found is not None:
+                self._short_sha(uses, found["ref"])
         if not fits:
             message = f"Invalid workflow reference '{text}'"
             hint = "write owner/repo/.github/workflows/file.yml@ref, or ./.github/workflows/file.yml"
             self._findings.error(uses.place, "uses", message, hint)
+
+    def _short_sha(self, uses: Scalar, ref: str) -> None:
+        if re.fullmatch("[0-9a-fA-F]{7,8}", ref):
+            message = f"'{ref}' looks like the beginning of a commit's SHA, which is not looked for"
+            self._findings.warning(uses.place, "short-sha", message, "write all 40 digits")
 
     def _step(self, step: MappingNode, seen: dict[str, Scalar]) -> None:
         given = step.get("id")
@@ -196,6 +324,11 @@ class Linter:
         uses = step.get("uses")
         if isinstance(uses, Scalar) and uses.text and not has_expression(uses.text):
             self._action(uses)
+        run, shell = step.get("run"), step.get("shell")
+        if isinstance(run, Scalar) and "::" in run.text:
+            check_script(run, self._findings)
+        if isinstance(shell, Scalar):
+            check_shell(shell, self._findings)
         inner = step.get("parallel")
         for nested in inner.items if isinstance(inner, SequenceNode) else ():
             if isinstance(nested, MappingNode):
@@ -203,13 +336,18 @@ class Linter:
 
     def _action(self, uses: Scalar) -> None:
         text = uses.text
-        if text.startswith(("docker://", "./", ".\\")):
+        if text.startswith(("docker://", "./", ".\\", "$/")):
             return
         name, *refs = text.split("@")
         segments = [segment for segment in _PATH_SEPARATORS.split(name) if segment]
         if len(refs) != 1 or not refs[0] or len(segments) < 2:
             message = f"Expected format {{org}}/{{repo}}[/path]@ref. Actual '{text}'"
             self._findings.error(uses.place, "uses", message, "for example actions/checkout@v4")
+            return
+        if segments[2:4] == [".github", "workflows"]:
+            hint = "write it under `uses` of the job"
+            self._findings.warning(uses.place, "uses", "A reusable workflow is called by a job, not by a step", hint)
+        self._short_sha(uses, refs[0])
 
     def _parallel(self, step: MappingNode) -> None:
         if step.get("background") is not None:
@@ -218,6 +356,12 @@ class Linter:
             self._findings.error(step.place, "parallel", message, hint)
         if step_kind(step) not in ("run", "uses"):
             self._findings.error(step.place, "parallel", f"'{step_kind(step)}' is not allowed inside a parallel block")
+
+
+def _group(node: Node | None) -> Scalar | None:
+    """The written-out group of a `concurrency`."""
+    group = node.get("group") if isinstance(node, MappingNode) else node
+    return group if isinstance(group, Scalar) and group.text and not has_expression(group.text) else None
 
 
 def _scalars(node: Node | None) -> Iterator[Scalar]:

@@ -1,30 +1,48 @@
-"""The tree of a YAML file: scalars, sequences and mappings, each with its place. Knows nothing of workflows."""
+"""The tree of a YAML file: scalars, sequences and mappings, each with its place. Knows nothing of workflows.
+
+A file may hold tens of thousands of nodes, and each is made once and then only read: so they keep the loader's own
+mark and make a `Place` of it when one is asked for, and are not frozen, which would triple what making one costs.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 
 from p2pwf.workflow.diagnostics import Place
-from p2pwf.workflow.expr.values import Value, format_number
+from p2pwf.workflow.expr.values import Value, fold, format_number
 
 Plain: TypeAlias = bool | float | str | None
+_folded = lru_cache(512)(fold)  # of the keys that are asked for: those of the language
 
 
-@attrs.frozen(slots=True, eq=False)
+class Mark(Protocol):
+    """A position as the YAML parser gives it, all from 0."""
+
+    index: int
+    line: int
+    column: int
+
+
+@attrs.define(slots=True, eq=False)
 class Scalar:
     """A scalar: its value by the YAML 1.2 core schema (numbers are floats) and `raw`, its source text as written.
 
     `raw` starts at `place`; it is kept only where the value holds `${{`, to find an expression's own place.
     """
 
-    place: Place
+    mark: Mark
     value: Plain
     raw: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where it starts."""
+        return Place(self.mark.line + 1, self.mark.column + 1)
 
     @property
     def text(self) -> str:
@@ -78,25 +96,36 @@ def _all(text: str, part: str) -> list[int]:
     return found
 
 
-@attrs.frozen(slots=True, eq=False)
+@attrs.define(slots=True, eq=False)
 class SequenceNode:
     """A sequence."""
 
-    place: Place
+    mark: Mark
     items: tuple[Node, ...]
 
+    @property
+    def place(self) -> Place:
+        """Where it starts."""
+        return Place(self.mark.line + 1, self.mark.column + 1)
 
-@attrs.frozen(slots=True, eq=False)
+
+@attrs.define(slots=True, eq=False)
 class MappingNode:
-    """A mapping; keys are scalars, in file order, and `by_name` finds the value of a key."""
+    """A mapping; keys are scalars, in file order, and `by_name` finds an entry by its folded key."""
 
-    place: Place
+    mark: Mark
     entries: tuple[tuple[Scalar, Node], ...]
-    by_name: Mapping[str, Node]
+    by_name: Mapping[object, tuple[Scalar, Node]]
+
+    @property
+    def place(self) -> Place:
+        """Where it starts."""
+        return Place(self.mark.line + 1, self.mark.column + 1)
 
     def get(self, key: str) -> Node | None:
         """The value of a key, or None."""
-        return self.by_name.get(key)
+        entry = self.by_name.get(_folded(key))
+        return entry[1] if entry is not None and entry[0].text == key else None
 
 
 Node: TypeAlias = Scalar | SequenceNode | MappingNode

@@ -18,6 +18,7 @@ from p2pwf.workflow.facts import RunFacts
 from p2pwf.workflow.legs import (
     Plain,
     Strategy,
+    evaluate_group,
     evaluate_legs,
     evaluate_strategy,
     job_continues,
@@ -252,6 +253,11 @@ def job_status_functions(results: Sequence[str], needs: Needs, cancelled: bool) 
 def build_plan(workflow: Workflow, facts: RunFacts, called: Mapping[str, str] | None = None) -> dict[str, Plain]:
     """The plan of a run; see Flow.plan. Raises InvalidWorkflow."""
     return Flow(workflow, facts, called).plan()
+
+
+def run_group(workflow: Workflow, facts: RunFacts) -> dict[str, Plain] | None:
+    """The concurrency group of a run, {"group", "cancel_in_progress", "queue"}, or None; raises InvalidWorkflow."""
+    return evaluate_group(workflow.concurrency, Scope(facts.contexts()))
 
 
 def is_dynamic(job: Job) -> bool:

@@ -15,9 +15,8 @@ from typing import Final, TypeAlias
 import attrs
 
 from p2pwf.workflow.diagnostics import Findings, Place
-from p2pwf.workflow.expr import ExpressionError, Part, fold, has_expression, parse_known, split
+from p2pwf.workflow.expr import ExpressionError, Parsed, Part, fold, has_expression, parse_known, split
 from p2pwf.workflow.expr.parser import Arity
-from p2pwf.workflow.expr.parser import Node as Tree
 from p2pwf.workflow.expr.template import INSERT
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
 
@@ -119,35 +118,101 @@ class Later:
 
 
 Rule: TypeAlias = Text | Number | Boolean | Null | ListOf | MapOf | OneOf | Anything | Later
-Watcher: TypeAlias = Callable[[Tree, Scalar, int, tuple[str, ...]], None]
+Watcher: TypeAlias = Callable[[Parsed, Scalar, int, tuple[str, ...]], None]
+
+
+@attrs.frozen(slots=True, eq=False)
+class _Shapes:
+    """The mappings that may be meant, and what each key narrows them to and asks of its value."""
+
+    options: tuple[MapOf, ...]
+    by_key: dict[str, tuple[_Shapes, Rule]]
+    loose: tuple[_Shapes, Rule] | None
+    required: tuple[str, ...]
+
+
+@attrs.frozen(slots=True, eq=False)
+class _Form:
+    """A rule made ready: what it asks of a scalar, of a list and of a mapping."""
+
+    options: tuple[Rule, ...]
+    condition: bool
+    any_text: bool
+    item: Rule | None
+    shapes: _Shapes | None
+
+
+@lru_cache(1024)  # by identity: as many as the tables hold
+def _form(rule: Rule) -> _Form:
+    options = _flat(rule)
+    texts = [option for option in options if isinstance(option, Text)]
+    anything = any(isinstance(option, Anything) for option in options)
+    lists = [option.item if isinstance(option, ListOf) else option for option in options if _takes_list(option)]
+    maps = (_ANY_MAPPING,) if anything else tuple(option for option in options if isinstance(option, MapOf))
+    return _Form(
+        options,
+        any(text.condition for text in texts),
+        anything or any(not text.values and not text.non_empty for text in texts),
+        lists[0] if lists else None,
+        _shapes(maps) if maps else None,
+    )
+
+
+@lru_cache(256)
+def _telling(options: tuple[MapOf, ...]) -> str:
+    lists = [set(shape.keys) for shape in options]
+    telling = sorted(key for key in set.union(*lists) if sum(key in keys for keys in lists) == 1)
+    message = "There's not enough info to determine what you meant. Add one of these properties: "
+    return message + ", ".join(telling)
+
+
+def _takes_list(rule: Rule) -> bool:
+    return isinstance(rule, (ListOf, Anything))
+
+
+@lru_cache(1024)
+def _shapes(options: tuple[MapOf, ...]) -> _Shapes:
+    open_ones = tuple(option for option in options if option.other is not None)
+    made = _Shapes(options, {}, None, options[0].required)
+    loose = None
+    if open_ones:
+        loose = (made if open_ones == options else _shapes(open_ones), open_ones[0].other or _ANYTHING)
+    object.__setattr__(made, "loose", loose)  # it may lead to itself
+    for name in {name for option in options for name in option.keys}:
+        fitting = tuple(option for option in options if name in option.keys)
+        made.by_key[name] = (made if fitting == options else _shapes(fitting), fitting[0].keys[name])
+    return made
 
 
 class Checker:
     """Checks a tree against a rule and records findings.
 
-    `watch` is told of every expression that parses: its tree, its scalar, the offset of its source there, and the
+    `watch` is told of every expression that looks something up: what it is, its scalar, the offset of its source, the
     path of keys that leads to it.
     """
 
     def __init__(self, findings: Findings, watch: Watcher) -> None:
         self._findings = findings
         self._watch = watch
-        self._path: list[str] = []
+        self._path: list[str | int] = []
+        self._read: dict[tuple[str, Scope], Parsed | ExpressionError] = {}
 
     def check(self, node: Node, rule: Rule, scope: Scope = NOTHING) -> None:
         """Check one node; recursion is bounded by the loader's bound on depth."""
-        scope = scope | rule.scope
-        options = _flat(rule)
+        if rule.scope is not NOTHING:
+            scope = _union(scope, rule.scope)
+        form = _form(rule)
         if isinstance(node, Scalar):
-            self._scalar(node, options, scope)
+            value = node.value
+            if not form.any_text or form.condition or (isinstance(value, str) and "${{" in value):
+                self._scalar(node, form, scope)
         elif isinstance(node, SequenceNode):
-            self._sequence(node, options, scope)
+            self._sequence(node, form, scope)
         else:
-            self._mapping(node, options, scope)
+            self._mapping(node, form, scope)
 
-    def _scalar(self, node: Scalar, options: tuple[Rule, ...], scope: Scope) -> None:
-        condition = next((rule for rule in options if isinstance(rule, Text) and rule.condition), None)
-        if condition is not None:
+    def _scalar(self, node: Scalar, form: _Form, scope: Scope) -> None:
+        if form.condition:
             self._condition(node, scope)
             return
         if isinstance(node.value, str) and has_expression(node.value):
@@ -157,62 +222,65 @@ class Checker:
                 return
             self.expressions(node, scope)
             return
-        if any(_accepts(rule, node) for rule in options):
-            return
-        self._findings.error(node.place, "unexpected-value", f"Unexpected value '{node.text}'", _wanted(options))
+        if not any(_accepts(rule, node) for rule in form.options):
+            message = f"Unexpected value '{node.text}'"
+            self._findings.error(node.place, "unexpected-value", message, self._wanted(form))
 
-    def _sequence(self, node: SequenceNode, options: tuple[Rule, ...], scope: Scope) -> None:
-        rule = next((rule for rule in options if isinstance(rule, (ListOf, Anything))), None)
-        if rule is None:
-            wanted = _wanted(options)
+    def _wanted(self, form: _Form) -> str | None:
+        return None if self._findings.full else _wanted(form.options)
+
+    def _sequence(self, node: SequenceNode, form: _Form, scope: Scope) -> None:
+        item_rule = form.item
+        if item_rule is None:
+            wanted = self._wanted(form)
             self._findings.error(node.place, "unexpected-sequence", "A sequence was not expected", wanted)
             return
+        path = self._path
+        path.append(0)
         for index, item in enumerate(node.items):
-            self._path.append(str(index))
-            self.check(item, rule.item if isinstance(rule, ListOf) else rule, scope)
-            self._path.pop()
+            path[-1] = index
+            self.check(item, item_rule, scope)
+        path.pop()
 
-    def _mapping(self, node: MappingNode, options: tuple[Rule, ...], scope: Scope) -> None:
-        if any(isinstance(rule, Anything) for rule in options):
-            shapes = [_ANY_MAPPING]
-        else:
-            shapes = [rule for rule in options if isinstance(rule, MapOf)]
-        if not shapes:
-            self._findings.error(node.place, "unexpected-mapping", "A mapping was not expected", _wanted(options))
+    def _mapping(self, node: MappingNode, form: _Form, scope: Scope) -> None:
+        shapes = form.shapes
+        if shapes is None:
+            wanted = self._wanted(form)
+            self._findings.error(node.place, "unexpected-mapping", "A mapping was not expected", wanted)
             return
         opaque = False
-        present: set[str] = set()
+        path = self._path
         for key, value in node.entries:
-            if isinstance(key.value, str) and has_expression(key.value):
+            name = key.text
+            if "${{" in name:
                 opaque = True
                 self._expression_key(key, value, scope)
                 continue
-            name = key.text
-            present.add(name)
-            fitting = [shape for shape in shapes if name in shape.keys] or [shape for shape in shapes if shape.other]
-            if not fitting:
-                known = sorted({known for shape in shapes for known in shape.keys} - present)
-                self._findings.error(key.place, "unexpected-key", f"Unexpected value '{name}'", _nearest(name, known))
+            found = shapes.by_key.get(name) or shapes.loose
+            if found is None:
+                self._unexpected(key, node, shapes)
                 continue
-            shapes = fitting
-            rule = fitting[0].keys.get(name) or fitting[0].other
-            if name == "" and name not in fitting[0].keys:
+            if name == "" and name not in shapes.by_key:
                 self._findings.error(key.place, "empty-key", "Unexpected value ''", "a key may not be empty")
-            if rule is not None:
-                self._path.append(name)
-                self.check(value, rule, scope)
-                self._path.pop()
-        self._complete(node, shapes, present, opaque)
+            shapes, rule = found
+            path.append(name)
+            self.check(value, rule, scope)
+            path.pop()
+        self._complete(node, shapes, opaque)
 
-    def _complete(self, node: MappingNode, shapes: list[MapOf], present: set[str], opaque: bool) -> None:
-        if len(shapes) > 1:
-            lists = [set(shape.keys) for shape in shapes]
-            telling = sorted(key for key in set.union(*lists) if sum(key in keys for keys in lists) == 1)
-            message = "There's not enough info to determine what you meant. Add one of these properties: "
-            self._findings.error(node.place, "ambiguous", message + ", ".join(telling))
+    def _unexpected(self, key: Scalar, node: MappingNode, shapes: _Shapes) -> None:
+        hint = None
+        if not self._findings.full:
+            known = sorted({name for shape in shapes.options for name in shape.keys})
+            hint = _nearest(key.text, known, [name for name in known if node.get(name) is None])
+        self._findings.error(key.place, "unexpected-key", f"Unexpected value '{key.text}'", hint)
+
+    def _complete(self, node: MappingNode, shapes: _Shapes, opaque: bool) -> None:
+        if len(shapes.options) > 1:
+            self._findings.error(node.place, "ambiguous", _telling(shapes.options))
         elif not opaque:
-            for name in shapes[0].required:
-                if name not in present:
+            for name in shapes.required:
+                if node.get(name) is None:
                     self._findings.error(node.place, "missing-key", f"Required property is missing: {name}")
 
     def _expression_key(self, key: Scalar, value: Node, scope: Scope) -> None:
@@ -232,7 +300,7 @@ class Checker:
                 message = "This condition is always true: the text around ${{ }} makes it a string"
                 self._findings.warning(node.place, "condition-always-true", message, "put all of it inside one ${{ }}")
             return
-        self._expression(Part(text, 0), node, scope)
+        self._expression(Part(text, 0), node, scope, tuple(map(str, self._path)))
 
     def expressions(self, node: Scalar, scope: Scope) -> list[Part]:
         """Check every expression in a string; gives those that could be told apart."""
@@ -242,20 +310,25 @@ class Checker:
         except ExpressionError as error:
             self._findings.error(node.place_of(error.offset), "expression-syntax", error.message, error.hint)
             return []
+        path = tuple(map(str, self._path))
         for part in parts:
-            self._expression(part, node, scope)
+            self._expression(part, node, scope, path)
         return parts
 
-    def _expression(self, part: Part, node: Scalar, scope: Scope) -> None:
-        try:
-            tree = parse_known(part.source, scope.contexts, scope.functions)
-        except ExpressionError as error:
-            unknown = error.message.startswith(("Unrecognized named-value", "Unrecognized function"))
+    def _expression(self, part: Part, node: Scalar, scope: Scope, path: tuple[str, ...]) -> None:
+        read = self._read.get((part.source, scope))
+        if read is None:
+            try:
+                read = parse_known(part.source, scope.contexts, scope.functions)
+            except ExpressionError as error:
+                read = error.with_traceback(None)
+            self._read[part.source, scope] = read
+        if isinstance(read, ExpressionError):
+            unknown = read.message.startswith(("Unrecognized named-value", "Unrecognized function"))
             code = "expression-unavailable" if unknown else "expression-syntax"
-            self._findings.error(self._place(node, part, error.offset), code, error.message, error.hint)
-            return
-        if tree is not None:
-            self._watch(tree, node, part.offset, tuple(self._path))
+            self._findings.error(self._place(node, part, read.offset), code, read.message, read.hint)
+        elif read.names or read.calls:
+            self._watch(read, node, part.offset, path)
 
     @staticmethod
     def _place(node: Scalar, part: Part, offset: int) -> Place:
@@ -325,12 +398,12 @@ def _wanted(options: tuple[Rule, ...]) -> str | None:
     return "expected " + " or ".join(dict.fromkeys(words)) if words else None
 
 
-def _nearest(name: str, known: list[str]) -> str | None:
+def _nearest(name: str, known: list[str], missing: list[str]) -> str | None:
     folded = {fold(word): word for word in known}
     close = difflib.get_close_matches(fold(name)[:64], folded, 1, 0.6)
     if close:
         return f"did you mean '{folded[close[0]]}'?"
-    return f"known here: {_listed(known)}" if known else None
+    return f"known here: {_listed(missing)}" if missing else None
 
 
 def _listed(words: list[str]) -> str:

@@ -18,8 +18,8 @@ def declared_events(workflow: Workflow) -> tuple[str, ...]:
     return tuple(dict.fromkeys(trigger.event for trigger in workflow.triggers))
 
 
-def choose_event(workflow: Workflow, wanted: str | None = None) -> str:
-    """The event of a run: the wanted one; else workflow_dispatch if declared, else the only one declared.
+def choose_event(workflow: Workflow, wanted: str | None = None, preferred: str = DISPATCH) -> str:
+    """The event of a run: the wanted one; else the preferred one if declared, else the only one declared.
 
     Raises UsageError, listing what is declared, if there is no telling, or the wanted one is not declared.
     """
@@ -29,8 +29,8 @@ def choose_event(workflow: Workflow, wanted: str | None = None) -> str:
         if wanted in events:
             return wanted
         raise UsageError(f"the workflow does not declare the event '{wanted}'", f"declared: {listed}")
-    if DISPATCH in events:
-        return DISPATCH
+    if preferred in events:
+        return preferred
     if len(events) == 1:
         return events[0]
     raise UsageError("the workflow declares several events", f"choose one with --event: {listed}")

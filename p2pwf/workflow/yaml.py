@@ -9,27 +9,28 @@ Scalars follow the core schema of the YAML 1.2.2 specification, chapter 10.3.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final, Protocol, cast
+from collections.abc import Callable
+from typing import Final, NoReturn, Protocol, cast
 
 import attrs
 import yaml as pyyaml
 
 from p2pwf.workflow.diagnostics import Findings, Place
 from p2pwf.workflow.expr.values import INFINITY, MAX_INT32, NAN, fold
-from p2pwf.workflow.nodes import MappingNode, Node, Plain, Scalar, SequenceNode
+from p2pwf.workflow.nodes import MappingNode, Mark, Node, Plain, Scalar, SequenceNode
 
 MAX_BYTES: Final = 256 * 1024
 """Size of a workflow file: what a submission carries; real ones are a hundredth of it."""
-MAX_DEPTH: Final = 64
-"""Nesting; the deepest place the language gives a meaning to is about ten down."""
-MAX_ALIASES: Final = 100
-"""Aliases in one file."""
+MAX_DEPTH: Final = 50
+"""Lists and mappings within each other, GitHub's bound."""
+MAX_ALIASES: Final = 1000
+"""Aliases in one file; GitHub bounds only what they stand for."""
 MAX_NODES: Final = 50_000
-"""Nodes, each alias counted as all that it stands for: GitHub's own bound."""
+"""Events of the YAML stream, each alias counted as all that it stands for: GitHub's own bound."""
+FRAME_EVENTS: Final = 4
+"""Of these the beginnings and ends of the stream and of its document."""
 
 _CORE_TAGS: Final = {f"tag:yaml.org,2002:{name}": name for name in ("null", "bool", "int", "float", "str")}
-_COLLECTION_TAGS: Final = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _NULLS: Final = frozenset(("", "null", "Null", "NULL", "~"))
 _BOOLS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -39,10 +40,12 @@ _SPECIAL = re.compile(r"[+-]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", re.ASCII)
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-class _Mark(Protocol):
-    index: int
-    line: int
-    column: int
+class _Events(Protocol):
+    """PyYAML's parser, by hand or libyaml's."""
+
+    def get_event(self) -> pyyaml.Event | None: ...
+
+    def dispose(self) -> None: ...
 
 
 class _Stop(Exception):
@@ -51,18 +54,15 @@ class _Stop(Exception):
 
 @attrs.define(slots=True)
 class _Frame:
-    """A collection under construction."""
+    """A collection under construction: a sequence has `items`, a mapping has None there."""
 
-    start: pyyaml.CollectionStartEvent
-    place: Place
-    depth: int
-    items: list[Node] = attrs.Factory(list)
-    key: Scalar | None = None
-    entries: list[tuple[Scalar, Node]] = attrs.Factory(list)
-    seen: dict[str, Scalar] = attrs.Factory(dict)
-    by_name: dict[str, Node] = attrs.Factory(dict)
-    size: int = 1
+    mark: Mark
+    anchor: str | None
+    items: list[Node] | None
+    size: int
     height: int = 1
+    key: Scalar | None = None
+    entries: dict[object, tuple[Scalar, Node]] = attrs.Factory(dict)
 
 
 @attrs.frozen(slots=True)
@@ -130,31 +130,58 @@ def _syntax_hint(text: str, place: Place) -> str | None:
     return None
 
 
-def _events(text: str) -> Iterator[pyyaml.Event]:
+def _parser(text: str) -> _Events:
     # Wheels of PyYAML have libyaml in them; a build from source without it is slower, and the same otherwise.
-    return pyyaml.parse(text, getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader))
+    return cast(_Events, getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)(text))
 
 
 class _Loader:
+    """Takes one event after the other. What is done for every node is written out in `load`: it decides the speed."""
+
     def __init__(self, text: str, findings: Findings) -> None:
         self.text = text
         self.findings = findings
         self.anchors: dict[str, _Anchored | None] = {}
+        self.folded: dict[str, str] = {}
         self.aliases = 0
-        self.size = 0
+        self.size = FRAME_EVENTS
         self.root: Node | None = None
         self.stack: list[_Frame] = []
 
     def load(self) -> Node | None:
+        parser = _parser(self.text)
+        try:
+            self._read(parser.get_event)
+        finally:
+            parser.dispose()
+        if self.root is None or (isinstance(self.root, Scalar) and self.root.value is None):
+            self._stop(Place(), "empty", "The file is empty", "a workflow needs at least 'on' and 'jobs'")
+        return self.root
+
+    def _read(self, next_event: Callable[[], pyyaml.Event | None]) -> None:
         documents = 0
-        for event in _events(self.text):
+        stack = self.stack
+        while (event := next_event()) is not None:
             if isinstance(event, pyyaml.ScalarEvent):
-                node = self._scalar(event)
-                self._count(node.place, 1)
-                self._keep(event.anchor, node, 1, 1)
-                self._add(node, 1, 1)
+                scalar = self._scalar(event)
+                self.size += 1
+                if self.size > MAX_NODES:
+                    self._too_many(scalar.place)
+                if event.anchor is not None:
+                    self.anchors[event.anchor] = _Anchored(scalar, 1, 0)
+                if not stack:
+                    self.root = scalar
+                    continue
+                frame = stack[-1]
+                if frame.items is not None:
+                    frame.items.append(scalar)
+                elif frame.key is None:
+                    frame.key = scalar
+                else:
+                    self._entry(frame, frame.key, scalar)
+                    frame.key = None
             elif isinstance(event, pyyaml.CollectionStartEvent):
-                self._begin(event)
+                self._begin(event, isinstance(event, pyyaml.MappingStartEvent))
             elif isinstance(event, pyyaml.CollectionEndEvent):
                 self._end()
             elif isinstance(event, pyyaml.AliasEvent):
@@ -162,58 +189,52 @@ class _Loader:
             elif isinstance(event, pyyaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self._stop(self._place(event), "yaml-documents", "The file holds more than one document")
-        if self.root is None or (isinstance(self.root, Scalar) and self.root.value is None):
-            self._stop(Place(), "empty", "The file is empty", "a workflow needs at least 'on' and 'jobs'")
-        return self.root
+                    self._stop(_place_of(event), "yaml-documents", "The file holds more than one document")
 
-    def _count(self, place: Place, nodes: int) -> None:
-        self.size += nodes
-        if self.size > MAX_NODES:
-            self._stop(place, "yaml-nodes", f"Maximum YAML nodes exceeded: more than {MAX_NODES}, aliases expanded")
+    def _too_many(self, place: Place) -> NoReturn:
+        hint = "GitHub counts keys, values, and both ends of lists and mappings, aliases expanded; split the file"
+        self._stop(place, "yaml-nodes", f"Maximum YAML nodes exceeded: more than {MAX_NODES}", hint)
 
-    def _stop(self, place: Place, code: str, message: str, hint: str | None = None) -> None:
+    def _stop(self, place: Place, code: str, message: str, hint: str | None = None) -> NoReturn:
         self.findings.error(place, code, message, hint)
         raise _Stop
 
-    @staticmethod
-    def _place(event: pyyaml.Event) -> Place:
-        mark = cast(_Mark, event.start_mark)  # the parser always gives one
-        return Place(mark.line + 1, mark.column + 1)
+    def _begin(self, event: pyyaml.CollectionStartEvent, is_mapping: bool) -> None:
+        stack = self.stack
+        if len(stack) >= MAX_DEPTH:
+            self._too_deep(_place_of(event))
+        anchor = event.anchor
+        if anchor is not None:
+            self.anchors[anchor] = None  # known, and not finished: an alias to it from inside is a cycle
+        if stack and stack[-1].items is None and stack[-1].key is None:
+            self._bad_key(_place_of(event))
+        self.size += 1
+        if self.size > MAX_NODES:
+            self._too_many(_place_of(event))
+        stack.append(_Frame(cast(Mark, event.start_mark), anchor, None if is_mapping else [], self.size))
 
-    def _begin(self, event: pyyaml.CollectionStartEvent) -> None:
-        place = self._place(event)
-        if len(self.stack) >= MAX_DEPTH:
-            self._stop(place, "yaml-depth", f"Nested deeper than {MAX_DEPTH} levels")
-        if event.tag is not None and event.tag not in _COLLECTION_TAGS and event.tag != "!":
-            self._stop(place, "yaml-tag", f"Unexpected tag '{event.tag}'")
-        if event.anchor is not None:
-            self.anchors[event.anchor] = None  # known, and not finished: an alias to it from inside is a cycle
-        self._check_key(place)
-        self._count(place, 1)
-        self.stack.append(_Frame(event, place, len(self.stack) + 1))
+    def _too_deep(self, place: Place) -> NoReturn:
+        self._stop(place, "yaml-depth", f"Nested deeper than {MAX_DEPTH} levels")
 
-    def _check_key(self, place: Place) -> None:
-        frame = self.stack[-1] if self.stack else None
-        if frame and isinstance(frame.start, pyyaml.MappingStartEvent) and frame.key is None:
-            self._stop(place, "yaml-key", "A key must be a scalar", "put quotes around a key that starts with [ or {")
+    def _bad_key(self, place: Place) -> NoReturn:
+        self._stop(place, "yaml-key", "A key must be a scalar", "put quotes around a key that starts with [ or {")
 
     def _end(self) -> None:
         frame = self.stack.pop()
+        self.size += 1
         node: Node
-        if isinstance(frame.start, pyyaml.MappingStartEvent):
-            node = MappingNode(frame.place, tuple(frame.entries), frame.by_name)
+        if frame.items is not None:
+            node = SequenceNode(frame.mark, tuple(frame.items))
         else:
-            node = SequenceNode(frame.place, tuple(frame.items))
-        self._keep(frame.start.anchor, node, frame.size, frame.height)
-        self._add(node, frame.size, frame.height)
-
-    def _keep(self, anchor: str | None, node: Node, size: int, height: int) -> None:
-        if anchor is not None:
-            self.anchors[anchor] = _Anchored(node, size, height)
+            node = MappingNode(frame.mark, tuple(frame.entries.values()), frame.entries)
+        if self.size > MAX_NODES:
+            self._too_many(node.place)
+        if frame.anchor is not None:
+            self.anchors[frame.anchor] = _Anchored(node, self.size - frame.size + 1, frame.height)
+        self._add(node, frame.height)
 
     def _alias(self, event: pyyaml.AliasEvent) -> None:
-        place = self._place(event)
+        place = _place_of(event)
         self.aliases += 1
         if self.aliases > MAX_ALIASES:
             self._stop(place, "yaml-aliases", f"More than {MAX_ALIASES} aliases")
@@ -223,69 +244,75 @@ class _Loader:
         anchored = self.anchors[name]
         if anchored is None:
             self._stop(place, "yaml-alias", f"The anchor '{name}' holds an alias to itself")
-            return
         if len(self.stack) + anchored.height > MAX_DEPTH:
-            self._stop(place, "yaml-depth", f"Nested deeper than {MAX_DEPTH} levels")
-        self._count(place, anchored.size)
-        self._add(anchored.node, anchored.size, anchored.height)
+            self._too_deep(place)
+        self.size += anchored.size
+        if self.size > MAX_NODES:
+            self._too_many(place)
+        self._add(anchored.node, anchored.height)
 
-    def _add(self, node: Node, size: int, height: int) -> None:
+    def _add(self, node: Node, height: int) -> None:
         if not self.stack:
             self.root = node
             return
         frame = self.stack[-1]
-        frame.size += size
-        frame.height = max(frame.height, height + 1)
-        if isinstance(frame.start, pyyaml.SequenceStartEvent):
+        if height >= frame.height:
+            frame.height = height + 1
+        if frame.items is not None:
             frame.items.append(node)
         elif frame.key is None:
             if not isinstance(node, Scalar):
-                self._check_key(node.place)
-                return
+                self._bad_key(node.place)
             frame.key = node
         else:
             self._entry(frame, frame.key, node)
             frame.key = None
 
     def _entry(self, frame: _Frame, key: Scalar, value: Node) -> None:
-        text = key.text
+        text = key.value if type(key.value) is str else key.text
+        name = self.folded.get(text)
+        if name is None:
+            name = self.folded[text] = fold(text)
+        entries = frame.entries
+        if name not in entries and text != "<<":
+            entries[name] = (key, value)
+            return
         if text == "<<" and key.value is not None:
             hint = "GitHub does not know merge keys: repeat the entries, or alias the whole value"
             self.findings.error(key.place, "yaml-merge", "Merge keys are not supported", hint)
-            return
-        name = fold(text)
-        first = frame.seen.get(name)
-        if first is not None and "${{" not in text:
+        elif "${{" in text:
+            entries[name, len(entries)] = (key, value)  # two expressions may be alike: each is evaluated
+        elif name in entries:
+            first = entries[name][0]
             hint = f"it stands first on line {first.place.line}"
             if first.text != text:
                 hint += f" as '{first.text}'; keys that differ only in case are the same"
             self.findings.error(key.place, "duplicate-key", f"'{text}' is already defined", hint)
-            return
-        frame.seen[name] = key
-        frame.entries.append((key, value))
-        frame.by_name[text] = value
 
     def _scalar(self, event: pyyaml.ScalarEvent) -> Scalar:
-        place = self._place(event)
         text: str = event.value
+        mark = cast(Mark, event.start_mark)  # the parser always gives one
         raw = ""
         if "${{" in text:
-            raw = self.text[cast(_Mark, event.start_mark).index : cast(_Mark, event.end_mark).index]
-        name = None
-        if event.tag is not None and event.tag != "!":
-            name = _CORE_TAGS.get(event.tag)
-            if name is None:
-                self._stop(place, "yaml-tag", f"Unexpected tag '{event.tag}'")
-        elif event.tag == "!" or event.style:  # a plain scalar has the style "" or None, as the parser has it
-            name = "str"
+            raw = self.text[mark.index : cast(Mark, event.end_mark).index]
+        tag = event.tag
+        if tag is None or tag == "!":
+            if event.style or tag:  # a plain scalar has the style "" or None, as the parser has it
+                return Scalar(mark, text, raw)
+            if text and text[0] not in _MAY_BE_OTHER:
+                return Scalar(mark, text, raw)
+            return Scalar(mark, self._resolve(text, mark), raw)
+        name = _CORE_TAGS.get(tag)
+        if name is None:
+            self._stop(_place_of(event), "yaml-tag", f"Unexpected tag '{tag}'")
         if name == "str":
-            return Scalar(place, text, raw)
-        value = self._resolve(text, place)
-        if name is not None and (event.style or _name_of(value, text) not in (name, _WIDER.get(name))):
-            self._stop(place, "yaml-tag", f"The value '{text[:80]}' is invalid for the type '{event.tag}'")
-        return Scalar(place, value, raw)
+            return Scalar(mark, text, raw)
+        value = self._resolve(text, mark)
+        if event.style or _name_of(value, text) not in (name, _WIDER.get(name)):
+            self._stop(_place_of(event), "yaml-tag", f"The value '{text[:80]}' is invalid for the type '{tag}'")
+        return Scalar(mark, value, raw)
 
-    def _resolve(self, text: str, place: Place) -> Plain:
+    def _resolve(self, text: str, mark: Mark) -> Plain:
         if text in _NULLS:
             return None
         if text in _BOOLS:
@@ -298,6 +325,7 @@ class _Loader:
             digits = text[2:].lstrip("0") or "0"
             number = int(digits, 16 if text[1] == "x" else 8) if len(digits) <= 11 else 2**32
             if number >= 2**32:
+                place = Place(mark.line + 1, mark.column + 1)
                 self._stop(place, "yaml-number", f"The number {text[:80]} is out of range", "put quotes around it")
             return float(number - 2**32 if number > MAX_INT32 else number)
         if _SPECIAL.fullmatch(text):
@@ -307,6 +335,13 @@ class _Loader:
         return text
 
 
+def _place_of(event: pyyaml.Event) -> Place:
+    mark = cast(Mark, event.start_mark)
+    return Place(mark.line + 1, mark.column + 1)
+
+
+_MAY_BE_OTHER: Final = frozenset("+-.0123456789~nNtTfF")
+"""First characters of plain scalars that may be no strings."""
 _WIDER: Final = {"float": "int"}
 
 

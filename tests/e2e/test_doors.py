@@ -111,7 +111,7 @@ def test_bad_submissions_change_nothing(tmp_path: Path) -> None:
         "huge.yml": ("#" * 10_000_000, 2, "too large"),
         "untagged.yml": (good.replace("labels: p2p-workflow\n", ""), 5, "--force"),
         "circle.yml": (good.replace("runs-on: x", "needs: a, runs-on: x"), 2, "circle.yml:"),
-        "image.yml": (good.replace("runs-on: x", "snapshot: a, runs-on: x"), 2, "custom images"),
+        "image.yml": (good.replace("runs-on: x", "snapshot: mine, runs-on: x"), 2, "custom images"),
     }
     with Node(tmp_path / "one") as one:
         one.start().ready()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import TypeVar
@@ -9,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from p2pwf.clock.messages import Attempt, Beat, Digest, Events, Probe, Stored, encode_message
+from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import PeerId, parse_cid
 from p2pwf.core.sign import Signer
@@ -47,7 +49,8 @@ from p2pwf.engine.outputs import (
     Store,
     WakeAt,
 )
-from p2pwf.errors import Refused
+from p2pwf.errors import Refused, UsageError
+from p2pwf.runs.view import summary
 from p2pwf.testing import SimPlanner, make_submission
 from tests.kit import signer
 
@@ -544,3 +547,35 @@ def test_text_that_is_no_unicode_fails_a_job_and_not_the_node() -> None:
     run = next(iter(bench.engine.desk.runs.values()))
     assert run.tally.result("a") == "failure"
     assert only(submit(bench, {"b": []}), StartJob)
+
+
+def test_a_priority_that_no_event_can_hold_is_refused() -> None:
+    bench = founder()
+    run = next(replies(submit(bench, {"a": []}))).result["workflow_id"]
+    (reply,) = replies(bench.give(SetPriority("up", parse_cid(run), 1e300)))
+    assert isinstance(reply.error, UsageError)
+
+
+def test_a_node_that_may_run_jobs_no_more_drops_what_it_had_queued() -> None:
+    one, two = pair()
+    two.slots = 1
+    two.boot()
+    connect(one, two)
+    two.wait(LEASE + 1)
+    for number in range(8):
+        submit(two, {f"job{number}": []})
+    assert len(two.engine.conductor.ready) > 0
+    exchange(one, two)
+    one.give(RemoveMember("remove", two.peer, keep_runs=False))
+    exchange(one, two)
+    two.wait(5.0)
+    assert len(two.engine.conductor.ready) == 0
+
+
+def test_bytes_in_the_inputs_of_a_run_are_shown_and_break_nothing() -> None:
+    bench = founder()
+    inputs: dict[str, Value] = {"x": b"\0\x01", "run": bench.genesis.cid}
+    body = {**make_submission({"a": []}), "inputs": inputs}
+    bench.give(Submit("submit", body))
+    (run,) = bench.engine.desk.runs.values()
+    assert json.loads(json.dumps(summary(run)))["inputs"] == {"x": "0001", "run": bench.genesis.cid.text}

@@ -209,3 +209,21 @@ def test_a_member_may_leave_by_itself() -> None:
     assert not one.desk.clock.roster.holds(two.peer, None)
     with pytest.raises(Exception, match="role admin"):
         Writer.remove(three := network(3)[2], three.desk.clock.dag.heads()[0].author)
+
+
+def test_t06_a_backdated_twin_is_void_whether_it_arrives_before_or_after_the_cut() -> None:
+    one, two, three = network(3)
+    two.rename("kept")
+    share(one, two, three)
+    twin = Writer(2, one.desk.network)
+    twin.learn(*sorted((event for event in one.events if event.author != two.peer), key=lambda event: event.order))
+    backdated = twin.rename("backdated")  # of the seq that is kept
+    cut = one.remove(two.peer)
+    results = set()
+    for order in permutations([backdated, cut]):
+        clock, pending = Clock(one.desk.network, verify_once), Pending()
+        settle(clock, pending, sorted(three.events, key=lambda event: event.order))
+        assert settle(clock, pending, order) == {}
+        assert clock.dag[backdated.cid].void
+        results.add(str(roster_of(clock)))
+    assert len(results) == 1

@@ -41,6 +41,12 @@ async def test_a_local_action_comes_from_the_source_of_the_run_without_a_checkou
     assert ran.result.steps[0].name == "Run ./.github/actions/hello"
 
 
+async def test_the_source_itself_may_be_an_action(bench: Bench) -> None:
+    ran = await bench.run("- uses: ./\n- uses: ./sub@dir/", source={"action.yml": HELLO, "sub@dir/action.yml": "x"})
+    assert ran.text() == "hello world"
+    assert ran.messages()[0].startswith("sub@dir/action.yml:1:1: ")
+
+
 async def test_a_local_action_of_the_workspace_comes_before_the_sources(bench: Bench) -> None:
     ran = await bench.run(
         """
@@ -197,6 +203,14 @@ async def test_pinned_actions_that_use_each_other_without_end_are_refused(bench:
     ran = await bench.run("- uses: a/b@v1", actions={"a/b@v1": {"action.yml": composite("- uses: a/b@v1")}})
     assert ran.result.error is not None
     assert "max depth 10" in ran.result.error
+
+
+async def test_actions_that_multiply_are_bounded(bench: Bench) -> None:
+    actions = {f"a/b@v{n}": {"action.yml": composite(f"- uses: a/b@v{n + 1}\n" * 6)} for n in range(9)}
+    actions["a/b@v9"] = {"action.yml": composite("- {shell: bash, run: 'true'}")}
+    ran = await bench.run("- uses: a/b@v0", actions=actions)
+    assert ran.result.error is not None
+    assert "more than 1000 times" in ran.result.error
 
 
 async def test_an_actions_action_must_come_with_the_run_as_well(bench: Bench) -> None:

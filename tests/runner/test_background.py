@@ -40,7 +40,7 @@ async def test_a_background_step_runs_beside_those_after_it(bench: Bench) -> Non
     assert ran.text(1) == "start\nend"
     assert ran.text(2) == "front"
     assert [step.number for step in ran.result.steps] == [1, 2, 3, 4]
-    assert [step.name for step in ran.result.steps][2] == "wait"
+    assert [step.name for step in ran.result.steps][2] == "Wait for bg"
     assert ran.outcomes() == ["success"] * 4
 
 
@@ -143,6 +143,8 @@ async def test_cancel_ends_a_step_and_all_it_started_and_the_job_stays_green(ben
         """
     )
     assert ran.text(4) == "cancelled\n0"
+    assert ran.messages() == [], "what the workflow asks for is no error"
+    assert ran.result.steps[2].name == "Cancel bg"
     assert by_id(ran)["bg"] == ("cancelled", "cancelled")
     assert ran.result.outcome == "success"
     assert alive(mark) == []

@@ -2,8 +2,8 @@
 
 No engine runs where these tests run. The first ones show what is said there, with the machine's own programs. The
 others put `data/fake_docker.py` on PATH: it records its arguments and starts programs on this machine. They show that
-the right commands come in the right order and that what they give comes through, and nothing of how a real engine takes
-them.
+the right commands come in the right order and that what they give comes through, and nothing of how a real engine
+takes them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 
+from p2pwf.errors import UsageError
+from p2pwf.runner import services
 from p2pwf.runner.containers import Spec, read_path, read_ports, read_spec
 from tests.runner.kit import FAST, Bench, Ran
+from tests.runner.test_processes import until
 
 FAKE = Path(__file__).parent / "data/fake_docker.py"
 
@@ -31,9 +35,12 @@ class FakeEngine:
     base: dict[str, str]
 
     def asked(self) -> list[list[str]]:
-        """All commands but the question whether it is there."""
-        lines = (self.folder / "asked.ndjson").read_text().splitlines()
-        return [words for line in lines if (words := json.loads(line))[0] != "version"]
+        """All commands but those that only look."""
+        return [words for words in self.all() if words[0] not in ("version", "info", "ps") and words[1] != "prune"]
+
+    def all(self) -> list[list[str]]:
+        """All commands."""
+        return [json.loads(line) for line in (self.folder / "asked.ndjson").read_text().splitlines()]
 
     def verbs(self) -> list[str]:
         return [" ".join(words[:2]) if words[0] == "network" else words[0] for words in self.asked()]
@@ -47,12 +54,16 @@ class FakeEngine:
 
 
 @pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
-    folder, programs = tmp_path / "engine", tmp_path / "programs"
+def engine(tmp_path: Path) -> FakeEngine:
+    return make_engine(tmp_path, "docker")
+
+
+def make_engine(root: Path, name: str) -> FakeEngine:
+    folder, programs = root / "engine", root / "programs"
     folder.mkdir()
     programs.mkdir()
-    program = programs / "docker"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I {FAKE} "$@"\n')
+    program = programs / name
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {FAKE} "$@"\n')
     program.chmod(0o755)
     path = f"{programs}:{os.environ['PATH']}"
     return FakeEngine(folder, {"PATH": path, "FAKE_ENGINE": str(folder), "FAKE_PATH": os.environ["PATH"]})
@@ -93,6 +104,17 @@ async def test_where_no_engine_answers_one_error_says_so_with_a_hint(
 async def test_without_the_programs_the_error_says_which(bench: Bench, tmp_path: Path) -> None:
     ran = await bench.run("- uses: docker://alpine:3", base={"PATH": str(tmp_path)})
     assert "neither docker nor podman is installed on this peer" in ran.messages()[0]
+
+
+async def test_where_docker_does_not_answer_podman_is_asked(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
+    engine = make_engine(tmp_path, "podman")
+    ran = await run(bench, engine, "- uses: docker://greet:1")
+    assert engine.verbs() == ["pull", "run"]
+    assert any("podman run" in line for line in ran.said())
+    assert ran.result.outcome == "success"
 
 
 async def test_steps_run_in_the_jobs_container_and_their_files_come_through(bench: Bench, engine: FakeEngine) -> None:
@@ -191,6 +213,15 @@ async def test_an_unhealthy_service_fails_the_job_and_everything_is_taken_down(
     assert engine.verbs()[-2:] == ["rm", "network rm"]
 
 
+async def test_containers_that_an_earlier_life_of_the_node_left_are_removed(bench: Bench, engine: FakeEngine) -> None:
+    engine.will("left", f"dead other-life\nrunning {services.LIFE}\n")
+    await run(bench, engine, "- run: 'true'", job="container: node:20")
+    removed = [words[-1] for words in engine.asked() if words[0] == "rm"]
+    assert removed == ["dead", after(engine.of("create"), "--name")[0]]
+    prune = next(words for words in engine.all() if words[:2] == ["network", "prune"])
+    assert f"label!=p2pwf.life={services.LIFE}" in after(prune, "--filter")
+
+
 async def test_an_image_that_cannot_be_pulled_is_tried_thrice(bench: Bench, engine: FakeEngine) -> None:
     engine.will("fail-pull")
     ran = await run(bench, engine, "- run: echo never", job="container: nowhere/none")
@@ -282,10 +313,6 @@ async def test_a_container_of_an_action_joins_the_jobs_network_and_dies_with_its
 
 
 async def test_cancelling_the_node_takes_containers_down(bench: Bench, engine: FakeEngine) -> None:
-    import trio
-
-    from tests.runner.test_processes import until
-
     async with trio.open_nursery() as nursery:
 
         async def job() -> None:
@@ -318,6 +345,11 @@ def test_what_an_engine_prints_is_read() -> None:
     }
     assert read_path(["A=b", "PATH=/x:/y"]) == "/x:/y"
     assert read_path([]) == ""
+
+
+def test_an_option_is_no_image() -> None:
+    with pytest.raises(UsageError, match="not the name of an image"):
+        read_spec("docker://--privileged")
 
 
 def test_a_description_of_a_container_is_read() -> None:

@@ -59,6 +59,23 @@ async def test_the_standard_variables_say_what_runs_where(bench: Bench) -> None:
     assert seen["GITHUB_WORKSPACE"].endswith("/tool/tool")
 
 
+async def test_no_variable_of_githubs_is_missing(bench: Bench) -> None:
+    """The names that GitHub's documentation of default variables lists, and that its runner sets."""
+    ran = await bench.run("- run: env")
+    names = {line.partition("=")[0] for line in ran.text().splitlines()}
+    github = """
+        ACTION ACTION_REF ACTION_REPOSITORY ACTIONS ACTOR ACTOR_ID API_URL BASE_REF ENV EVENT_NAME EVENT_PATH
+        GRAPHQL_URL HEAD_REF JOB OUTPUT PATH REF REF_NAME REF_PROTECTED REF_TYPE REPOSITORY REPOSITORY_ID
+        REPOSITORY_OWNER REPOSITORY_OWNER_ID RETENTION_DAYS RUN_ATTEMPT RUN_ID RUN_NUMBER SERVER_URL SHA STATE
+        STEP_SUMMARY TRIGGERING_ACTOR WORKFLOW WORKFLOW_REF WORKFLOW_SHA WORKSPACE
+    """
+    runner = "ARCH ENVIRONMENT NAME OS TEMP TOOL_CACHE WORKSPACE"
+    expected = {"CI", *(f"GITHUB_{name}" for name in github.split()), *(f"RUNNER_{name}" for name in runner.split())}
+    assert expected <= names
+    ran = await bench.run("- run: echo $RUNNER_DEBUG ${{ runner.debug }}", secrets={"ACTIONS_STEP_DEBUG": "true"})
+    assert ran.text() == "1 1"
+
+
 async def test_the_event_file_holds_the_payload(bench: Bench) -> None:
     payload: dict[str, Value] = {"inputs": {"level": "high"}, "n": 3, "none": None}
     ran = await bench.run("- run: cat $GITHUB_EVENT_PATH", facts={"payload": payload})

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from p2pwf.errors import UsageError
 from p2pwf.runner.matchers import MAX_MATCHERS, Matchers
@@ -133,6 +137,7 @@ async def test_a_newer_matcher_of_an_owner_takes_the_olders_place(bench: Bench) 
         ({"owner": "x", "pattern": [{"regexp": "(a)", "file": 1}]}, "At least one pattern must set 'message'"),
         ({"owner": "x", "pattern": [{"regexp": "(a)", "message": 2}]}, "out of range"),
         ({"owner": "x", "pattern": [{"regexp": "(a", "message": 1}]}, "Invalid pattern"),
+        ({"owner": "x", "pattern": [{"regexp": "(?L)a", "message": 0}]}, "Invalid pattern"),
         (
             {"owner": "x", "severity": "bad", "pattern": [{"regexp": "(a)", "message": 1}]},
             "unexpected default severity",
@@ -163,6 +168,31 @@ async def test_a_pattern_that_takes_for_ever_is_removed_and_the_node_lives(bench
     assert "Removing issue matcher 'evil': its patterns take too long" in ran.messages()
     assert ran.messages()[-1] == "still seen"
     assert ran.result.outcome == "success"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(("problemMatcher", "owner", "severity", "pattern", "regexp", "message", "loop", "file")),
+            inner,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.fixed_dictionaries({"owner": JSON, "pattern": JSON | st.lists(JSON)}) | JSON, max_size=3), st.text())
+def test_any_matchers_are_taken_or_refused(listed: list[object], line: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "m.json").write_text(json.dumps({"problemMatcher": listed}))
+        matchers = Matchers(Path(folder), print)
+        with suppress(UsageError):
+            matchers.add_file("m.json")
+        matchers.begin()
+        matchers.look(1, line)
 
 
 def test_the_matchers_of_a_job_are_bounded(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +69,21 @@ async def test_shells_sh_python_and_templates_run_their_scripts(bench: Bench) ->
 async def test_the_node_shell_runs_javascript(bench: Bench) -> None:
     ran = await bench.run("- {shell: node, run: 'console.log(6 * 7)'}")
     assert ran.text() == "42"
+
+
+async def test_pwsh_is_called_as_github_calls_it(bench: Bench, tmp_path: Path) -> None:
+    """No PowerShell runs here: a stand-in prints its arguments and the script that it was given."""
+    program = tmp_path / "pwsh"
+    program.write_text("""#!/bin/bash
+        path="${2#. }"; path="${path//\\'/}"
+        echo "$1"; echo "${path##*.}"; cat "$path"
+    """)
+    program.chmod(0o755)
+    ran = await bench.run("- {shell: pwsh, run: Get-Date}", base={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert ran.text().splitlines() == [
+        *("-command", "ps1", "$ErrorActionPreference = 'stop'", "Get-Date"),
+        "if ((Test-Path -LiteralPath variable:\\LASTEXITCODE)) { exit $LASTEXITCODE }",
+    ]
 
 
 async def test_an_unknown_shell_fails_the_step_with_a_hint(bench: Bench) -> None:

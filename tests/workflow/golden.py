@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from p2pwf.workflow import parse
+from p2pwf.workflow.diagnostics import render
 
 DATA = Path(__file__).parent / "data"
 
@@ -17,7 +18,8 @@ def findings(path: Path) -> str:
     data = path.read_bytes()
     source = data.decode("utf-8", "replace")
     parsed = parse(data, path.name)
-    return "".join(finding.render(path.name, source) + "\n" for finding in parsed.diagnostics)
+    blocks = render(parsed.diagnostics, path.name, source)
+    return "".join(line + "\n" for block in blocks for line in block)
 
 
 def corpus() -> list[Path]:

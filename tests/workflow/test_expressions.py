@@ -17,6 +17,7 @@ from p2pwf.workflow.expr import (
     kind_of,
     to_string,
 )
+from p2pwf.workflow.expr.parser import _Parser, parse_whole
 
 CONTEXTS: dict[str, Value] = {
     "github": {
@@ -320,3 +321,17 @@ def test_work_and_memory_of_one_evaluation_are_bounded() -> None:
 
 def test_strings_inside_json_may_hold_brackets_without_counting_as_depth() -> None:
     assert evaluate("fromJSON(a)", {"a": json.dumps("[" * 500 + '"')}) == "[" * 500 + '"'
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "github.ref", "a.b.c-d._e", "a" + ".b" * 40, "true", "null.x", "nullable.x", "NaN", "a.true", "a.b\n"]
+)
+def test_simple_ways_parse_as_all_others_do(text: str) -> None:
+    try:
+        slowly = repr(_Parser(text).run())
+    except ExpressionError as error:
+        slowly = str(error)
+    try:
+        assert repr(parse_whole(text)) == slowly
+    except ExpressionError as error:
+        assert str(error) == slowly  # noqa: PT017 - both raise the same

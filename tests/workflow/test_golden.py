@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml as pyyaml
 
 from p2pwf.errors import InvalidWorkflow
 from p2pwf.workflow import parse
@@ -28,6 +29,16 @@ golden = _golden()
 def test_file_of_the_corpus_says_what_it_said_before(path: Path) -> None:
     assert golden.findings(path) == path.with_suffix(".out").read_text(encoding="utf-8")
     assert parse(path.read_bytes()).ok == (path.parent.name == "ok")
+
+
+def test_the_corpus_is_found_at_the_same_lines_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
+    def places() -> list[list[tuple[int, str]]]:
+        parsed = [parse(path.read_bytes()) for path in golden.corpus()]
+        return [[(finding.line, finding.code) for finding in one.diagnostics] for one in parsed]
+
+    with_libyaml = places()
+    monkeypatch.delattr(pyyaml, "CSafeLoader", raising=False)
+    assert places() == with_libyaml
 
 
 def test_a_broken_file_raises_an_error_that_names_the_first_fault_and_carries_all() -> None:

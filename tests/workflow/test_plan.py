@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from p2pwf.workflow import (
     job_continue_on_error,
     job_strategy,
     parse,
+    run_group,
     should_run,
 )
 
@@ -232,3 +234,23 @@ def test_continue_on_error_is_judged_for_each_leg() -> None:
         """)
     assert job_continue_on_error(flow, "a", RunFacts(), {}, {"v": 1})
     assert not job_continue_on_error(flow, "a", RunFacts(), {}, {"v": 2})
+
+
+def test_groups_of_a_run_and_of_its_legs_are_evaluated() -> None:
+    head = 'on: push\nconcurrency: {group: "${{ github.workflow }}-${{ github.ref_name }}", cancel-in-progress: true}\n'
+    jobs = """
+        a:
+          runs-on: x
+          strategy: {matrix: {n: [1, 2]}}
+          concurrency: {group: "site-${{ matrix.n }}", queue: max}
+          steps: [{run: x}]
+        b:
+          runs-on: x
+          steps: [{run: x}]
+    """
+    flow = workflow(jobs, head)
+    facts = RunFacts(workflow_name="deploy", ref="refs/heads/main")
+    assert run_group(flow, facts) == {"group": "deploy-main", "cancel_in_progress": True, "queue": "single"}
+    plan: Any = build_plan(flow, facts)
+    groups = [leg["concurrency"] for job in plan["jobs"] for leg in job["legs"]]
+    assert groups == [*({"group": f"site-{n}", "cancel_in_progress": False, "queue": "max"} for n in (1, 2)), None]

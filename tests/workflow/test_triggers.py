@@ -49,6 +49,12 @@ def test_event_is_dispatch_or_the_only_one_declared(on: str, event: str) -> None
     assert choose_event(flow(on)) == event
 
 
+def test_another_event_may_be_preferred() -> None:
+    workflow = flow("on: [workflow_dispatch, push]\n")
+    assert choose_event(workflow, preferred="push") == "push"
+    assert choose_event(flow("on: issues\n"), preferred="push") == "issues"
+
+
 def test_several_events_must_be_chosen_from() -> None:
     workflow = flow("on: {push: , pull_request: {types: [opened]}}\n")
     assert declared_events(workflow) == ("push", "pull_request")
@@ -92,14 +98,20 @@ def test_input_that_does_not_fit_is_refused(given: dict[str, object], message: s
         dispatch_inputs(flow(INPUTS), given)
 
 
-@pytest.mark.parametrize("text", ["* * * * *", "*/5 0-23/2 1,15 JAN-MAR mon", "0 0 * * 7", "5/15 * * * *"])
+@pytest.mark.parametrize(
+    "text", ["* * * * *", "*/5 0-23/2 1,15 JAN-MAR mon", "0 0 * * 6", "5/15 * * * *", "0 0 30 2 *", "0 0 * dec SUN-sat"]
+)
 def test_schedule_of_github_is_taken(text: str) -> None:
     assert cron_fault(text) is None
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "* * * *", "* * * * * *", "@hourly", "60 * * * *", "0 0 L * *", "0 0 * * 1#2", "0 0 30 2 *", "*/0 * * * *"],
+    [
+        *("", "* * * *", "* * * * * *", "@hourly", "60 * * * *", "0 0 L * *", "0 0 * * 1#2", "*/0 * * * *"),
+        *("*/90 * * * *", "0 0 * * 7", "5-1 * * * *", "0 0 * FRI *", "1,,2 * * * *", "/5 * * * *", "-5 * * * *"),
+        *("*-5 * * * *", "1-2-3 * * * *", "0 0 0 * *", "0 0 W * *", "x" * 500, "\u0663 * * * *"),
+    ],
 )
 def test_other_schedules_are_not(text: str) -> None:
     assert cron_fault(text) is not None

@@ -110,7 +110,6 @@ def test_an_alias_is_the_same_tree_again() -> None:
         ("a: &a {}\nb:\n  <<: *a", "yaml-merge"),
         ("a: !custom 1", "yaml-tag"),
         ("a: !!int x", "yaml-tag"),
-        ("a: !!set {b}", "yaml-tag"),
         ("a: 0xFFFFFFFFFF", "yaml-number"),
         ("a: 'b", "yaml-syntax"),
         ("a: b: c", "yaml-syntax"),

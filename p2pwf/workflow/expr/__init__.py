@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from p2pwf.workflow.expr.errors import ErrorKind, ExpressionError
 from p2pwf.workflow.expr.evaluator import Evaluator, Function
-from p2pwf.workflow.expr.parser import Node, names_used, parse, parse_known, uses_status_function
+from p2pwf.workflow.expr.parser import Node, Parsed, names_used, parse, parse_known, uses_status_function
 from p2pwf.workflow.expr.template import Part, has_expression, split
 from p2pwf.workflow.expr.values import (
     CaseSensitive,
@@ -38,6 +38,7 @@ __all__ = [
     "Function",
     "Kind",
     "Node",
+    "Parsed",
     "Part",
     "Value",
     "evaluate",
@@ -65,7 +66,7 @@ def evaluate(text: str, contexts: Mapping[str, Value], functions: Mapping[str, F
     """
     known = {fold(name): value for name, value in contexts.items()}
     added = {fold(name): function for name, function in (functions or {}).items()}
-    node = parse_known(text, known.keys(), {name: function.arity for name, function in added.items()})
+    node = parse_known(text, known.keys(), {name: function.arity for name, function in added.items()}).tree
     return None if node is None else Evaluator(known, added).run(node)
 
 

@@ -15,9 +15,12 @@ from p2pwf.workflow.expr.jsontext import JsonError, read_json, write_json
 from p2pwf.workflow.expr.values import Value, equal, fold, is_primitive, to_string
 
 MAX_MEMORY: Final = 10 * 1024 * 1024
-"""Bytes (two a character, eight an item) that one evaluation may make, GitHub's bound for a template."""
-MAX_STEPS: Final = 1_000_000
-"""Nodes visited and items looked at in one evaluation: about a second of this interpreter."""
+"""Bytes that one evaluation may make, GitHub's bound for a template."""
+PIECE: Final = 26
+"""Bytes that GitHub counts for a string besides two for each character."""
+MAX_STEPS: Final = 250_000
+"""Nodes visited and items looked at in one evaluation: a quarter of a second at most. A value made of a whole file of
+JSON, 256 KiB, is looked at item by item with half of it."""
 
 
 class Budget:
@@ -31,7 +34,7 @@ class Budget:
 
     def characters(self, count: int) -> None:
         """Account for a string of `count` characters."""
-        self.memory -= 2 * count
+        self.memory -= PIECE + 2 * count
         if self.memory < 0:
             raise ExpressionError("evaluation", "The maximum allowed memory size was exceeded")
 
@@ -50,9 +53,13 @@ def contains(left: Value, right: Callable[[], Value], budget: Budget) -> bool:
     if isinstance(left, Mapping) or not isinstance(left, Sequence) or not left:
         return False
     sought = right()
+    folded = fold(sought) if isinstance(sought, str) else None
     for item in left:
         budget.step()
-        if equal(sought, item):
+        if folded is not None and isinstance(item, str):
+            if len(item) == len(folded) and fold(item) == folded:
+                return True
+        elif equal(sought, item):
             return True
     return False
 
@@ -100,6 +107,7 @@ def from_json(value: Value, budget: Budget) -> Value:
     """The value of a JSON text."""
     text = to_string(value)
     budget.characters(4 * len(text))  # objects of many small parts weigh several times their text
+    budget.step(len(text) // 8)
     try:
         return read_json(text)
     except JsonError as error:
@@ -122,6 +130,11 @@ def format_text(template: str, arguments: Sequence[Callable[[], Value]], budget:
         budget.characters(len(piece))
         pieces.append(piece)
     return "".join(pieces)
+
+
+def check_format(template: str, count: int) -> None:
+    """Refuse a text that `format` would refuse with so many arguments after it; raises ExpressionError."""
+    _segments(template, count)
 
 
 def _invalid(template: str, hint: str) -> ExpressionError:

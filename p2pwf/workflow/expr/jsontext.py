@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import StringIO
 from typing import Final, NoReturn
 
-from p2pwf.workflow.expr.values import Value, fold, format_number
+from p2pwf.workflow.expr.values import Value, fold, format_number, is_primitive
 
 MAX_JSON_DEPTH: Final = 100
 """Nesting of a JSON text, the runner's bound."""
@@ -50,14 +51,19 @@ def _items(value: Value) -> Value:
     return _scalar(value)
 
 
-def read_json(text: str) -> Value:
-    """The value of a JSON text; raises JsonError. Of keys that differ only in case the last value counts."""
+def check_depth(text: str) -> None:
+    """Refuse a JSON text that would make the reader recurse too deep; raises JsonError."""
     depth = 0
     for match in _STRUCTURE.finditer(text):
         mark = match[0][0]
         depth += (mark in "[{") - (mark in "]}")
         if depth > MAX_JSON_DEPTH:
             raise JsonError(f"nested deeper than {MAX_JSON_DEPTH}")
+
+
+def read_json(text: str) -> Value:
+    """The value of a JSON text; raises JsonError. Of keys that differ only in case the last value counts."""
+    check_depth(text)
     try:
         value: Value = json.loads(
             text, object_pairs_hook=_object, parse_int=float, parse_float=float, parse_constant=_refuse_constant
@@ -74,41 +80,39 @@ def quote_json(text: str) -> str:
 
 def write_json(value: Value, spend: Callable[[int], None]) -> str:
     """A value as indented JSON; `spend` is told of every piece's length and stops the work by raising."""
-    pieces: list[str] = []
+    if is_primitive(value) or not value:
+        text = _write_scalar(value)
+        spend(len(text))
+        return text
+    written = StringIO()  # not a list of pieces: each would weigh fifty bytes more than its text
     stack: list[tuple[Iterator[tuple[str | None, Value]], str]] = []
-
-    def put(piece: str) -> None:
-        spend(len(piece))
-        pieces.append(piece)
-
-    def begin(item: Value) -> None:
-        if isinstance(item, Mapping) and item:
-            put("{")
-            stack.append((iter(list(item.items())), "}"))
-        elif isinstance(item, Sequence) and not isinstance(item, str) and item:
-            put("[")
-            stack.append((((None, entry) for entry in item), "]"))
+    before = ""
+    item: Value = value
+    while True:
+        if is_primitive(item) or not item:
+            piece, opened = before + _write_scalar(item), False
+        elif isinstance(item, Mapping):
+            piece, opened = before + "{", True
+            stack.append((iter(item.items()), "}"))
         else:
-            put(_write_scalar(item))
-
-    begin(value)
-    first = True
-    while stack:
-        entries, end = stack[-1]
-        entry = next(entries, None)
-        if entry is None:
-            stack.pop()
-            put("\n" + "  " * len(stack) + end)
-            first = False
-            continue
-        put(("\n" if first else ",\n") + "  " * len(stack))
+            piece, opened = before + "[", True
+            stack.append((((None, entry) for entry in _sequence(item)), "]"))
+        spend(len(piece))
+        written.write(piece)
+        separator = "\n" if opened else ",\n"
+        while (entry := next(stack[-1][0], None)) is None:
+            end = "\n" + "  " * (len(stack) - 1) + stack.pop()[1]
+            spend(len(end))
+            written.write(end)
+            if not stack:
+                return written.getvalue()
+            separator = ",\n"
         key, item = entry
-        if key is not None:
-            put(quote_json(key) + ": ")
-        before = len(stack)
-        begin(item)
-        first = len(stack) > before
-    return "".join(pieces)
+        before = separator + "  " * len(stack) + ("" if key is None else quote_json(key) + ": ")
+
+
+def _sequence(value: Value) -> Sequence[Value]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def _write_scalar(value: Value) -> str:

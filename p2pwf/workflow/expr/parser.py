@@ -6,10 +6,11 @@ Depth counts as GitHub counts it: chained `&&` and chained `||` are one level, e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import attrs
 
@@ -38,7 +39,7 @@ BUILT_IN: Final[Mapping[str, Arity]] = {
 STATUS_FUNCTIONS: Final = frozenset(("SUCCESS", "FAILURE", "ALWAYS", "CANCELLED"))
 
 
-@attrs.frozen(slots=True, eq=False)
+@attrs.define(slots=True, eq=False)  # never changed: see Token
 class Constant:
     """A constant."""
 
@@ -47,7 +48,7 @@ class Constant:
     depth: int = 1
 
 
-@attrs.frozen(slots=True, eq=False)
+@attrs.define(slots=True, eq=False)  # never changed: see Token
 class Name:
     """A context, such as `github`; `key` is its folded name."""
 
@@ -65,7 +66,7 @@ class Wildcard:
     depth: int = 1
 
 
-@attrs.frozen(slots=True, eq=False)
+@attrs.define(slots=True, eq=False)  # never changed: see Token
 class Index:
     """`target.name`, `target[key]`, `target.*`."""
 
@@ -91,7 +92,7 @@ class Operation:
     """`!` with one operand, a comparison with two, `&&` or `||` with two or more."""
 
     operator: str
-    operands: tuple[Node, ...]
+    operands: Sequence[Node]
     offset: int
     depth: int
 
@@ -110,7 +111,7 @@ _OPERAND_END: Final = frozenset((")", "]", "*", "literal", "property", "name"))
 _OPERAND_START: Final = frozenset((None, ",", "(", "[", "operator"))
 
 
-def children(node: Node) -> tuple[Node, ...]:
+def children(node: Node) -> Sequence[Node]:
     """The nodes right below one."""
     if isinstance(node, Index):
         return node.target, node.key
@@ -138,38 +139,88 @@ def names_used(node: Node) -> frozenset[str]:
     return frozenset(part.key for part in walk(node) if isinstance(part, Name))
 
 
+@attrs.frozen(slots=True, eq=False)
+class Parsed:
+    """An expression that parses: its tree, None for a blank one, and the parts that are looked up, in reading order."""
+
+    tree: Node | None
+    names: tuple[Name, ...] = ()
+    calls: tuple[Call, ...] = ()
+    chains: tuple[Index, ...] = ()
+    """Whole ways into contexts, such as `a.b.c` and `a['b'].*.d`; see `way_of`."""
+    equalities: tuple[Operation, ...] = ()
+    """All `==` and `!=`."""
+
+
+def way_of(index: Index) -> tuple[Name | None, list[tuple[str | None, int]]]:
+    """The context that a chain of indexes starts from, if it does, and each key with its offset.
+
+    A key that is not written out, a wildcard among them, is None.
+    """
+    keys: list[tuple[str | None, int]] = []
+    node: Node = index
+    while isinstance(node, Index):
+        value = node.key.value if isinstance(node.key, Constant) else None
+        keys.append((value if isinstance(value, str) else None, node.key.offset))
+        node = node.target
+    keys.reverse()
+    return (node if isinstance(node, Name) else None), keys
+
+
 @lru_cache(2048)  # a step's expressions are read when the file is checked, planned and run
+def parse_whole(source: str) -> Parsed:
+    """An expression with what it looks up; raises ExpressionError of kind lexing or parsing."""
+    return _way(source) if len(source) <= MAX_WAY and _WAY.fullmatch(source) else _Parser(source).run()
+
+
+MAX_WAY: Final = 1000
+"""Characters of such an expression; a longer one goes the ordinary way, with all its bounds."""
+_WAY = re.compile(
+    r"(?!(?:null|true|false|NaN|Infinity)(?:\.|$))[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z_][A-Za-z0-9_-]*){0,40}"
+)
+"""What nine of ten expressions are: `name.key.key`. They need no more than to be cut at their points."""
+
+
+def _way(source: str) -> Parsed:
+    start, *keys = source.split(".")
+    name = Name(start, fold(start), 0)
+    node: Name | Index = name
+    offset = len(start)
+    for depth, key in enumerate(keys, 2):
+        node = Index(node, Constant(key, offset + 1), offset, depth)
+        offset += 1 + len(key)
+    return Parsed(node, (name,), (), (node,) if isinstance(node, Index) else ())
+
+
 def parse(source: str) -> Node | None:
     """The tree of an expression, None for a blank one; raises ExpressionError of kind lexing or parsing.
 
     Names and functions are not looked up: see `parse_known`.
     """
-    return _Parser(source).run()
+    return parse_whole(source).tree
 
 
-def parse_known(source: str, contexts: AbstractSet[str], functions: Mapping[str, Arity]) -> Node | None:
+def parse_known(source: str, contexts: AbstractSet[str], functions: Mapping[str, Arity]) -> Parsed:
     """As `parse`, and every name and function must be known, every call have the right number of arguments.
 
     `contexts` and the keys of `functions` are folded; the built-in functions need not be listed. Raises
     ExpressionError, kind parsing: of several faults the first in reading order is told.
     """
     try:
-        node = parse(source)
+        parsed = parse_whole(source)
     except ExpressionError as error:
         if error.kind == "parsing":
             before = [token for token in tokenize(source) if token.offset < error.offset]
             _check_names([(token.raw, token.offset) for token in before if token.kind == "name"], source, contexts)
             _check_calls([(token.raw, token.offset) for token in before if token.kind == "function"], source, functions)
         raise
-    if node is not None:
-        parts = sorted(walk(node), key=lambda part: part.offset)
-        names = [(part.name, part.offset) for part in parts if isinstance(part, Name)]
-        calls = [part for part in parts if isinstance(part, Call)]
-        _check_names(names, source, contexts)
-        _check_calls([(call.name, call.offset) for call in calls], source, functions)
-        for call in calls:
+    if any(name.key not in contexts for name in parsed.names):
+        _check_names([(name.name, name.offset) for name in parsed.names], source, contexts)
+    if parsed.calls:
+        _check_calls([(call.name, call.offset) for call in parsed.calls], source, functions)
+        for call in parsed.calls:
             _check_arity(call, BUILT_IN.get(call.key) or functions[call.key], source)
-    return node
+    return parsed
 
 
 def _check_names(names: Iterable[tuple[str, int]], source: str, contexts: AbstractSet[str]) -> None:
@@ -197,6 +248,10 @@ def _check_arity(call: Call, arity: Arity, source: str) -> None:
         raise located("parsing", what, call.name, call.offset, source)
 
 
+def _offset(node: Node) -> int:
+    return node.offset
+
+
 @attrs.define(slots=True)
 class _Open:
     """An unclosed `(` or `[`: where its operands start, and the function if it is a call."""
@@ -214,19 +269,24 @@ class _Parser:
         self.operands: list[Node] = []
         self.operators: list[Token | _Open] = []
         self.open: list[_Open] = []
+        self.names: list[Name] = []
+        self.calls: list[Call] = []
+        self.chains: list[Index] = []
+        self.equalities: list[Operation] = []
 
-    def run(self) -> Node | None:
+    def run(self) -> Parsed:
         last: Token | None = None
         for token in self.tokens:
             self._check_place(token, last)
             self._take(token, last)
             last = token
         if last is None:
-            return None
+            return Parsed(None)
         if self.open or last.kind in ("operator", ".", "function"):
             raise located("parsing", "Unexpected end of expression", last.raw, last.offset, self.source)
         self._flush(-1)
-        return self.operands[0]
+        calls = sorted(self.calls, key=_offset)
+        return Parsed(self.operands[0], tuple(self.names), tuple(calls), tuple(self.chains), tuple(self.equalities))
 
     def _check_place(self, token: Token, last: Token | None) -> None:
         before = last.kind if last else None
@@ -260,7 +320,9 @@ class _Parser:
         elif kind == "property":
             self.operands.append(Constant(token.raw, token.offset))
         elif kind == "name":
-            self.operands.append(Name(token.raw, fold(token.raw), token.offset))
+            name = Name(token.raw, fold(token.raw), token.offset)
+            self.names.append(name)
+            self.operands.append(name)
         elif kind == "*":
             self.operands.append(Wildcard(token.offset))
         elif kind == "(":
@@ -295,10 +357,17 @@ class _Parser:
             del self.operands[bracket.base :]
             depth = self._deeper(arguments)
             name = bracket.function.raw
-            self.operands.append(Call(name, fold(name), arguments, bracket.function.offset, depth))
+            call = Call(name, fold(name), arguments, bracket.function.offset, depth)
+            self.calls.append(call)
+            self.operands.append(call)
 
     def _push_index(self, target: Node, key: Node, offset: int) -> None:
-        self.operands.append(Index(target, key, offset, self._deeper((target, key))))
+        index = Index(target, key, offset, self._deeper((target, key)))
+        if self.chains and self.chains[-1] is target:
+            self.chains[-1] = index
+        else:
+            self.chains.append(index)
+        self.operands.append(index)
 
     def _deeper(self, nodes: tuple[Node, ...]) -> int:
         depth = 1 + max((node.depth for node in nodes), default=0)
@@ -326,14 +395,19 @@ class _Parser:
     def _binary(self, token: Token, left: Node, right: Node) -> Operation:
         pair = (left, right)
         if token.raw not in ("&&", "||"):
-            return Operation(token.raw, pair, token.offset, self._deeper(pair))
-        operands: list[Node] = []
+            compared = Operation(token.raw, pair, token.offset, self._deeper(pair))
+            if token.raw in ("==", "!="):
+                self.equalities.append(compared)
+            return compared
+        # A chain grows in place, or a long one would be copied at each of its links; nobody else holds it yet.
         depth = 0
+        parts: list[list[Node]] = []
         for node in pair:
             if isinstance(node, Operation) and node.operator == token.raw:
-                operands.extend(node.operands)
+                parts.append(cast(list[Node], node.operands))
                 depth = max(depth, node.depth)
             else:
-                operands.append(node)
+                parts.append([node])
                 depth = max(depth, self._deeper((node,)))
-        return Operation(token.raw, tuple(operands), token.offset, depth)
+        parts[0].extend(parts[1])
+        return Operation(token.raw, parts[0], token.offset, depth)

@@ -18,7 +18,7 @@ INSERT: Final = "insert"
 """The one directive: as a key of a mapping, `${{ insert }}` merges its value into that mapping."""
 
 
-@attrs.frozen(slots=True)
+@attrs.define(slots=True)  # never changed; a text may hold tens of thousands
 class Part:
     """One expression in a text: its source without surrounding blanks, and the offset of that source."""
 

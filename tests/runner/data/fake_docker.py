@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Stands in for the command line of docker where no engine runs, to test what it is asked and what comes of it.
 
 It keeps containers as notes in the folder $FAKE_ENGINE and writes every command to its `asked.ndjson`. `exec` and `run`
@@ -9,14 +8,13 @@ it shows nothing of a real engine.
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(os.environ["FAKE_ENGINE"])
 VALUED = {
     "--name", "--label", "--network", "--network-alias", "-p", "-e", "-v", "--workdir", "--entrypoint", "--cpus",
-    "--health-cmd", "-t", "-f", "--config", "--format",
+    "--health-cmd", "-t", "-f", "--config", "--format", "--filter",
 }  # fmt: skip
 
 
@@ -31,7 +29,7 @@ def parse(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def start(options: list[tuple[str, str]], mounts: list[str], words: list[str]) -> int:
-    """A program as it would run inside: variables chosen by -e, paths back to where the mounts are from."""
+    """Become a program as it would run inside: variables chosen by -e, paths back to where the mounts are from."""
     pairs = sorted((mount.split(":")[:2] for mount in mounts), key=lambda pair: -len(pair[1]))
 
     def outside(text: str) -> str:
@@ -45,13 +43,16 @@ def start(options: list[tuple[str, str]], mounts: list[str], words: list[str]) -
     for name, value in options:
         if name == "-e":
             key, equals, given = value.partition("=")
-            if key != "PATH":
+            if key != "PATH":  # that of an image means nothing here
                 env[key] = outside(given if equals else os.environ.get(key, ""))
-            else:
-                (HERE / "path").write_text(given)
         elif name == "--workdir":
             folder = outside(value)
-    return subprocess.run([outside(word) for word in words], env=env, cwd=folder, check=False).returncode
+    os.chdir(folder)
+    program = outside(words[0])
+    try:
+        os.execvpe(program, [program, *map(outside, words[1:])], env)  # noqa: S606 - an argument list, never a shell
+    except OSError:
+        return 127
 
 
 def main(words: list[str]) -> int:
@@ -64,7 +65,7 @@ def main(words: list[str]) -> int:
     if (HERE / f"fail-{verb}").exists():
         print(f"{verb} failed as it was told to", file=sys.stderr)
         return 1
-    if verb == "version":
+    if verb in ("version", "info"):
         print("99.9")
     elif verb == "create":
         options, words = parse(words)
@@ -80,11 +81,8 @@ def main(words: list[str]) -> int:
         entry = dict(options).get("--entrypoint")
         mounts = [value for option, value in options if option == "-v"]
         # An "image" is a line for sh here; the arguments follow it.
-        return start(
-            options,
-            mounts,
-            [*([entry] if entry else ["sh", "-c", IMAGES[words[0].split(":")[0]], "image"]), *words[1:]],
-        )
+        program = [entry] if entry else ["sh", "-c", IMAGES[words[0].split(":")[0]], "image"]
+        return start(options, mounts, [*program, *words[1:]])
     elif verb == "inspect":
         options, words = parse(words)
         if "Health" in dict(options)["--format"]:
@@ -97,6 +95,8 @@ def main(words: list[str]) -> int:
             print("PATH=/image/bin:/bin\nOTHER=x")
     elif verb == "port":
         print("6379/tcp -> 0.0.0.0:49153\n6379/tcp -> [::]:49153")
+    elif verb == "ps":
+        print((HERE / "left").read_text() if (HERE / "left").exists() else "", end="")
     elif verb == "logs":
         print("the service says hello")
     elif verb == "rm":
