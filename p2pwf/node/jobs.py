@@ -6,7 +6,7 @@ A job counts as finished only once its log is held here and, where there is one,
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -16,20 +16,28 @@ import trio
 
 from p2pwf.clock.messages import Attempt
 from p2pwf.core.ids import Cid, PeerId
+from p2pwf.engine import Engine
 from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.outputs import StartJob
 from p2pwf.errors import NotFound, P2pwfError
 from p2pwf.node.birth import Identity
+from p2pwf.node.kept import artifacts_of, find_cache
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.planner import facts_of
 from p2pwf.runner.job import run_job
 from p2pwf.runner.log import FileLog
+from p2pwf.runner.manifest import blobs_of, parse
+from p2pwf.runner.pack import pack
 from p2pwf.runner.processes import Spawner
-from p2pwf.runner.values import JobRequest, JobResult, PinnedAction, RunnerEnv
+from p2pwf.runner.report import report
+from p2pwf.runner.values import Artifact, Cache, JobRequest, JobResult, PinnedAction, RunnerEnv, Stored
 from p2pwf.store.blobs import BlobStore
 
 HOLD_SECONDS: Final = 10.0
-"""How long another peer may take to fetch a job's log before the job counts as finished without it."""
+"""How long another peer may take to fetch what a job has left before the job counts as finished without that."""
+HOLD_SECONDS_EACH: Final = 0.5
+"""And so long for each of its blobs."""
+HELD_AT_ONCE: Final = 64
 HOLDERS_TRIED: Final = 3
 PIN_MS: Final = 90 * 24 * 3600 * 1000
 """A run's blobs stay for 90 days at its runner and its submitter."""
@@ -70,15 +78,17 @@ class Jobs:
         spawner: Spawner | None,
         identity: Identity,
         peer: PeerId,
+        engine: Engine,
     ) -> None:
         self._work = work
         self._blobs = blobs
         self._reach = reach
-        self._report = report
+        self._tell = report
         self._nursery = nursery
         self._spawner = spawner
         self._peer = peer
         self._identity = identity
+        self._engine = engine
         self.running: dict[Attempt, Running] = {}
         self._idle = trio.lowlevel.ParkingLot()
         self._begun = 0
@@ -117,20 +127,25 @@ class Jobs:
             result = JobResult(outcome="failure", conclusion="failure", error=f"a bug of this peer: {error!r}")
         finally:
             running.log.close()
-        cid = None
+        cid = told = None
         try:
-            cid = await self._keep_log(attempt, running.log.path, submitter)
+            cid = await trio.to_thread.run_sync(self._blobs.put_file, running.log.path)
+            told = await trio.to_thread.run_sync(self._blobs.put_bytes, report(result))
+            await self._keep(attempt, [cid, told, *await self._left(result)], submitter)
         except P2pwfError as error:
-            log.warning("log not kept", run=attempt.run.text, job=attempt.job, error=error.message)
+            log.warning("not all kept of a job", run=attempt.run.text, job=attempt.job, error=error.message)
         self.running.pop(attempt, None)
         self._idle.unpark_all()
-        await self._report(
+        await self._tell(
             JobEnded(
                 attempt=attempt,
                 conclusion=result.conclusion,
                 outcome=result.outcome,
                 outputs=dict(result.outputs),
                 log=cid,
+                report=told,
+                artifacts=[{"name": one.name, "link": one.link, "size": one.size} for one in result.artifacts],
+                caches=[attrs.asdict(one) for one in result.caches],
                 error=result.error,
             )
         )
@@ -140,7 +155,7 @@ class Jobs:
         body = order.submission.body
         attempt = order.attempt
         facts = attrs.asdict(facts_of(order.submission, attempt.number), recurse=False)
-        actions = cast("Mapping[str, Mapping[str, Any]]", body["actions"])
+        actions = cast("dict[str, dict[str, Any]]", body["actions"])
         request = JobRequest(
             run=attempt.run.text,
             job_id=attempt.job,
@@ -153,21 +168,30 @@ class Jobs:
             matrix=cast("dict[str, Any] | None", order.matrix),
             leg_name=order.leg_name,
             source=cast("Cid | None", body["source"]),
-            called=cast("Mapping[str, str]", body["called"]),
-            actions={uses: PinnedAction(sha=one["sha"], source=one["source"]) for uses, one in actions.items()},
             runner_name=self._identity.name,
             labels=self._identity.labels,
             network=self._identity.network.text,
+            called=cast("dict[str, str]", body["called"]),
+            actions={uses: PinnedAction(**pin) for uses, pin in actions.items()},
         )
 
         async def fetch(cid: Cid) -> Path:
             return await self.blob(cid, [order.submission.author])
+
+        async def artifacts() -> tuple[Artifact, ...]:
+            return artifacts_of(self._engine, attempt.run)
+
+        async def find(keys: tuple[str, ...], version: str) -> Cache | None:
+            return find_cache(self._engine, attempt.run, keys, version)
 
         env = RunnerEnv(
             work_root=self._work,
             log=running.log,
             fetch_blob=fetch,
             spawner=self._spawner,
+            store_folder=self._store_folder,
+            artifacts=artifacts,
+            find_cache=find,
             cancel=running.cancel,
             now_ms=wall_ms,
         )
@@ -182,20 +206,35 @@ class Jobs:
             await self._reach.fetch_blob(cid, peers)
         return await trio.to_thread.run_sync(self._blobs.path, cid)
 
-    async def _keep_log(self, attempt: Attempt, path: Path, submitter: PeerId) -> Cid:
-        cid = await trio.to_thread.run_sync(self._blobs.put_file, path)
+    async def _store_folder(self, folder: Path, chosen: frozenset[str] | None) -> Stored:
+        return await trio.to_thread.run_sync(pack, folder, chosen, self._blobs)
+
+    async def _left(self, result: JobResult) -> list[Cid]:
+        """The blobs of what a job has left: of each artifact and cache the manifest, then its files."""
+        found: list[Cid] = []
+        for link in [*(one.link for one in result.artifacts), *(one.link for one in result.caches)]:
+            path = await trio.to_thread.run_sync(self._blobs.path, link)
+            tree = parse(await trio.to_thread.run_sync(path.read_bytes))
+            found += [link, *blobs_of(tree)]
+        return list(dict.fromkeys(found))
+
+    async def _keep(self, attempt: Attempt, cids: list[Cid], submitter: PeerId) -> None:
+        """Keep blobs here, and have one other peer hold them: the submitter, or who is connected."""
         until = wall_ms() + PIN_MS
-        await trio.to_thread.run_sync(self._blobs.pin, cid, attempt.run.text, until)
-        others = [peer for peer in dict.fromkeys([submitter, *self._reach.connected()]) if peer != self._peer]
-        connected = set(self._reach.connected())
-        for peer in [peer for peer in others if peer in connected][:HOLDERS_TRIED]:
-            with trio.move_on_after(HOLD_SECONDS):
+        await trio.to_thread.run_sync(self._blobs.pin_all, cids, attempt.run.text, until)
+        connected = self._reach.connected()
+        others = [peer for peer in dict.fromkeys([submitter, *connected]) if peer != self._peer and peer in connected]
+        for peer in others[:HOLDERS_TRIED]:
+            with trio.move_on_after(HOLD_SECONDS + len(cids) * HOLD_SECONDS_EACH):
                 try:
-                    if cid in await self._reach.ask_to_hold(peer, [cid]):
-                        return cid
+                    for start in range(0, len(cids), HELD_AT_ONCE):
+                        wanted = cids[start : start + HELD_AT_ONCE]
+                        if not set(wanted) <= await self._reach.ask_to_hold(peer, wanted):
+                            break
+                    else:
+                        return
                 except P2pwfError as error:
-                    log.info("log not copied", peer=peer, error=error.message)
-        return cid
+                    log.info("not copied", peer=peer, error=error.message)
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:

@@ -82,6 +82,7 @@ class Node:
             spawner=spawner,
             identity=identity,
             peer=engine.desk.me,
+            engine=engine,
         )
         self.shell.jobs = self.jobs
         self.shell.report = self.loop.put

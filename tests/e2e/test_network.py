@@ -160,6 +160,38 @@ def _command_lines() -> list[str]:
     return lines
 
 
+ARTIFACTS = """
+labels: p2p-workflow
+on: workflow_dispatch
+jobs:
+  make:
+    runs-on: ubuntu-latest
+    strategy: {matrix: {n: [1, 2, 3]}}
+    steps:
+      - run: mkdir out; echo "part ${{ matrix.n }}" > out/part; chmod +x out/part
+      - uses: actions/upload-artifact@v4
+        with: {name: "part-${{ matrix.n }}", path: out}
+  join:
+    needs: make
+    runs-on: ubuntu-latest
+    outputs: {text: "${{ steps.all.outputs.text }}"}
+    steps:
+      - uses: actions/download-artifact@v4
+        with: {pattern: "part-*", path: parts}
+      - id: all
+        run: |
+          test -x parts/part-2/part
+          echo "text=$(cat parts/*/part | paste -sd ,)" >> "$GITHUB_OUTPUT"
+"""
+
+
+def test_artifacts_of_one_peer_reach_the_jobs_of_another(nodes: list[Node], tmp_path: Path) -> None:
+    run = nodes[0].submit(workflow(tmp_path, ARTIFACTS))
+    assert p2pwf("workflow", "watch", run, data=nodes[1].folder).returncode == 0
+    (join,) = [job for job in nodes[2].status(run)["jobs"] if job["job"] == "join"]
+    assert join["outputs"] == {"text": "part 1,part 2,part 3"}
+
+
 def test_the_job_of_a_killed_owner_finishes_elsewhere_with_one_outcome(tmp_path: Path) -> None:
     with three_nodes(tmp_path) as nodes:
         run = nodes[0].submit(workflow(tmp_path / "w", LONG), "--no-source")
