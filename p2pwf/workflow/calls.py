@@ -235,7 +235,8 @@ class Layout:
 
     def _scope(self, frame: Frame, job: Job, needs: Needs, github: Mapping[str, Value]) -> Scope:
         contexts = self._contexts(frame, needs, github)
-        own = {str(need): needs.get(frame.id_of(need), {}) for need in job.needs}
+        plain = frame.parent is None and job.uses is None  # then it is given just what it needs
+        own = needs if plain else {str(need): needs.get(frame.id_of(need), {}) for need in job.needs}
         return Scope({**contexts, "needs": needs_context(own), "matrix": None, "strategy": None})
 
     def contexts(self, frame: Frame, needs: Needs) -> dict[str, Value]:
