@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -38,7 +39,7 @@ def command(folder: Path, words: Sequence[str]) -> list[str]:
 
 def show(folder: Path, *words: str) -> None:
     """Run a command as a person would, its output to the screen."""
-    print(f"$ p2pwf {' '.join(words)}", flush=True)
+    print(f"$ p2pwf {shlex.join(words)}", flush=True)
     subprocess.run(command(folder, words), check=True, cwd=ROOT, timeout=WHOLE_SECONDS)
 
 

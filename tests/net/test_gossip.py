@@ -12,7 +12,7 @@ from libp2p.pubsub.pubsub import get_peer_and_seqno_msg_id
 from libp2p.pubsub.rpc_queue import RpcQueue
 
 from p2pwf.net import Frame, Gossip, gossip, guards
-from tests.net.kit import count, event, heard_by, join, network, networks, still_serves, until
+from tests.net.kit import LIMIT, count, event, heard_by, join, network, networks, still_serves, until
 
 MESH = "/meshsub/1.1.0"
 
@@ -131,9 +131,10 @@ async def test_a_node_that_does_not_listen_loses_gossip_and_counts_it(monkeypatc
     monkeypatch.setattr(gossip, "GOSSIP_QUEUE_BYTES", 100)
     async with networks(1, 2) as (net, other):
         await heard_by(net, other)
-        while not count(net, "gossip_dropped"):
-            await other.publish(os.urandom(90))
-            await trio.sleep(0.01)
+        with trio.fail_after(LIMIT):
+            while not count(net, "gossip_dropped"):
+                await other.publish(os.urandom(90))
+                await trio.sleep(0.01)
         assert len((await event(net, Gossip)).data) == 90
 
 
