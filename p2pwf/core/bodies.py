@@ -37,6 +37,10 @@ MAX_CACHES: Final = 64
 MAX_SIZE: Final = 2**53
 """Bytes of an artifact or a cache, as far as form goes; what a node keeps is its own to bound."""
 MAX_ATTEMPTS: Final = 8
+MAX_CARRIED: Final = 128 * 1024
+"""Bytes of what a rerun carries over, so that a submission fits a frame whatever the rest of it takes."""
+MAX_CRONS: Final = 16
+"""Ways in which one schedule may come due."""
 
 ROLES: Final = ("admin", "run", "submit")
 CONCLUSIONS: Final = ("success", "failure", "cancelled", "skipped")
@@ -145,6 +149,20 @@ LEG: Final[Form] = {
 ARTIFACT: Final[Form] = {"name": _name, "link": _link, "size": _integer(0, MAX_SIZE)}
 CACHE: Final[Form] = {"key": _text(MAX_TEXT, 1), "version": _name, "link": _link, "size": _integer(0, MAX_SIZE)}
 ACTION: Final[Form] = {"sha": _text(MAX_NAME), "source": _link}
+CARRIED: Final[Form] = {
+    "job": _name,
+    "leg": _index,
+    "finish": _link,
+    "author": _peer,
+    "time": _integer(0, MAX_SIZE),
+    "conclusion": _one_of(*CONCLUSIONS),
+    "outcome": _one_of(*CONCLUSIONS),
+    "outputs": _outputs,
+    "log": _optional(_link),
+    "report": _optional(_link),
+    "artifacts": _list_of(_of_form(ARTIFACT), MAX_ARTIFACTS),
+}
+CRON: Final[Form] = {"cron": _text(MAX_NAME, 1), "timezone": _optional(_name)}
 JOB: Final[Form] = {
     "id": _name,
     "needs": _list_of(_name, MAX_LEGS),
@@ -196,6 +214,11 @@ def _acyclic(needs: Mapping[str, list[str]]) -> bool:
     return done == len(needs)
 
 
+def _carries(value: Value) -> bool:
+    """The outcomes that a rerun carries over, with the bound of all together."""
+    return _list_of(_of_form(CARRIED), MAX_LEGS)(value) and size(value) <= MAX_CARRIED
+
+
 _ATTEMPT_OF: Form = {"run": _link, "job": _name, "leg": _index, "attempt": _attempt}
 
 FORMS: Final[Mapping[str, Form]] = {
@@ -240,6 +263,11 @@ FORMS: Final[Mapping[str, Form]] = {
         "called": _called,
         "actions": _actions,
         "concurrency": _optional(_of_form({**GROUP, "supersedes": _list_of(_link, MAX_SUPERSEDED)})),
+        "pins": _labels,
+        "rerun": _optional(_of_form({"run": _link, "carries": _carries})),
+        "schedule": _optional(
+            _of_form({"schedule": _link, "tick": _integer(0, MAX_SIZE), "cron": _of_form(CRON)}),
+        ),
         "absent": _peers,
         "key": _optional(_name),
     },
@@ -271,6 +299,23 @@ FORMS: Final[Mapping[str, Form]] = {
     "job.refuse": {**_ATTEMPT_OF, "reason": _text(MAX_TEXT)},
     "job.reassign": {**_ATTEMPT_OF, "owner": _peer, "absent": _peers, "reason": _text(MAX_NAME)},
     "job.lost": {**_ATTEMPT_OF},
+    "schedule.add": {
+        "name": _name,
+        "crons": _list_of(_of_form(CRON), MAX_CRONS, 1),
+        "workflow": _text(MAX_WORKFLOW, 1),
+        "path": _text(MAX_TEXT),
+        "ref": _text(MAX_TEXT),
+        "sha": _text(MAX_NAME),
+        "repository": _text(MAX_TEXT),
+        "actor": _text(MAX_NAME),
+        "vars": _map_within(MAX_PAYLOAD),
+        "priority": _number,
+        "source": _optional(_link),
+        "called": _called,
+        "actions": _actions,
+        "pins": _labels,
+    },
+    "schedule.remove": {"schedule": _link},
 }
 
 RUN_TYPES: Final = frozenset(name for name in FORMS if name.startswith(("run.", "job.")) and name != "run.submit")
@@ -279,6 +324,7 @@ ROLE_FOR: Final[Mapping[str, str]] = {
     "member.add": "admin",
     "member.remove": "admin",
     "run.submit": "submit",
+    "schedule.add": "submit",
     "job.expand": "run",
     "job.start": "run",
     "job.finish": "run",

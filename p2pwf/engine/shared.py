@@ -80,7 +80,7 @@ class Shared:
         if concluded is None or run.tally.end is not None:
             return
         finishes = end_list(run.tally)
-        last = max((run.events[cid] for cid in finishes), key=lambda event: event.order)
+        last = max((entry for cid in finishes if (entry := run.known(cid))), key=lambda entry: entry.order)
         if last.author != self._desk.me:
             order = [one.member.peer for one in run.placement.ranked("", 0, (), self._desk.standing())]
             since = self._since.setdefault((run.id, "\0end"), self._desk.now.mono)

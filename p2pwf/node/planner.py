@@ -66,7 +66,8 @@ class WorkflowPlanner:
 
     def expand(self, submission: Event, job: str, needs: Needs) -> list[dict[str, Value]]:
         with _known(job):
-            return normal_legs(self.flow(submission).expand(job, needs))
+            pins = cast("list[str]", submission.body["pins"])
+            return normal_legs(self.flow(submission).expand(job, needs), pins)
 
     def strategy(self, submission: Event, job: str, needs: Needs) -> tuple[bool, int] | None:
         with _known(job):
@@ -105,6 +106,6 @@ def _known(job: str) -> Iterator[None]:
         raise InvalidWorkflow(f"the plan has a job that the workflow has not: {job}") from error
 
 
-def normal_legs(legs: Sequence[Mapping[str, Any]]) -> list[dict[str, Value]]:
-    """Legs as events hold them: labels sorted, each once."""
-    return [{**leg, "labels": sorted(set(leg["labels"]))} for leg in legs]
+def normal_legs(legs: Sequence[Mapping[str, Any]], pins: Sequence[str]) -> list[dict[str, Value]]:
+    """Legs as events hold them: with the labels that the submission adds, sorted, each once."""
+    return [{**leg, "labels": sorted({*leg["labels"], *pins})} for leg in legs]

@@ -5,7 +5,7 @@ No I/O of its own: what the workflow calls and uses is found by the `Library` th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -45,7 +45,8 @@ class SourceFacts:
 
 @attrs.frozen(slots=True, kw_only=True)
 class Wanted:
-    """What the user asked for. `payload`: the event's, or None to make one. `force`: also an untagged workflow.
+    """What the user asked for. `payload`: the event's, or None to make one. `force`: also an untagged workflow. `pins`:
+    labels that each job's peer must have beside those that it asks for.
 
     `vars`: what the `vars` context holds. The id and the number of a run are known only once it is submitted: until
     then `run_id` stands for the one, which must be unlike that of any other run, and `run_number` is a guess.
@@ -61,6 +62,7 @@ class Wanted:
     key: str | None = None
     force: bool = False
     vars: Mapping[str, str] = attrs.field(factory=dict)
+    pins: Sequence[str] = ()
     run_id: str = "0"
     run_number: int = 1
 
@@ -118,8 +120,9 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
     plan: Any = flow.plan()
     group = run_group(workflow, facts)
     actions = {} if library is None else library.actions((workflow, *flow.layout.files.values()))
+    pins = sorted({pin.lower() for pin in wanted.pins})
     jobs: list[Any] = [
-        {**job, "legs": None if job["legs"] is None else normal_legs(job["legs"])} for job in plan["jobs"]
+        {**job, "legs": None if job["legs"] is None else normal_legs(job["legs"], pins)} for job in plan["jobs"]
     ]
     body: dict[str, Any] = {
         "name": name,
@@ -141,6 +144,9 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
         "called": {key: called[key] for key in flow.layout.files},
         "actions": actions,
         "concurrency": None if group is None else {**group, "supersedes": []},
+        "pins": pins,
+        "rerun": None,
+        "schedule": None,
         "key": wanted.key,
     }
     return body, parsed.diagnostics

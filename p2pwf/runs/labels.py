@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from p2pwf.core.ids import PeerId
+
+PEER = "peer:"
+"""Begins the label that each member carries by itself, alone of all: this and its peer id, in lower case."""
 HOSTED_SYSTEMS = {"ubuntu-": "linux", "macos-": "macos", "windows-": "windows"}
 """GitHub's hosted labels by prefix, and the system label that every peer carries by itself."""
+
+
+def peer_label(peer: PeerId) -> str:
+    """The label that only this peer satisfies."""
+    return PEER + peer.lower()
+
+
+def may_run(peer: PeerId, offered: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether a member that offers these labels, and its own, may run a job that wants those."""
+    if any(label.startswith(PEER) for label in wanted):
+        offered = (*(label for label in offered if not label.startswith(PEER)), peer_label(peer))
+    return satisfies(offered, wanted)
 
 
 def satisfies(offered: Iterable[str], wanted: Iterable[str]) -> bool:

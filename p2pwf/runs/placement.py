@@ -14,7 +14,7 @@ import attrs
 from p2pwf import assign
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.roster import Member, Roster
-from p2pwf.runs.labels import satisfies
+from p2pwf.runs.labels import may_run
 
 
 @attrs.frozen(slots=True)
@@ -56,7 +56,7 @@ class RunPlacement:
         return [
             member
             for member in roster.members.values()
-            if member.can("run") and member.slots > 0 and satisfies(member.labels, labels)
+            if member.can("run") and member.slots > 0 and may_run(member.peer, member.labels, labels)
         ]
 
     def place(self, wave: Sequence[tuple[str, int, tuple[str, ...]]], roster: Roster) -> list[PeerId | None]:

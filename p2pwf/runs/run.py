@@ -43,15 +43,51 @@ class Run:
             self._place(wave, {key: self._planned(key).labels for key in wave})
         self._orders: dict[Key, tuple[Roster, tuple[str, ...], list[PeerId]]] = {}
         self._expanded: dict[Cid, dict[Key, PeerId | None]] = {}
-        self._by_leg: dict[Key, list[RunEvent]] = {}
         self._by_job: dict[str, list[RunEvent]] = {}
         self.events: dict[Cid, RunEvent] = {}
         self.heads: dict[Cid, RunEvent] = {}
-        self.tally = Tally(self.plan)
+        self.carried = {entry.cid: entry for entry in self._carried()}
+        """The outcomes that a rerun carries over from another run, by the ids they have there."""
+        self._by_leg: dict[Key, list[RunEvent]] = {entry.key: [entry] for entry in self.carried.values()}
+        self.tally = self._fresh_tally()
         first = RunEvent(
             self.id, submission.author, submission.lamport, "run.submit", {}, 1, 0, roster, submission.time, counts=True
         )
         self.events[self.id] = self.heads[self.id] = first
+
+    def _carried(self) -> Iterable[RunEvent]:
+        """What stands in the submission as the outcome of a planned leg; the first for each leg, and of each id."""
+        rerun = cast("dict[str, list[dict[str, Value]]] | None", self.submission.body["rerun"])
+        carries = [] if rerun is None else rerun["carries"]
+        seen: set[Key | Cid] = set()
+        for index, body in enumerate(carries):
+            key, cid = (cast(str, body["job"]), cast(int, body["leg"])), cast(Cid, body["finish"])
+            job = self.plan.jobs.get(key[0])
+            if key in seen or cid in seen or job is None or job.legs is None or key[1] >= len(job.legs):
+                continue
+            seen |= {key, cid}
+            yield RunEvent(
+                cid=cid,
+                author=cast(PeerId, body["author"]),
+                lamport=index - len(carries),  # before all events of this run, in the order in which they stand
+                type="job.finish",
+                body={**body, "attempt": 1, "uses": [], "caches": [], "error": None},
+                bit=1,
+                past=0,
+                roster=self.roster,
+                time=cast(int, body["time"]),
+                counts=True,
+            )
+
+    def _fresh_tally(self) -> Tally:
+        tally = Tally(self.plan)
+        for entry in self.carried.values():
+            tally.apply(entry)
+        return tally
+
+    def known(self, cid: Cid) -> RunEvent | None:
+        """An event of this run, or an outcome that it carries over."""
+        return self.events.get(cid) or self.carried.get(cid)
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -91,7 +127,7 @@ class Run:
 
     def revoid(self, void: Callable[[Cid], bool]) -> None:
         """Fold anew after a cut: `void` tells which events have no effect now."""
-        self.tally = Tally(self.plan)
+        self.tally = self._fresh_tally()
         self.heads = {}
         for entry in self.events.values():
             entry.void = void(entry.cid)
@@ -197,7 +233,7 @@ class Run:
     def _uses_known(self, entry: RunEvent) -> bool:
         """Whether every outcome that an event names counts and lies in its past."""
         for cid in entry.uses:
-            used = self.events.get(cid)
+            used = self.known(cid)
             if used is None or not used.counts or not used.bit & entry.past:
                 return False
             if used.type not in ("job.finish", "job.lost", "job.expand"):
@@ -232,7 +268,7 @@ class Run:
 
     def _judge_end(self, entry: RunEvent) -> bool:
         """Whether a run.end names every job's outcome, and the conclusion, as its own past has them."""
-        below = Tally(self.plan)
+        below = self._fresh_tally()
         for other in self.events.values():
             if other.counts and other.bit & entry.past:
                 below.apply(other)

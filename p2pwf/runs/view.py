@@ -39,7 +39,8 @@ def status(run: Run) -> str:
     """The status of a workflow."""
     if run.tally.end is not None:
         return STATUS_OF[cast(str, run.tally.end.body["conclusion"])]
-    if run.tally.started or any(run.tally.finish(key) for key in keys_of(run)):
+    finishes = (run.tally.finish(key) for key in keys_of(run))
+    if run.tally.started or any(one is not None and one.cid not in run.carried for one in finishes):
         return "in_progress"
     first = [key for key in keys_of(run) if run.plan.jobs[key[0]].depth == 0]
     return "assigned" if first and all(run.owner(key) for key in first) else "pending"

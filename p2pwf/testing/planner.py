@@ -125,5 +125,8 @@ def make_submission(
         "called": {},
         "actions": {},
         "concurrency": None if group is None else {**cast("dict[str, Value]", group), "supersedes": []},
+        "pins": [],
+        "rerun": None,
+        "schedule": None,
         "key": key,
     }

@@ -39,8 +39,50 @@ def submission(*jobs: dict[str, object], **changes: object) -> dict[str, object]
         "called": {},
         "actions": {},
         "concurrency": None,
+        "pins": [],
+        "rerun": None,
+        "schedule": None,
         "absent": [],
         "key": None,
+        **changes,
+    }
+
+
+def carried(job_id: str, finish: Cid, author: str, index: int = 0, **changes: object) -> dict[str, object]:
+    """An outcome that a rerun carries over."""
+    return {
+        "job": job_id,
+        "leg": index,
+        "finish": finish,
+        "author": author,
+        "time": 1_700_000_000_000,
+        "conclusion": "success",
+        "outcome": "success",
+        "outputs": {},
+        "log": None,
+        "report": None,
+        "artifacts": [],
+        **changes,
+    }
+
+
+def schedule(**changes: object) -> dict[str, object]:
+    """The body of a schedule.add."""
+    return {
+        "name": "nightly",
+        "crons": [{"cron": "30 5 * * 1-5", "timezone": None}, {"cron": "0 0 1 * *", "timezone": "Europe/Paris"}],
+        "workflow": "on: push\njobs: {}\n",
+        "path": ".github/workflows/nightly.yml",
+        "ref": "refs/heads/main",
+        "sha": "0" * 40,
+        "repository": "local/vectors",
+        "actor": "ann",
+        "vars": {},
+        "priority": 3.0,
+        "source": None,
+        "called": {},
+        "actions": {},
+        "pins": [],
         **changes,
     }
 

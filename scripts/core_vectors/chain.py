@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid, blob_cid
-from scripts.core_vectors.bodies import about, finish, job, leg, submission
+from scripts.core_vectors.bodies import about, carried, finish, job, leg, schedule, submission
 from scripts.core_vectors.scene import Scene
 
 
@@ -82,6 +82,13 @@ class Chain:
         self._keep("a note", write(bob, "run.note", {"run": run}, run=run))
         end = {"run": run, "conclusion": "success", "finishes": [ended.cid]}
         self._keep("an end that breaks rules of the fold", write(bob, "run.end", end, run=run))
+        again = [carried("build", ended.cid, bob.peer, outputs={"size": "2"}, log=blob_cid(b"log"))]
+        rerun = submission(*plan, rerun={"run": run, "carries": again}, pins=["gpu", "peer:bob"])
+        self._keep("a rerun that carries an outcome over", write(ann, "run.submit", rerun))
+        nightly = self._keep("a schedule", write(bob, "schedule.add", schedule())).cid
+        tick = {"schedule": nightly, "tick": 1_700_005_800, "cron": {"cron": "30 5 * * 1-5", "timezone": None}}
+        self._keep("a tick of it", write(ann, "run.submit", submission(job("only"), event="schedule", schedule=tick)))
+        self._keep("the end of a schedule", write(bob, "schedule.remove", {"schedule": nightly}))
         self._keep("a type that nobody knows", write(bob, "later.idea", {"any": [1, {"thing": b"\x01"}]}))
         return run
 

@@ -12,7 +12,7 @@ from p2pwf.core.dagcbor import decode, encode
 from p2pwf.core.events import MAX_EVENT, MAX_LAMPORT, MAX_PARENTS, MAX_SEQ, MAX_TIME, Event
 from p2pwf.core.ids import Cid, blob_cid, block_cid, peer_id_of
 from p2pwf.core.sign import Signer
-from scripts.core_vectors.bodies import about, finish, job, leg, submission
+from scripts.core_vectors.bodies import about, finish, job, leg, schedule, submission
 from scripts.core_vectors.chain import Chain
 from scripts.core_vectors.scene import Scene, seed
 from scripts.core_vectors.text import block_json
@@ -138,11 +138,18 @@ def run_faults(run: Cid) -> Iterator[Case]:
         ("an empty key", {"key": ""}),
         ("an empty workflow", {"workflow": ""}),
         ("a payload that is a list", {"payload": []}),
+        ("pins out of order", {"pins": ["b", "a"]}),
+        ("a rerun that names no run", {"rerun": {"run": None, "carries": []}}),
+        ("an outcome carried over without outputs", {"rerun": {"run": run, "carries": [{"job": "a", "leg": 0}]}}),
+        ("a tick without a cron", {"schedule": {"schedule": run, "tick": 1, "cron": None}}),
         ("a source that is text", {"source": blob_cid(b"manifest").text}),
     ]
     for why, change in wrong:
         yield f"run.submit: {why}", {"type": "run.submit", "body": submission(job("a"), **change)}
     yield "run.submit: with after", {"type": "run.submit", "body": submission(job("a")), "after": [run]}
+    yield "schedule.add: that is never due", {"type": "schedule.add", "body": schedule(crons=[])}
+    yield "schedule.add: a plan", {"type": "schedule.add", "body": schedule(plan={"jobs": [job("a")]})}
+    yield "schedule.remove: no schedule", {"type": "schedule.remove", "body": {"schedule": None}}
     start = {**about(run), "uses": []}
     expand: dict[str, object] = {
         "run": run,

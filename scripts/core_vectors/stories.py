@@ -12,7 +12,7 @@ import attrs
 
 from p2pwf.core.events import Event
 from p2pwf.runs.run import Key
-from scripts.core_vectors.bodies import about, job, leg
+from scripts.core_vectors.bodies import about, carried, job, leg
 from scripts.core_vectors.scene import Author, admitted
 from scripts.core_vectors.story import Story, dynamic, matrix
 
@@ -48,6 +48,13 @@ def placement_cases() -> Iterator[Case]:
     scene.share(*people)
     story = Story.within(scene, people, *wide, job("c", legs=[leg("c", ["macos-14", "self-hosted"])]))
     yield Case("labels and slots say who may", story, "assigned", owners={A: people[1], ("c", 0): people[2]})
+    scene, people = admitted(4)
+    false = ["linux", f"peer:{people[1].peer.lower()}"]
+    scene.write(people[2], "member.update", {"name": "cat", "labels": false, "slots": 1})
+    scene.share(*people)
+    named = job("a", legs=[leg("a", [f"peer:{people[1].peer.lower()}"])])
+    story = Story.within(scene, people, named, job("b", legs=[leg("b", ["linux", f"peer:{people[2].peer.lower()}"])]))
+    yield Case("a label names one peer alone", story, "assigned", owners={A: people[1], B: people[2]})
     story = Story.of(job("a", legs=[leg("a", ["windows-latest"])]))
     yield Case("nobody fits", story, "pending", owners={A: None})
     scene, people = admitted(3)
@@ -326,7 +333,33 @@ def _cut_owner_cases() -> Iterator[Case]:
     yield Case(title, story, "in_progress", [aside], {}, {A: second})
 
 
+def rerun_cases() -> Iterator[Case]:
+    """Runs that carry over what others have come to."""
+    first = Story.of(job("a"), job("b", "a"), job("c", "b"))
+    one = first.finish(first.owner(), outputs={"version": "1"})
+    two = first.finish(first.owner("b"), "b", conclusion="failure", uses=[one.cid])
+    old = carried("a", one.cid, one.author, outputs={"version": "1"})
+    lost = carried("z", two.cid, two.author), carried("a", two.cid, two.author), carried("b", one.cid, one.author)
+    rerun = {"run": first.run.cid, "carries": [old, *lost, carried("b", two.cid, two.author, index=1)]}
+    plan = job("a"), job("b", "a"), job("c", "b")
+    story = Story.within(first.scene, first.people, *plan, rerun=rerun)
+    assert story.order()
+    again = story.start(story.order()[0])
+    title = "an outcome that is carried over stands, the first of each leg and id, of legs that there are"
+    yield Case(title, story, "assigned", [again], {A: one}, {}, {"a": "success", "b": None})
+
+    story = Story.within(first.scene, first.people, *plan, rerun={"run": first.run.cid, "carries": [old]})
+    story.start(story.owner("b"), "b", uses=[one.cid])
+    unknown = story.finish(story.owner("b"), "b", uses=[two.cid])
+    new = story.finish(story.owner("b"), "b", uses=[one.cid])
+    last = story.finish(story.owner("c"), "c", uses=[new.cid])
+    end = story.end(story.owner("c"), "success", [one, new, last])
+    outcomes = {A: one, B: new, ("c", 0): last}
+    results = {"a": "success", "b": "success", "c": "success"}
+    yield Case("and is named by what follows", story, "completed", [unknown], outcomes, {}, results, end)
+
+
 def all_cases() -> Iterator[Case]:
     """All of them."""
-    for cases in (placement_cases, life_cases, owner_cases, takeover_cases, matrix_cases, steering_cases):
+    for cases in (placement_cases, life_cases, owner_cases, takeover_cases, matrix_cases, steering_cases, rerun_cases):
         yield from cases()

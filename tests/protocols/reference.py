@@ -15,6 +15,8 @@ from p2pwf.core.ids import Cid
 ALL = frozenset(("admin", "run", "submit"))
 NEEDS = {"run.submit": "submit", "run.end": "run", "member.add": "admin"}
 Order = tuple[int, bytes]
+MANY = 1 << 20
+"""More than can be carried over: what is comes before everything else."""
 
 
 def role_of(event: Event) -> str | None:
@@ -160,6 +162,11 @@ def rank(point: bytes, peer: str) -> tuple[int, bytes]:
     return apart.bit_count(), sha256(point + peer.encode()).digest()
 
 
+def own_labels(peer: str, about: Mapping[str, Any]) -> list[str]:
+    """What a member offers: nobody offers the label of another."""
+    return [label for label in about["labels"] if not label.startswith("peer:")] + [f"peer:{peer.lower()}"]
+
+
 def fits(offered: Collection[str], wanted: Iterable[str]) -> bool:
     systems = {"ubuntu-": "linux", "macos-": "macos", "windows-": "windows"}
     return all(
@@ -168,6 +175,18 @@ def fits(offered: Collection[str], wanted: Iterable[str]) -> bool:
         or any(label.startswith(start) and system in offered for start, system in systems.items())
         for label in wanted
     )
+
+
+class Carried:
+    """An outcome that a rerun carries over, as if it were one of its events."""
+
+    type = "job.finish"
+
+    def __init__(self, body: Any, place: int) -> None:
+        self.cid: Cid = body["finish"]
+        self.author: str = body["author"]
+        self.lamport = place
+        self.body = {**body, "attempt": 1, "uses": []}
 
 
 class Fold:
@@ -180,6 +199,15 @@ class Fold:
         self.jobs: dict[str, Any] = {job["id"]: job for job in body_of(self.run)["plan"]["jobs"]}
         self.known = world.at(self.run).members()
         self.events = [event for event in sorted(world.events.values(), key=order) if run in (event.cid, event.run)]
+        self.carried: list[Any] = []
+        for place, body in enumerate((body_of(self.run)["rerun"] or {"carries": ()})["carries"], -MANY):
+            legs = self.jobs.get(body["job"], {"legs": None})["legs"] or ()
+            again = any(
+                body["finish"] == one.cid or (body["job"], body["leg"]) == (one.body["job"], one.body["leg"])
+                for one in self.carried
+            )
+            if body["leg"] < len(legs) and not again:
+                self.carried.append(Carried(body, place))
         self.past: dict[Cid, frozenset[Cid]] = {}
         self.counting: set[Cid] = set()
         self._placed = self.place([key for wave in self.waves() for key in wave], None)
@@ -203,7 +231,7 @@ class Fold:
         able = [
             peer
             for peer, about in members.items()
-            if "run" in about["roles"] and about["slots"] > 0 and fits(about["labels"], labels)
+            if "run" in about["roles"] and about["slots"] > 0 and fits(own_labels(peer, about), labels)
         ]
         return sorted(able, key=lambda peer: rank(self.combined(job, leg), peer))
 
@@ -240,7 +268,9 @@ class View:
 
     def __init__(self, fold: Fold, among: Collection[Cid]) -> None:
         self.fold = fold
-        self.events = [event for event in fold.events if event.cid in among and event.cid in fold.counting]
+        self.events = fold.carried + [
+            event for event in fold.events if event.cid in among and event.cid in fold.counting
+        ]
 
     def of(self, kind: str, job: str | None = None, leg: int | None = None) -> list[Event]:
         return [

@@ -33,6 +33,7 @@ BEYOND = {
     "run.submit: a leg whose labels are out of order",
     "run.submit: 17 jobs whose legs are not known, of 256 each",
     "run.submit: tags out of order",
+    "run.submit: pins out of order",
     "job.reassign: absent twice",
     "hello: an author of 257 characters",
     "probe: a job of 257 characters",
