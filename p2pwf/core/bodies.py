@@ -162,6 +162,19 @@ CARRIED: Final[Form] = {
     "report": _optional(_link),
     "artifacts": _list_of(_of_form(ARTIFACT), MAX_ARTIFACTS),
 }
+CARRIED_EXPAND: Final[Form] = {
+    "job": _name,
+    "expand": _link,
+    "author": _peer,
+    "time": _integer(0, MAX_SIZE),
+    "legs": _list_of(_of_form(LEG), MAX_MATRIX),
+    "conclusion": _optional(_one_of("skipped")),
+}
+RERUN: Final[Form] = {
+    "run": _link,
+    "expands": _list_of(_of_form(CARRIED_EXPAND), MAX_JOBS),
+    "carries": _list_of(_of_form(CARRIED), MAX_LEGS),
+}
 CRON: Final[Form] = {"cron": _text(MAX_NAME, 1), "timezone": _optional(_name)}
 JOB: Final[Form] = {
     "id": _name,
@@ -214,9 +227,9 @@ def _acyclic(needs: Mapping[str, list[str]]) -> bool:
     return done == len(needs)
 
 
-def _carries(value: Value) -> bool:
-    """The outcomes that a rerun carries over, with the bound of all together."""
-    return _list_of(_of_form(CARRIED), MAX_LEGS)(value) and size(value) <= MAX_CARRIED
+def _rerun(value: Value) -> bool:
+    """What a rerun names and carries over, with the bound of all together."""
+    return type(value) is dict and has_form(value, RERUN) and size(value) <= MAX_CARRIED
 
 
 _ATTEMPT_OF: Form = {"run": _link, "job": _name, "leg": _index, "attempt": _attempt}
@@ -264,7 +277,7 @@ FORMS: Final[Mapping[str, Form]] = {
         "actions": _actions,
         "concurrency": _optional(_of_form({**GROUP, "supersedes": _list_of(_link, MAX_SUPERSEDED)})),
         "pins": _labels,
-        "rerun": _optional(_of_form({"run": _link, "carries": _carries})),
+        "rerun": _optional(_rerun),
         "schedule": _optional(
             _of_form({"schedule": _link, "tick": _integer(0, MAX_SIZE), "cron": _of_form(CRON)}),
         ),

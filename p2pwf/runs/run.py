@@ -6,7 +6,7 @@ made once, when the event comes in, and made anew only where a cut makes events 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from p2pwf.core.bodies import MAX_ATTEMPTS
@@ -43,35 +43,49 @@ class Run:
             self._place(wave, {key: self._planned(key).labels for key in wave})
         self._orders: dict[Key, tuple[Roster, tuple[str, ...], list[PeerId]]] = {}
         self._expanded: dict[Cid, dict[Key, PeerId | None]] = {}
-        self._by_job: dict[str, list[RunEvent]] = {}
         self.events: dict[Cid, RunEvent] = {}
         self.heads: dict[Cid, RunEvent] = {}
         self.carried = {entry.cid: entry for entry in self._carried()}
-        """The outcomes that a rerun carries over from another run, by the ids they have there."""
-        self._by_leg: dict[Key, list[RunEvent]] = {entry.key: [entry] for entry in self.carried.values()}
+        """What a rerun carries over from another run, expansions and outcomes, by the ids they have there."""
+        self._by_leg: dict[Key, list[RunEvent]] = {}
+        self._by_job: dict[str, list[RunEvent]] = {}
+        for entry in self.carried.values():
+            self._sort(entry)
         self.tally = self._fresh_tally()
         first = RunEvent(
             self.id, submission.author, submission.lamport, "run.submit", {}, 1, 0, roster, submission.time, counts=True
         )
         self.events[self.id] = self.heads[self.id] = first
 
-    def _carried(self) -> Iterable[RunEvent]:
-        """What stands in the submission as the outcome of a planned leg; the first for each leg, and of each id."""
+    def _carried(self) -> Iterator[RunEvent]:
+        """What the submission of a rerun says of another run, as events below all others."""
         rerun = cast("dict[str, list[dict[str, Value]]] | None", self.submission.body["rerun"])
-        carries = [] if rerun is None else rerun["carries"]
+        if rerun is None:
+            return
+        entries = [*rerun["expands"], *rerun["carries"]]
+        legs = {name: -1 if job.legs is None else len(job.legs) for name, job in self.plan.jobs.items()}
         seen: set[Key | Cid] = set()
-        for index, body in enumerate(carries):
-            key, cid = (cast(str, body["job"]), cast(int, body["leg"])), cast(Cid, body["finish"])
-            job = self.plan.jobs.get(key[0])
-            if key in seen or cid in seen or job is None or job.legs is None or key[1] >= len(job.legs):
+        for lamport, body in enumerate(entries, -len(entries)):
+            kind, link = ("job.finish", "finish") if "finish" in body else ("job.expand", "expand")
+            job, cid = cast(str, body["job"]), cast(Cid, body[link])
+            key = (job, cast(int, body.get("leg", -1)))
+            if cid in seen or key in seen or job not in legs:
+                continue
+            if kind == "job.expand":
+                named = cast("list[Value]", body["legs"])
+                if legs[job] != -1 or (body["conclusion"] is None) != bool(named):
+                    continue
+                legs[job] = len(named)
+            elif key[1] >= legs[job]:
                 continue
             seen |= {key, cid}
+            rest: dict[str, Value] = {"uses": [], "error": None, "attempt": 1, "caches": []}
             yield RunEvent(
                 cid=cid,
                 author=cast(PeerId, body["author"]),
-                lamport=index - len(carries),  # before all events of this run, in the order in which they stand
-                type="job.finish",
-                body={**body, "attempt": 1, "uses": [], "caches": [], "error": None},
+                lamport=lamport,
+                type=kind,
+                body={**rest, **body},
                 bit=1,
                 past=0,
                 roster=self.roster,
@@ -86,7 +100,7 @@ class Run:
         return tally
 
     def known(self, cid: Cid) -> RunEvent | None:
-        """An event of this run, or an outcome that it carries over."""
+        """An event of this run, or one that it carries over."""
         return self.events.get(cid) or self.carried.get(cid)
 
     # -- events -------------------------------------------------------------------------------------------------
@@ -111,13 +125,16 @@ class Run:
             void,
         )
         self.events[event.cid] = entry
-        if event.type in ATTEMPT_TYPES:
-            self._by_leg.setdefault(entry.key, []).append(entry)
-        elif event.type == "job.expand":
-            self._by_job.setdefault(entry.key[0], []).append(entry)
+        self._sort(entry)
         self._take(entry)
         self._raise_heads(entry)
         return entry
+
+    def _sort(self, entry: RunEvent) -> None:
+        if entry.type in ATTEMPT_TYPES:
+            self._by_leg.setdefault(entry.key, []).append(entry)
+        elif entry.type == "job.expand":
+            self._by_job.setdefault(entry.key[0], []).append(entry)
 
     def _raise_heads(self, entry: RunEvent) -> None:
         """Keep `heads`: the events that count and that no other one that counts lies above."""

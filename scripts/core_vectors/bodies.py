@@ -66,6 +66,14 @@ def carried(job_id: str, finish: Cid, author: str, index: int = 0, **changes: ob
     }
 
 
+def expanded(
+    job_id: str, expand: Cid, author: str, legs: list[dict[str, object]], conclusion: str | None = None
+) -> dict[str, object]:
+    """An expansion that a rerun carries over."""
+    rest = {"time": 1_700_000_000_000, "legs": legs, "conclusion": conclusion}
+    return {"job": job_id, "expand": expand, "author": author, **rest}
+
+
 def schedule(**changes: object) -> dict[str, object]:
     """The body of a schedule.add."""
     return {

@@ -139,8 +139,8 @@ def run_faults(run: Cid) -> Iterator[Case]:
         ("an empty workflow", {"workflow": ""}),
         ("a payload that is a list", {"payload": []}),
         ("pins out of order", {"pins": ["b", "a"]}),
-        ("a rerun that names no run", {"rerun": {"run": None, "carries": []}}),
-        ("an outcome carried over without outputs", {"rerun": {"run": run, "carries": [{"job": "a", "leg": 0}]}}),
+        ("a rerun that names no run", {"rerun": {"run": None, "expands": [], "carries": []}}),
+        ("an outcome carried over without its end", {"rerun": {"run": run, "expands": [], "carries": [{"job": "a"}]}}),
         ("a tick without a cron", {"schedule": {"schedule": run, "tick": 1, "cron": None}}),
         ("a source that is text", {"source": blob_cid(b"manifest").text}),
     ]

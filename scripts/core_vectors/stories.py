@@ -12,7 +12,7 @@ import attrs
 
 from p2pwf.core.events import Event
 from p2pwf.runs.run import Key
-from scripts.core_vectors.bodies import about, carried, job, leg
+from scripts.core_vectors.bodies import about, carried, expanded, job, leg
 from scripts.core_vectors.scene import Author, admitted
 from scripts.core_vectors.story import Story, dynamic, matrix
 
@@ -340,7 +340,8 @@ def rerun_cases() -> Iterator[Case]:
     two = first.finish(first.owner("b"), "b", conclusion="failure", uses=[one.cid])
     old = carried("a", one.cid, one.author, outputs={"version": "1"})
     lost = carried("z", two.cid, two.author), carried("a", two.cid, two.author), carried("b", one.cid, one.author)
-    rerun = {"run": first.run.cid, "carries": [old, *lost, carried("b", two.cid, two.author, index=1)]}
+    rest = [*lost, carried("b", two.cid, two.author, index=1)]
+    rerun = {"run": first.run.cid, "expands": [expanded("b", one.cid, one.author, [leg("b")])], "carries": [old, *rest]}
     plan = job("a"), job("b", "a"), job("c", "b")
     story = Story.within(first.scene, first.people, *plan, rerun=rerun)
     assert story.order()
@@ -348,7 +349,7 @@ def rerun_cases() -> Iterator[Case]:
     title = "an outcome that is carried over stands, the first of each leg and id, of legs that there are"
     yield Case(title, story, "assigned", [again], {A: one}, {}, {"a": "success", "b": None})
 
-    story = Story.within(first.scene, first.people, *plan, rerun={"run": first.run.cid, "carries": [old]})
+    story = Story.within(first.scene, first.people, *plan, rerun={**rerun, "expands": [], "carries": [old]})
     story.start(story.owner("b"), "b", uses=[one.cid])
     unknown = story.finish(story.owner("b"), "b", uses=[two.cid])
     new = story.finish(story.owner("b"), "b", uses=[one.cid])
@@ -357,6 +358,23 @@ def rerun_cases() -> Iterator[Case]:
     outcomes = {A: one, B: new, ("c", 0): last}
     results = {"a": "success", "b": "success", "c": "success"}
     yield Case("and is named by what follows", story, "completed", [unknown], outcomes, {}, results, end)
+
+    first = Story.of(job("a"), dynamic("a"), dynamic("m") | {"id": "n"})
+    one, legs = first.finish(first.owner()), [leg("m (1)"), leg("m (2)")]
+    named = first.expand(first.owner(), legs, uses=[one.cid])
+    two = first.finish(first.owner("m", 1), "m", 1)
+    twice = [expanded("m", named.cid, named.author, legs), expanded("m", one.cid, one.author, [leg("x")])]
+    wrong = [expanded("n", two.cid, two.author, []), expanded("n", named.cid, named.author, legs)]
+    expands = [*twice, *wrong, expanded("n", first.run.cid, one.author, [], conclusion="skipped")]
+    over = [carried("a", one.cid, one.author), carried("m", two.cid, two.author, index=1)]
+    rerun = {"run": first.run.cid, "expands": expands, "carries": [*over, carried("m", one.cid, one.author)]}
+    story = Story.within(first.scene, first.people, job("a"), dynamic("a"), dynamic("m") | {"id": "n"}, rerun=rerun)
+    late = story.expand(story.people[0], legs, uses=[one.cid])
+    story.start(story.owner("m"), "m", uses=[one.cid])
+    three = story.finish(story.owner("m"), "m")
+    outcomes = {A: one, ("m", 0): three, ("m", 1): two}
+    results = {"a": "success", "m": "success", "n": "skipped"}
+    yield Case("so is an expansion", story, "in_progress", [late], outcomes, {}, results)
 
 
 def all_cases() -> Iterator[Case]:

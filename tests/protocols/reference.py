@@ -178,15 +178,14 @@ def fits(offered: Collection[str], wanted: Iterable[str]) -> bool:
 
 
 class Carried:
-    """An outcome that a rerun carries over, as if it were one of its events."""
-
-    type = "job.finish"
+    """What a rerun carries over, as if it were one of its events."""
 
     def __init__(self, body: Any, place: int) -> None:
-        self.cid: Cid = body["finish"]
+        self.type = "job.finish" if "finish" in body else "job.expand"
+        self.cid: Cid = body["finish"] if "finish" in body else body["expand"]
         self.author: str = body["author"]
         self.lamport = place
-        self.body = {**body, "attempt": 1, "uses": []}
+        self.body = {"attempt": 1, "uses": [], **body}
 
 
 class Fold:
@@ -200,14 +199,20 @@ class Fold:
         self.known = world.at(self.run).members()
         self.events = [event for event in sorted(world.events.values(), key=order) if run in (event.cid, event.run)]
         self.carried: list[Any] = []
-        for place, body in enumerate((body_of(self.run)["rerun"] or {"carries": ()})["carries"], -MANY):
-            legs = self.jobs.get(body["job"], {"legs": None})["legs"] or ()
-            again = any(
-                body["finish"] == one.cid or (body["job"], body["leg"]) == (one.body["job"], one.body["leg"])
-                for one in self.carried
-            )
-            if body["leg"] < len(legs) and not again:
-                self.carried.append(Carried(body, place))
+        rerun = body_of(self.run)["rerun"] or {"expands": (), "carries": ()}
+        known = {name: job["legs"] for name, job in self.jobs.items()}
+        for place, body in enumerate([*rerun["expands"], *rerun["carries"]], -MANY):
+            one = Carried(body, place)
+            same = [it for it in self.carried if it.type == one.type and it.body["job"] == body["job"]]
+            if one.cid in [it.cid for it in self.carried] or body["job"] not in known:
+                continue
+            if one.type == "job.expand":
+                if known[body["job"]] is not None or bool(body["legs"]) == bool(body["conclusion"]):
+                    continue
+                known[body["job"]] = body["legs"]
+            elif body["leg"] >= len(known[body["job"]] or ()) or body["leg"] in [it.body["leg"] for it in same]:
+                continue
+            self.carried.append(one)
         self.past: dict[Cid, frozenset[Cid]] = {}
         self.counting: set[Cid] = set()
         self._placed = self.place([key for wave in self.waves() for key in wave], None)
