@@ -30,6 +30,8 @@ MAX_LEFT_OUT = 5
 @click.option("--event-file", metavar="FILE", help="The event's payload, as JSON.")
 @click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="An input of workflow_dispatch.")
 @click.option("--inputs", metavar="JSON|@FILE", help="The inputs as one JSON object.")
+@click.option("--peer", metavar="PEER", help="Run all of its jobs on this peer, and on no other.")
+@click.option("--label", "labels", metavar="LABEL", multiple=True, help="Run its jobs on peers with this label only.")
 @click.option("--source", metavar="DIR", help="What checkout gives; otherwise the repository around FILE.")
 @click.option("--no-source", is_flag=True, help="Send no source along.")
 @click.option("--force", is_flag=True, help="Also a workflow without a p2p-workflow tag.")
@@ -45,6 +47,8 @@ def submit(
     event_file: str | None,
     pairs: tuple[str, ...],
     inputs: str | None,
+    peer: str | None,
+    labels: tuple[str, ...],
     source: str | None,
     no_source: bool,
     force: bool,
@@ -60,6 +64,10 @@ def submit(
         "no_source": no_source,
         "force": force,
     }
+    if peer is not None:
+        body["peer"] = peer
+    if labels:
+        body["labels"] = list(labels)
     if name is not None:
         body["name"] = name
     if event is not None:
@@ -75,9 +83,15 @@ def submit(
         shown = {key: made[key] for key in ("workflow_id", "status", "copies")}
         session.answer(shown, lambda one: _draw(one, made))
         return 0
+    return wait_for_end(session, made["workflow_id"])
+
+
+def wait_for_end(session: Session, run: str) -> int:
+    """Wait until a run has ended and print it; the exit code that its conclusion asks for."""
+    client = session.client
     if not session.json and sys.stderr.isatty():
-        click.echo(dim(f"waiting for {short(made['workflow_id'])}"), err=True)
-    last = _last(client.stream("runs", made["workflow_id"], "watch"))
+        click.echo(dim(f"waiting for {short(run)}"), err=True)
+    last = _last(client.stream("runs", run, "watch"))
     if session.json:
         print_json(last)
     else:

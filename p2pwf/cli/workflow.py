@@ -25,6 +25,7 @@ _HERE = "p2pwf.cli.workflow"
         "status": (f"{_HERE}:status", "Show a run and its jobs."),
         "watch": ("p2pwf.cli.watch:watch", "Follow a run until it ends."),
         "logs": ("p2pwf.cli.logs:logs", "Print what a run's jobs wrote."),
+        "rerun": ("p2pwf.cli.rerun:rerun", "Run an ended run again, or what of it failed."),
         "cancel": (f"{_HERE}:cancel", "Cancel a run."),
         "update": (f"{_HERE}:update", "Change a run's priority, or its status to cancelled."),
         "assign": (f"{_HERE}:assign", "Look again at jobs that nobody runs."),

@@ -43,6 +43,9 @@ class ControlApi(Protocol):
     async def submit(self, request: SubmitRequest) -> JsonObject:
         """Start a run: {workflow_id, status, copies, name, left_out, warnings}."""
 
+    async def rerun(self, name: str, failed: bool, jobs: list[str]) -> JsonObject:
+        """Submit an ended run once more, or what of it failed, or `jobs`: {workflow_id, status, copies, rerun_of}."""
+
     async def assign(self) -> list[JsonObject]:
         """Look again at every job that has no owner: [{workflow_id, job, name, owner}]."""
 

@@ -89,6 +89,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "event": TEXT,
             "payload": OBJECT,
             "inputs": OBJECT,
+            "peer": {**TEXT, "description": "the peer, by id or name, that all jobs are to run on"},
+            "labels": {**TEXTS, "description": "what every job asks of its peer beside its own runs-on"},
             "source_dir": {**TEXT, "description": "absolute path"},
             "no_source": FLAG,
             "force": {**FLAG, "description": "also a workflow without a tag"},
@@ -110,6 +112,10 @@ _PLACED: Final = _object(workflow_id=TEXT, job=TEXT, name=TEXT, owner=_or_null(T
 _UPDATE: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"status": STATUS, "priority": NUMBER, "result": {}, "error": TEXT},
+}  # fmt: skip
+_RERUN: Final = {
+    "type": "object", "additionalProperties": False,
+    "properties": {"failed": {**FLAG, "description": "only what failed, and what needs that"}, "jobs": TEXTS},
 }  # fmt: skip
 _INVITE: Final = {
     "type": "object", "additionalProperties": False,
@@ -139,6 +145,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("GET", "/runs/{run}", "run_status", "One run with its jobs", _ref("Run")),
     Operation("PATCH", "/runs/{run}", "update", "Change a run", _ref("Run"), body=_UPDATE),
     Operation("POST", "/runs/{run}/cancel", "cancel", "Ask for a run to be cancelled", _object(workflow_id=TEXT)),
+    Operation("POST", "/runs/{run}/rerun", "rerun", "Submit an ended run once more",
+              _object(workflow_id=TEXT, status=STATUS, copies=NUMBER, rerun_of=TEXT), body=_RERUN),
     Operation("GET", "/runs/{run}/watch", "watch", "The run whenever it looks different, until it is final",
               _ref("Run"), stream=True),
     Operation("GET", "/runs/{run}/logs", "logs", "The log lines of a run", _ref("LogLine"),

@@ -117,6 +117,12 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
     async def submit(request: Request) -> Response:
         return json_reply(await api.submit(_submission(await body_fields(request))))
 
+    async def rerun(request: Request) -> Response:
+        fields = await body_fields(request)
+        failed, jobs = fields.flag("failed"), fields.texts("jobs")
+        fields.done()
+        return json_reply(await api.rerun(request.path_params["run"], failed, jobs or []))
+
     async def assign(_: Request) -> Response:
         return json_reply(await api.assign())
 
@@ -161,6 +167,7 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("GET", "/runs/{run}", run_status),
         ("PATCH", "/runs/{run}", update),
         ("POST", "/runs/{run}/cancel", cancel),
+        ("POST", "/runs/{run}/rerun", rerun),
         ("GET", "/runs/{run}/watch", watch),
         ("GET", "/runs/{run}/logs", logs),
         ("GET", "/runs/{run}/explain", explain),
@@ -176,6 +183,8 @@ def _submission(fields: Fields) -> SubmitRequest:
         event=fields.text("event"),
         payload=fields.mapping("payload"),
         inputs=fields.mapping("inputs") or {},
+        peer=fields.text("peer"),
+        labels=tuple(fields.texts("labels")),
         source_dir=fields.text("source_dir"),
         no_source=fields.flag("no_source"),
         force=fields.flag("force"),

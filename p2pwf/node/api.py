@@ -31,11 +31,13 @@ from p2pwf.node.actions import Library
 from p2pwf.node.jobs import log_lines
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.node import Node
+from p2pwf.node.reruns import body_again
 from p2pwf.node.sources import keep, take_source
 from p2pwf.node.submission import Wanted, make_body
 from p2pwf.node.verify import verify_store
 from p2pwf.requests import SubmitRequest
 from p2pwf.runs import Run
+from p2pwf.runs.labels import peer_label
 from p2pwf.runs.run import Key
 from p2pwf.runs.view import FINAL, explain, find_leg, keys_of, status
 from p2pwf.workflow import Diagnostic
@@ -160,7 +162,8 @@ class NodeApi:
         if not node.shell.ready.is_set():
             raise TryAgain("this node has not joined its network yet", "wait for its ready line")
         number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
-        body, diagnostics, left_out = await trio.to_thread.run_sync(self._prepare, request, number)
+        pins = [*request.labels, *([] if request.peer is None else [peer_label(self._runner(request.peer))])]
+        body, diagnostics, left_out = await trio.to_thread.run_sync(self._prepare, request, number, pins)
         answer = await node.loop.ask(partial(to_engine.Submit, body=body))
         run = await self._run(answer["workflow_id"])
         return {
@@ -172,8 +175,16 @@ class NodeApi:
             "warnings": [one.to_json() for one in diagnostics],
         }
 
+    def _runner(self, name: str) -> PeerId:
+        """The member that a user names to run jobs."""
+        peer = self._peer(name)
+        member = self._node.engine.desk.roster.members.get(peer)
+        if member is None or not member.can("run") or member.slots == 0:
+            raise Refused(f"{name} runs no jobs", "see roles and slots in `p2pwf peer list`")
+        return peer
+
     def _prepare(
-        self, request: SubmitRequest, number: int
+        self, request: SubmitRequest, number: int, pins: list[str]
     ) -> tuple[dict[str, Any], tuple[Diagnostic, ...], tuple[str, ...]]:
         """The body of a submission, the warnings, what is left out of the source; blocks."""
         node = self._node
@@ -189,6 +200,7 @@ class NodeApi:
             payload=request.payload,
             inputs=request.inputs,
             key=request.key,
+            pins=pins,
             force=request.force,
             run_id=uuid4().hex,
             run_number=number,
@@ -197,6 +209,14 @@ class NodeApi:
         body, diagnostics = make_body(wanted, library)
         keep(library.manifests, node.blobs)
         return body, diagnostics, taken.left_out
+
+    async def rerun(self, name: str, failed: bool, jobs: list[str]) -> dict[str, Any]:
+        """Submit an ended run once more, or what of it failed: {workflow_id, status, copies, rerun_of}."""
+        run = await self._run(name)
+        body = await body_again(self._node, run, failed, jobs)
+        answer = await self._node.loop.ask(partial(to_engine.Submit, body=body))
+        made = await self._run(answer["workflow_id"])
+        return {**answer, "status": status(made), "rerun_of": run.id.text}
 
     async def assign(self) -> list[dict[str, Any]]:
         """Look again at every job that has no owner: [{workflow_id, job, name, owner}], owner None if nobody fits."""

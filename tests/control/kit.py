@@ -136,6 +136,17 @@ class MemoryApi:
             raise NotFound(f"no run {name!r}", "see `p2pwf workflow list`")
         return found[0]
 
+    async def rerun(self, name: str, failed: bool, jobs: list[str]) -> JsonObject:
+        run = self.run(name)
+        if run["status"] not in FINAL:
+            raise Refused("the run has not ended", "wait for it, or cancel it first")
+        made = f"bafyreirun{len(self.runs):08}"
+        wanted = [one for one in run["jobs"] if not jobs or one["job"] in jobs]
+        again = [self._job(one["job"], one["name"], one["matrix"], one["index"]) for one in wanted]
+        self.runs[made] = {**run, "workflow_id": made, "status": "assigned", "conclusion": None, "jobs": again}
+        self.changed()
+        return {"workflow_id": made, "status": "assigned", "copies": 1, "rerun_of": run["workflow_id"]}
+
     async def assign(self) -> list[JsonObject]:
         return []
 

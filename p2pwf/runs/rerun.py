@@ -1,0 +1,91 @@
+"""The submission that does a run once more, or what of it did not succeed. Knows the fold alone, no language.
+
+What is kept is what no change above it could touch: an outcome stands if it is a success (or was skipped) and so is
+everything that its job needs. Source: protocols/runs.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+from p2pwf.core.bodies import MAX_CARRIED
+from p2pwf.core.dagcbor import Value, size
+from p2pwf.errors import Refused, UsageError
+from p2pwf.runs.run import Run
+from p2pwf.runs.tally import RunEvent, conclusion
+
+KEPT = ("success", "skipped")
+
+
+def rerun(run: Run, failed: bool = False, jobs: Collection[str] = ()) -> dict[str, Value]:
+    """The body of a run.submit, without `absent`, that does `run` once more.
+
+    `failed`: only the legs that did not succeed and the jobs that need them; `jobs`: only these jobs and those that
+    need them. Neither: all. Raises Refused if the run has not ended or if nothing would be done, UsageError if what would be
+    kept is out of bounds.
+    """
+    if run.tally.end is None:
+        raise Refused("the run has not ended", "wait for it, or cancel it first")
+    expands: list[Value] = []
+    carries: list[RunEvent] = []
+    if failed or jobs:
+        expands, carries, kept = _kept(run, frozenset(jobs))
+        if kept == run.plan.jobs.keys():
+            raise Refused("no job of this run failed", "leave --failed out to run all of it again")
+    body = dict(run.submission.body)
+    del body["absent"]
+    carries.sort(key=lambda entry: entry.order)
+    made: dict[str, Value] = {"run": run.id, "expands": expands, "carries": [_outcome(entry) for entry in carries]}
+    if size(made) > MAX_CARRIED:
+        raise UsageError(
+            f"what the jobs that succeeded have left is over {MAX_CARRIED // 1024} KiB", "run all of it again"
+        )
+    group = cast("Mapping[str, Value] | None", body["concurrency"])
+    return {
+        **body,
+        "concurrency": None if group is None else {**group, "supersedes": []},
+        "rerun": made,
+        "schedule": None,
+        "key": None,
+    }
+
+
+def _kept(run: Run, again: frozenset[str]) -> tuple[list[Value], list[RunEvent], set[str]]:
+    """The expansions and the outcomes that a rerun carries over, and the jobs that are kept with all of their legs."""
+    expands: list[Value] = []
+    carries: list[RunEvent] = []
+    whole: set[str] = set()
+    for job in sorted(run.plan.jobs.values(), key=lambda job: job.depth):
+        if job.id in again or not whole.issuperset(job.needs):
+            continue
+        expand = run.tally.expands.get(job.id)
+        if job.legs is None and expand is not None:
+            if expand.body["conclusion"] not in (None, "skipped"):
+                continue
+            expands.append(_expansion(expand))
+        legs = range(len(run.tally.job_legs(job.id) or ()))
+        found = [run.tally.finish((job.id, index)) for index in legs]
+        good = [entry for entry in found if entry is not None and conclusion(entry) in KEPT]
+        carries.extend(good)
+        if len(good) == len(found):
+            whole.add(job.id)
+    return expands, carries, whole
+
+
+def _expansion(entry: RunEvent) -> dict[str, Value]:
+    body: Any = entry.body
+    return {
+        "job": body["job"],
+        "expand": entry.cid,
+        "author": entry.author,
+        "time": entry.time,
+        "legs": body["legs"],
+        "conclusion": body["conclusion"],
+    }
+
+
+def _outcome(entry: RunEvent) -> dict[str, Value]:
+    names = ("job", "leg", "conclusion", "outcome", "outputs", "log", "report", "artifacts")
+    body: dict[str, Value] = {name: entry.body[name] for name in names}
+    return {**body, "finish": entry.cid, "author": entry.author, "time": entry.time}
