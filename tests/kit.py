@@ -57,7 +57,7 @@ class Writer:
     def write(self, kind: str, body: dict[str, object], run: Run | None = None) -> Event:
         """Write an event, and the notes that join what it stands on, if there are too many heads."""
         self.desk.drain()
-        event = self.desk.write(kind, body, run)
+        event = self.desk.write(kind, body, run, must_count=False)
         (stored,) = [output for output in self.desk.drain() if isinstance(output, Store)]
         self.events.extend(stored.events)
         return event

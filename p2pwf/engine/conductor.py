@@ -27,6 +27,7 @@ from p2pwf.engine.takeover import Takeover
 from p2pwf.errors import P2pwfError
 from p2pwf.queue import ReadyQueue
 from p2pwf.runs import Run
+from p2pwf.runs.labels import may_run
 from p2pwf.runs.run import Key
 
 IDLE_LOOK = 10.0
@@ -53,6 +54,8 @@ class Conductor:
         """Of what is in `ready`, from what it followed that it is to run: asked again only when that changes."""
         self._since: dict[tuple[Cid, str], float] = {}
         self._look: dict[Cid, float] = {}
+        self._aside: dict[Cid, float] = {}
+        """Runs that could not be conducted, and until when they are left alone, whatever comes in of them."""
         self.failures = 0
         """Times that a run could not be conducted; `last_failure` says which and why."""
         self.last_failure = ""
@@ -91,6 +94,9 @@ class Conductor:
 
     def conduct(self, run: Run) -> None:
         """Do for one run what this node is to do; and note when time alone may call for more."""
+        if self._aside.get(run.id, 0.0) > self._desk.now.mono:
+            return
+        self._aside.pop(run.id, None)
         self._wait = IDLE_LOOK
         try:
             self._conduct(run)
@@ -100,6 +106,8 @@ class Conductor:
             self.failures += 1
             self.last_failure = f"{run.id.text}: {error!r}"
             self._desk.emit(Alarm(f"a run could not be conducted: {self.last_failure}", "please report it"))
+            self._aside[run.id] = self._desk.now.mono + IDLE_LOOK
+            self._wait = IDLE_LOOK
         self._look[run.id] = self._desk.now.mono + self._wait
 
     def _look_within(self, seconds: float) -> None:
@@ -159,6 +167,7 @@ class Conductor:
         self._shared.forget(run)
         self._desk.retire(run)
         self._look.pop(run.id, None)
+        self._aside.pop(run.id, None)
         for entry in [entry for entry in self._since if entry[0] == run.id]:
             del self._since[entry]
 
@@ -182,10 +191,8 @@ class Conductor:
             self._look_within(TICK)
         elif state.attempt in state.starts:
             self._takeover.close_interrupted(run, key, state)
-        elif not siblings.cancelled and (reason := self._refusal(run, key)) is not None:
-            if self._desk.me not in state.refused():
-                self._desk.write("job.refuse", {**about(attempt), "reason": reason[:MAX_TEXT]}, run)
-            self._takeover.reassign(run, key, reason="refused")
+        elif (reason := self._refusal(run, key)) is not None:
+            self._turn_down(run, attempt, siblings, reason[:MAX_TEXT])
         elif siblings.failed or siblings.dropped:
             self._finish(
                 run,
@@ -196,10 +203,25 @@ class Conductor:
             self._prepare(run, attempt, siblings)
 
     def _refusal(self, run: Run, key: Key) -> str | None:
-        leg = run.leg(key)
+        """Why this peer does not run a leg, if so."""
+        me = self._desk.roster.members[self._desk.me]
+        labels = run.tally.leg_of(key).labels
         if self._desk.config.slots == 0:
             return "this peer runs no jobs (slots 0)"
-        return self._desk.config.policy(run.submission, leg.labels if leg else ())
+        if not may_run(me.peer, me.labels, labels):
+            return f"this peer has not the labels {', '.join(labels)}"
+        return self._desk.config.policy(run.submission, labels)
+
+    def _turn_down(self, run: Run, attempt: Attempt, siblings: Siblings, reason: str) -> None:
+        """An attempt of ours that this peer does not run: of a cancelled run it ends, else it moves on."""
+        key = (attempt.job, attempt.leg)
+        state = run.tally.leg(key)
+        if siblings.cancelled:
+            self._finish(run, JobEnded(attempt, "cancelled", "cancelled", error=siblings.why), uses=[])
+            return
+        if self._desk.me not in state.refused():
+            self._desk.write("job.refuse", {**about(attempt), "reason": reason}, run)
+        self._takeover.reassign(run, key, reason="refused")
 
     def _prepare(self, run: Run, attempt: Attempt, siblings: Siblings) -> None:
         """An attempt of ours that has not started: wait, skip, or queue."""

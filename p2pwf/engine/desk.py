@@ -170,10 +170,11 @@ class Desk:
         else:
             self.retire(whole)
 
-    def write(self, type: str, body: Mapping[str, object], run: Run | None = None) -> Event:
+    def write(self, type: str, body: Mapping[str, object], run: Run | None = None, *, must_count: bool = True) -> Event:
         """Author, sign, accept and fold an event of this node; about `run`, it stands on that run's heads.
 
-        Raises Refused if this node must not author; the rules of membership are the caller's to have checked.
+        Raises Refused if this node must not author, InternalError if what it wrote about a run has no effect: then this
+        code and the fold disagree, and would do so again and again. The rules of membership are the caller's to check.
         """
         if self.frozen is not None:
             raise Refused(self.frozen, "see `p2pwf status`")
@@ -183,7 +184,10 @@ class Desk:
                 oldest = sorted(run.heads.values(), key=lambda head: head.order)[:MAX_AFTER]
                 self._write("run.note", {"run": run.id}, tuple(head.cid for head in oldest))
             after = tuple(run.heads) or (run.id,)  # a void submission is no head, and yet all that there is
-        return self._write(type, body, after)
+        event = self._write(type, body, after)
+        if must_count and run is not None and not run.events[event.cid].counts:
+            raise InternalError(f"this node's {type} has no effect")
+        return event
 
     def _write(self, type: str, body: Mapping[str, object], after: tuple[Cid, ...]) -> Event:
         parents, tip = self.clock.parents(self.me)
@@ -230,10 +234,8 @@ class Desk:
 
     def is_cancelled(self, run: Run) -> bool:
         """Whether the run was cancelled, or its submitter removed without keeping its runs."""
-        if run.tally.cancels or self.clock.dag[run.id].void:
-            return True
-        cuts = self.roster.cuts.get(run.submitter, ())
-        return not self.roster.holds(run.submitter, None) and not any(cut.event.keep_runs for cut in cuts)
+        cancelled = bool(run.tally.cancels) or self.clock.dag[run.id].void
+        return cancelled or self.roster.drops_runs_of(run.submitter)
 
 
 def superseded(submission: Event) -> list[Cid]:

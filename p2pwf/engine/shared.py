@@ -1,4 +1,4 @@
-"""What any candidate may write, and one does: the legs of jobs that depend on others, and a run's end."""
+"""What everyone with the run role may write, and one does: the legs of jobs that depend on others, a run's end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from p2pwf.core.bodies import MAX_TEXT
 from p2pwf.core.events import EventError
-from p2pwf.core.ids import Cid, PeerId
+from p2pwf.core.ids import Cid
 from p2pwf.engine.config import STAGGER, TICK
 from p2pwf.engine.desk import Desk, finish_ids, needs_context
 from p2pwf.engine.judge import Judge
@@ -31,24 +31,21 @@ class Shared:
         for entry in [entry for entry in self._since if entry[0] == run.id]:
             del self._since[entry]
 
-    def _turn(self, run: Run, what: str, order: list[PeerId], wait: float) -> bool:
-        """Whether it is this node's turn to write what any candidate may write: the first live one at once, the k-th
-        after k waits."""
+    def _turn(self, run: Run, job: str) -> bool:
+        """Whether it is this node's turn to write what everyone with the run role may write, about a job or, with "",
+        the whole run: the first live one in order at once, each next one STAGGER later."""
         self._look_within(TICK)
-        live = [peer for peer in order if self._liveness.is_alive(peer)]
+        live = [peer for peer in run.placement.everyone(job, 0, self._desk.standing()) if self._liveness.is_alive(peer)]
         if self._liveness.suspended or self._desk.me not in live:
             return False
-        since = self._since.setdefault((run.id, what), self._desk.now.mono)
-        return self._desk.now.mono - since >= live.index(self._desk.me) * wait
+        since = self._since.setdefault((run.id, job), self._desk.now.mono)
+        return self._desk.now.mono - since >= live.index(self._desk.me) * STAGGER
 
     def expand(self, run: Run, job: PlannedJob, cancelled: bool, dropped: bool) -> None:
         """Work out the legs of a job that depend on other jobs, if those have concluded and it is our turn."""
         if any(run.tally.result(need) is None for need in job.needs):
             return
-        if self._desk.config.policy(run.submission, ()) is not None:
-            return
-        order = [one.member.peer for one in run.placement.ranked(job.id, 0, (), self._desk.standing())]
-        if not self._turn(run, job.id, order, self._desk.config.lease):
+        if not self._turn(run, job.id):
             return
         legs: list[dict[str, object]] = []
         concluded, error = None, None
@@ -82,11 +79,10 @@ class Shared:
         finishes = end_list(run.tally)
         last = max((entry for cid in finishes if (entry := run.known(cid))), key=lambda entry: entry.order)
         if last.author != self._desk.me:
-            order = [one.member.peer for one in run.placement.ranked("", 0, (), self._desk.standing())]
             since = self._since.setdefault((run.id, "\0end"), self._desk.now.mono)
             waited = self._desk.now.mono - since
             self._look_within(TICK)
-            if waited < self._desk.config.lease or not self._turn(run, "\0end turn", order, STAGGER):
+            if waited < self._desk.config.lease or not self._turn(run, ""):
                 return
         elif self._liveness.suspended:
             self._look_within(TICK)

@@ -40,13 +40,14 @@ class Takeover:
         """Take over an attempt of another peer if it is silent past its lease, and it is our turn."""
         desk, liveness = self._desk, self._liveness
         liveness.note(attempt, started=attempt.number in state.starts)
-        if desk.me in state.refused():
-            return
         if liveness.suspended:
             self._look_within(TICK)
             return
         order = run.order(key, desk.standing())
         live = [peer for peer in order if peer != owner and peer not in state.refused() and liveness.is_alive(peer)]
+        if not live and self._may_be_ended(run):
+            everyone = run.placement.everyone(*key, desk.standing())
+            live = [peer for peer in everyone if peer != owner and liveness.is_alive(peer)]
         if desk.me not in live:
             return
         rank = live.index(desk.me)
@@ -63,6 +64,10 @@ class Takeover:
             return
         self.reassign(run, key, "unplaced" if owner is None else "refused" if gone else "silent")
 
+    def _may_be_ended(self, run: Run) -> bool:
+        """Whether anyone may take an attempt that nobody fits, to end it: as the fold judges what is written now."""
+        return bool(run.tally.cancels) or self._desk.standing().drops_runs_of(run.submitter)
+
     def reassign(self, run: Run, key: Key, reason: str) -> None:
         """Name the next owner: among the candidates not absent and not having refused, the one with the fewest
         attempts, then the first in order."""
@@ -78,7 +83,9 @@ class Takeover:
         if reason in ("silent", "leaving") and owner is not None:
             absent.add(owner)
         chosen = next_owner(order, state.tried(run.placed(key)), state.refused() | absent)
-        if chosen is None or desk.me not in order:
+        if chosen is None and self._may_be_ended(run):
+            chosen = desk.me  # not to run it, but to end it
+        elif chosen is None or desk.me not in order:
             return
         body = {
             **about(Attempt(run.id, *key, number)),

@@ -99,5 +99,10 @@ class Roster:
         member = self.members.get(peer)
         return member is not None and (role is None or role in member.roles)
 
+    def drops_runs_of(self, submitter: PeerId) -> bool:
+        """Whether a submitter is no member any more, and no cut of it says that its runs are to be kept."""
+        kept = any(cut.event.keep_runs for cut in self.cuts.get(submitter, ()))
+        return not self.holds(submitter, None) and not kept
+
 
 EMPTY = Roster(0, {}, {}, {})

@@ -51,6 +51,12 @@ class RunPlacement:
         found.sort(key=lambda one: (one.distance, one.tie))
         return found
 
+    def everyone(self, job: str, leg: int, roster: Roster) -> list[PeerId]:
+        """All with the run role, whatever they offer, in the order of the leg: who ends what nobody may run."""
+        point = self.combined(job, leg)
+        able = [member.peer for member in roster.members.values() if member.can("run")]
+        return sorted(able, key=lambda peer: (assign.distance(point, assign.peer_hash(peer)), peer))
+
     def fitting(self, labels: Sequence[str], roster: Roster) -> list[Member]:
         """Every member of `roster` that may run what asks for `labels`, in no order."""
         return [

@@ -22,8 +22,8 @@ def rerun(run: Run, failed: bool = False, jobs: Collection[str] = ()) -> dict[st
     """The body of a run.submit, without `absent`, that does `run` once more.
 
     `failed`: only the legs that did not succeed and the jobs that need them; `jobs`: only these jobs and those that
-    need them. Neither: all. Raises Refused if the run has not ended or if nothing would be done, UsageError if what would be
-    kept is out of bounds.
+    need them. Neither: all. Raises Refused if the run has not ended or if nothing would be done, UsageError if what
+    would be kept is out of bounds.
     """
     if run.tally.end is None:
         raise Refused("the run has not ended", "wait for it, or cancel it first")

@@ -281,7 +281,15 @@ class Run:
             return True  # an owner that was restarted closes its interrupted attempt and goes on itself
         order = [one.member.peer for one in self.placement.ranked(*entry.key, leg.labels, entry.roster)]
         barred = state.refused() | set(cast("list[PeerId]", entry.body["absent"]))
-        return entry.author in order and named == next_owner(order, state.tried(placed), barred)
+        chosen = next_owner(order, state.tried(placed), barred)
+        if chosen is None:
+            return named == entry.author and self._is_cancelled_below(entry)  # to end what nobody may run
+        return entry.author in order and named == chosen
+
+    def _is_cancelled_below(self, entry: RunEvent) -> bool:
+        """Whether the run was cancelled as an event's past has it, or its submitter removed without keeping runs."""
+        below = (other for other in self.events.values() if other.counts and other.bit & entry.past)
+        return any(other.type == "run.cancel" for other in below) or entry.roster.drops_runs_of(self.submitter)
 
     def _judge_end(self, entry: RunEvent) -> bool:
         """Whether a run.end names every job's outcome, and the conclusion, as its own past has them."""

@@ -1,11 +1,11 @@
-"""What must hold after any history, checked from what the world saw and what every node says: invariants I1 to I6.
+"""What must hold after any history, checked from what the world saw and what every node says: invariants I1 to I8.
 
 I1 no acknowledged submission is lost. I2 equal event sets give equal state, and peers that reach each other come to
 equal sets. I4 only members with the run role ran anything. I5 no peer ran an attempt twice (peers that were never up
 together may each have named an attempt 2). I5b, where no partition or pause excuses it: no two peers ran one job
 instance at the same time; and never two runs, or two jobs, of one concurrency group (I7), of which the newest is never
 dropped. I6 every run ends within a bound after faults stop. That each job instance has one outcome
-(I3) is part of the state that I2 compares.
+(I3) is part of the state that I2 compares. I8 nobody ran what its own policy refuses.
 """
 
 from __future__ import annotations
@@ -91,6 +91,9 @@ def _ran_wrongly(world: World, engines: dict[PeerId, Engine]) -> Found:
         if who in seen:
             yield "I5", f"{execution.attempt} was started twice by {execution.peer}"
         seen.add(who)
+        run = next((engine.desk.runs.get(execution.attempt.run) for engine in engines.values()), None)
+        if run is not None and world.nodes[execution.peer].policy(run.submission) is not None:
+            yield "I8", f"{execution.peer} ran {execution.attempt}, which its policy refuses"
         if not any(engine.desk.roster.holds(execution.peer, "run") for engine in engines.values()):
             yield "I4", f"{execution.peer} ran {execution.attempt} without the role"
 

@@ -82,19 +82,21 @@ def make_submission(
     fail_fast: bool = True,
     group: Value = None,
     job_groups: Mapping[str, Value] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Value]:
     """The body of a run.submit without `absent`: `jobs` maps each job to its needs, `legs` to how many legs it has
     (default: a plain job; None: they depend on needs, see `payload["legs"]`). `group`: the concurrency of the run,
-    `job_groups`: of its jobs, made with `in_group`."""
-    counts, groups = legs or {}, job_groups or {}
+    `job_groups`: of its jobs, made with `in_group`; `labels`: what its jobs ask of their peers."""
+    counts, groups, wanted = legs or {}, job_groups or {}, labels or {}
     plan: list[Value] = []
     for job, needs in jobs.items():
         count = counts.get(job, 1)
         entries: list[Value] | None = None
         if count == 1:
-            entries = [cast(Value, {**leg(job), "concurrency": groups.get(job)})]
+            entries = [cast(Value, {**leg(job, labels=wanted.get(job, ())), "concurrency": groups.get(job)})]
         elif count is not None:
-            legs_of = (leg(f"{job} ({index})", {"index": index}) for index in range(count))
+            names = ((f"{job} ({index})", {"index": index}) for index in range(count))
+            legs_of = (leg(name, cast("dict[str, Value]", matrix), wanted.get(job, ())) for name, matrix in names)
             entries = [cast(Value, {**one, "concurrency": groups.get(job)}) for one in legs_of]
         plan.append(
             {

@@ -42,6 +42,9 @@ class Scenario:
     submissions: tuple[int, int] = (2, 5)
     groups: bool = False
     """Whether the runs and jobs are in concurrency groups, and come in bursts."""
+    wary: float = 0.0
+    """The chance of each node that it runs its own runs only; every run is then cancelled at some time, since it may be
+    that nobody runs it."""
 
     @property
     def exclusive(self) -> bool:
@@ -53,6 +56,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "calm": Scenario(),
     "groups": Scenario(groups=True, submissions=(4, 8), job_seconds=(0.2, 8.0)),
     "groups-crash": Scenario(groups=True, submissions=(4, 8), crashes=3),
+    "wary": Scenario(wary=0.6, loss=0.02, crashes=1),
     "loss": Scenario(loss=0.1, duplicate=0.1, delay=(0.001, 0.2)),
     "crash": Scenario(loss=0.02, crashes=4),
     "long": Scenario(loss=0.02, crashes=1, nodes=(5, 6), job_seconds=(5.0, 40.0)),
@@ -110,6 +114,13 @@ def _workload(world: World, scenario: Scenario) -> None:
             {"bad": [], "after": ["bad"], "always": ["bad"]}, payload={"fail": ["bad"], "if": {"always": "always"}}
         ),
     ]
+    if scenario.wary:
+        always: dict[str, Value] = {"if": {"b": "always", "each": "always"}, "legs": {"each": 3}}
+        shapes += [
+            make_submission({"a": []}, labels={"a": ["nowhere"]}),
+            make_submission({"a": [], "b": ["a"]}, {"a": 3}, labels={"a": ["nowhere"]}, payload=always),
+            make_submission({"a": [], "b": ["a"], "each": ["a"]}, {"each": None}, payload=always),
+        ]
     for _ in range(choose.randint(*scenario.submissions)):
         when = choose.uniform(3, scenario.seconds)
         body, where = choose.choice(shapes), choose.choice(list(world.nodes.values()))
@@ -117,8 +128,16 @@ def _workload(world: World, scenario: Scenario) -> None:
 
         def submit(body: dict[str, Value] = body, where: object = where, priority: float = priority) -> None:
             token = world.submit(where, {**body, "priority": priority})  # type: ignore[arg-type]
-            if choose.random() < 0.2:
+            if scenario.wary:
+                world.at(choose.uniform(world.time, scenario.seconds), lambda: cancel(token, where))
+                world.at(scenario.seconds + 60, lambda: cancel(token, where))
+            elif choose.random() < 0.2:
                 world.at(world.time + choose.uniform(0.5, 4), lambda: steer(token, where))
+
+        def cancel(token: object, where: object) -> None:
+            reply = world.replies.get(token)
+            if reply is not None and reply.error is None:
+                world.give(where, CancelRun(("cancel", token), run_of(reply)))  # type: ignore[arg-type]
 
         def steer(token: object, where: object) -> None:
             reply = world.replies.get(token)
@@ -175,7 +194,7 @@ def run_seed(name: str, seed: int) -> tuple[World, list[Violation]]:
         delay=scenario.delay, loss=scenario.loss, duplicate=scenario.duplicate, job_seconds=scenario.job_seconds
     )
     low, high = scenario.nodes
-    world = World(seed, nodes=low + seed % (high - low + 1), slots=2, conditions=conditions)
+    world = World(seed, nodes=low + seed % (high - low + 1), slots=2, conditions=conditions, wary=scenario.wary)
     (_bursts if scenario.groups else _workload)(world, scenario)
     _faults(world, scenario)
     world.run(BIRTH)

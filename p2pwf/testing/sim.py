@@ -17,7 +17,7 @@ import attrs
 
 from p2pwf.clock.messages import MAX_FRAME, Attempt, Events, Message, encode_message
 from p2pwf.core.dagcbor import Value
-from p2pwf.core.events import SignedBlock
+from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import Cid, PeerId, parse_cid
 from p2pwf.core.sign import Signer, verify
 from p2pwf.engine import Engine, EngineConfig, found
@@ -103,6 +103,8 @@ class SimNode:
     jobs: dict[Attempt, Execution] = attrs.field(factory=dict)
     next_tick: float = -1.0
     paused: bool = False
+    trusts: bool = True
+    """Whether it runs what others submit."""
     gone: bool = False
     """It died for good, and its disk with it."""
     held_back: list[Input] = attrs.field(factory=list)
@@ -111,11 +113,18 @@ class SimNode:
     def peer(self) -> PeerId:
         return self.signer.peer_id
 
+    def policy(self, submission: Event, _labels: object = ()) -> str | None:
+        """What it says of running a submission's jobs."""
+        return None if self.trusts or submission.author == self.peer else "it runs its own runs only"
+
 
 class World:
     """A network of nodes, the first of which founds it and admits the others by ticket."""
 
-    def __init__(self, seed: int, nodes: int = 3, slots: int = 2, conditions: Conditions | None = None) -> None:
+    def __init__(
+        self, seed: int, nodes: int = 3, slots: int = 2, conditions: Conditions | None = None, wary: float = 0.0
+    ) -> None:
+        """`wary`: the chance of each node that it runs nothing but what it submitted itself."""
         self.seed = seed
         self.random = random.Random(seed)
         self.time = 0.0
@@ -137,6 +146,7 @@ class World:
         self.nodes: dict[PeerId, SimNode] = {}
         for _ in range(nodes):
             node = SimNode(Signer(self.random.randbytes(32)), slots)
+            node.trusts = not wary or self.random.random() >= wary
             self.nodes[node.peer] = node
         self._found()
 
@@ -166,7 +176,7 @@ class World:
         """Boot a node from its disk."""
         node.life += 1
         boot = node.life.to_bytes(8) + bytes(node.peer[-8:], "ascii")
-        config = EngineConfig(boot=boot, version="sim", slots=node.slots, planner=SimPlanner())
+        config = EngineConfig(boot=boot, version="sim", slots=node.slots, planner=SimPlanner(), policy=node.policy)
         node.engine = Engine(node.signer, self.network, config, self._now(node), verify_once)
         stored = [node.blocks[cid] for cid in node.blocks]
         node.engine.load(stored, node.meta)

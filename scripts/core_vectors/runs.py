@@ -14,10 +14,7 @@ from scripts.core_vectors.text import block_json, to_json
 
 def is_cancelled(clock: Clock, run: Run) -> bool:
     """Whether a run is to be brought to its end without starting anything more."""
-    if run.tally.cancels or clock.dag[run.id].void:
-        return True
-    cuts = clock.roster.cuts.get(run.submitter, ())
-    return not clock.roster.holds(run.submitter, None) and not any(cut.event.keep_runs for cut in cuts)
+    return bool(run.tally.cancels) or clock.dag[run.id].void or clock.roster.drops_runs_of(run.submitter)
 
 
 def check(case: Case, clock: Clock, run: Run) -> None:

@@ -208,6 +208,31 @@ def _refusal_cases() -> Iterator[Case]:
     title = "a job without an owner waits for a member that fits"
     yield Case(title, story, "in_progress", [unfit, before], {}, {A: new})
 
+    scene, people = admitted(3)
+    story = Story.within(scene, people, job("a", legs=[leg("a", ["gpu"])]), by=1)
+    soon = story.move(people[2], people[2], 1)
+    story.write(people[1], "run.cancel", {"run": story.run.cid})
+    other = story.move(people[2], people[0], 1)
+    story.move(people[2], people[2], 1)
+    one = story.finish(people[2], conclusion="cancelled")
+    title = "what nobody fits is ended by anyone, once it is cancelled"
+    idle, outcomes = [soon, other], {A: one}
+    yield Case(title, story, "in_progress", idle, outcomes, {A: people[2]}, {"a": "cancelled"}, cancelled=True)
+
+    for keep in (False, True):
+        scene, people = admitted(3)
+        story = Story.within(scene, people, job("a", legs=[leg("a", ["gpu"])]), by=1)
+        scene.remove(people[0], people[1], keep_runs=keep)
+        gone = story.people.pop(1)
+        story.share()
+        taken = story.move(people[1], people[1], 1)
+        story.people.append(gone)
+        title = f"its submitter is removed, {'but its runs are kept' if keep else 'and with it whoever could run it'}"
+        expected = {A: None} if keep else {A: people[1]}
+        yield Case(
+            title, story, "pending" if keep else "assigned", [taken] if keep else [], {}, expected, cancelled=not keep
+        )
+
     story = Story.of(job("a"), size=2)
     left, right = story.order()
     early = story.write(right, "job.lost", about(story.run.cid, "a", 0, 1))

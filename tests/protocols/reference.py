@@ -390,4 +390,13 @@ class View:
         refused = {one.author for one in self.of("job.refuse", job, leg)}
         owners = [self.owner(job, leg, attempt) for attempt in range(1, self.newest(job, leg) + 1)]
         free = [peer for peer in able if peer not in refused and peer not in body_of(event)["absent"]]
-        return event.author in able and bool(free) and bool(named == min(free, key=owners.count))
+        if not free:
+            return named == event.author and self.is_cancelled(event)
+        return event.author in able and bool(named == min(free, key=owners.count))
+
+    def is_cancelled(self, event: Event) -> bool:
+        """Whether the run is cancelled as far as an event's past tells."""
+        known, submitter = self.fold.world.at(event), self.fold.run.author
+        cuts = [body_of(cut) for peer, _, cut in known.cuts if peer == submitter]
+        kept = any(cut.get("keep_runs", False) for cut in cuts)
+        return bool(self.of("run.cancel")) or (submitter not in known.members() and not kept)
