@@ -14,7 +14,8 @@ import attrs
 from p2pwf.clock.messages import Attempt
 from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.core.events import EventError
-from p2pwf.core.ids import Cid
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.engine.attention import IDLE_LOOK, NOBODY, Attention
 from p2pwf.engine.config import SETTLE, TICK
 from p2pwf.engine.desk import Desk, about, finish_ids, needs_context
 from p2pwf.engine.groups import Groups
@@ -30,8 +31,6 @@ from p2pwf.runs import Run
 from p2pwf.runs.labels import may_run
 from p2pwf.runs.run import Key
 
-IDLE_LOOK = 10.0
-"""Seconds after which a run is looked at even if nothing is known to come due."""
 MAX_READY = 100_000
 """Attempts queued here at a time; a run has at most 4096 legs, and a node that holds more should be given fewer."""
 
@@ -45,21 +44,21 @@ class Conductor:
         self.groups = Groups(desk)
         self.judge = Judge(desk, self.groups)
         self._takeover = Takeover(desk, liveness, self._look_within)
-        self._shared = Shared(desk, liveness, self.judge, self._look_within)
+        self._attention = Attention()
+        self._shared = Shared(desk, liveness, self.judge, self._attention, self._look_within)
         self.local: dict[tuple[Cid, Key], Attempt] = {}
         self._stopping: set[Attempt] = set()
         self._ended: dict[Attempt, JobEnded] = {}
         self.ready: ReadyQueue[Attempt, None] = ReadyQueue(MAX_READY)
         self._judged: dict[Attempt, object] = {}
         """Of what is in `ready`, from what it followed that it is to run: asked again only when that changes."""
-        self._since: dict[tuple[Cid, str], float] = {}
-        self._look: dict[Cid, float] = {}
-        self._aside: dict[Cid, float] = {}
-        """Runs that could not be conducted, and until when they are left alone, whatever comes in of them."""
+        self._roster = desk.roster
         self.failures = 0
         """Times that a run could not be conducted; `last_failure` says which and why."""
         self.last_failure = ""
         self._wait = 0.0
+        self._concerned: set[PeerId] = set()
+        """Of the run at hand, whom it has to do with."""
         self.stopped = False
 
     # -- the step -----------------------------------------------------------------------------------------------
@@ -82,22 +81,27 @@ class Conductor:
 
     def tick(self) -> None:
         """Look at what only time changes: silent owners, ends and expansions that others did not write."""
-        now = self._desk.now.mono
-        due = [run for run in self._desk.active.values() if self._look.get(run.id, now) <= now]
-        for run in due:
+        for run in self._attention.due(self._desk.active, self._desk.now.mono):
             self.conduct(run)
         self._start_ready()
 
-    def look_again(self) -> None:
-        """A peer came or went: every run is to be looked at with the next tick."""
-        self._look.clear()
+    def peer_changed(self, peer: PeerId) -> None:
+        """A peer came or went: what it has to do with is to be looked at with the next tick."""
+        self._attention.peer_changed(peer)
+
+    def see_members(self) -> None:
+        """If the roster is another, mark the runs that this matters to; before each step."""
+        before, self._roster = self._roster, self._desk.roster
+        if before is not self._roster:
+            runs = self._attention.members_changed(before, self._roster, self._desk.me)
+            self._desk.dirty.update(dict.fromkeys(cid for cid in runs if cid in self._desk.active))
 
     def conduct(self, run: Run) -> None:
         """Do for one run what this node is to do; and note when time alone may call for more."""
-        if self._aside.get(run.id, 0.0) > self._desk.now.mono:
+        now = self._desk.now.mono
+        if self._attention.is_aside(run, now):
             return
-        self._aside.pop(run.id, None)
-        self._wait = IDLE_LOOK
+        self._wait, self._concerned = IDLE_LOOK, {run.submitter}
         try:
             self._conduct(run)
         except Exception as error:  # noqa: BLE001 - counted and said
@@ -106,9 +110,10 @@ class Conductor:
             self.failures += 1
             self.last_failure = f"{run.id.text}: {error!r}"
             self._desk.emit(Alarm(f"a run could not be conducted: {self.last_failure}", "please report it"))
-            self._aside[run.id] = self._desk.now.mono + IDLE_LOOK
-            self._wait = IDLE_LOOK
-        self._look[run.id] = self._desk.now.mono + self._wait
+            self._attention.set_aside(run, now + IDLE_LOOK)
+        else:
+            if run.id in self._desk.active:
+                self._attention.looked(run, now + self._wait, self._concerned)
 
     def _look_within(self, seconds: float) -> None:
         """The run being conducted is to be looked at again within so many seconds, and no sooner than a tick."""
@@ -133,6 +138,7 @@ class Conductor:
         for job in run.plan.jobs.values():
             legs = run.tally.job_legs(job.id)
             if legs is None:
+                self._concerned.add(NOBODY)
                 if not waits:
                     self._shared.expand(run, job, cancelled, dropped)
                 continue
@@ -164,12 +170,8 @@ class Conductor:
         self._liveness.forget(run)
         self._unqueue_all(run)
         self.groups.forget(run)
-        self._shared.forget(run)
         self._desk.retire(run)
-        self._look.pop(run.id, None)
-        self._aside.pop(run.id, None)
-        for entry in [entry for entry in self._since if entry[0] == run.id]:
-            del self._since[entry]
+        self._attention.forget(run)
 
     # -- legs ---------------------------------------------------------------------------------------------------
 
@@ -177,6 +179,7 @@ class Conductor:
         state = run.tally.leg(key)
         attempt = Attempt(run.id, *key, state.attempt)
         owner = run.owner(key)
+        self._concerned.add(owner or NOBODY)
         local = self.local.get((run.id, key))
         if local is not None and (owner != self._desk.me or local != attempt):
             self._stop_local(run, key, "it was given to another peer")
@@ -321,7 +324,7 @@ class Conductor:
         """Whether something of a run was so for long enough that what others did meanwhile has arrived here."""
         if len(self._desk.roster.members) == 1:
             return True
-        waited = self._desk.now.mono - self._since.setdefault((run.id, what), self._desk.now.mono)
+        waited = self._desk.now.mono - self._attention.since(run, what, self._desk.now.mono)
         if waited < SETTLE:
             self._look_within(SETTLE - waited)
         return waited >= SETTLE
@@ -395,9 +398,13 @@ class Conductor:
                 self._takeover.reassign(run, key, "leaving")
         self.stopped = True
 
+    def _mine(self) -> list[Run]:
+        """The open runs that this node has to do with."""
+        return [run for cid in self._attention.of(self._desk.me) if (run := self._desk.active.get(cid)) is not None]
+
     def held(self) -> Iterator[tuple[Run, Attempt]]:
         """The attempts that this node owns and that have not finished."""
-        for run in self._desk.active.values():
+        for run in self._mine():
             for job in run.plan.jobs:
                 for index in range(len(run.tally.job_legs(job) or ())):
                     key = (job, index)

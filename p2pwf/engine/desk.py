@@ -94,7 +94,6 @@ class Desk:
         node = accepted.node
         if event.type in MEMBERSHIP_TYPES:
             self.emit(MembersChanged())
-            self.dirty.update(dict.fromkeys(self.active))
         if event.type == "run.submit":
             run = Run(event, self.clock.roster_at(node.frontier))
             self.runs[event.cid] = self.active[event.cid] = run

@@ -128,6 +128,7 @@ class Engine:
         return outputs
 
     def _settle(self) -> None:
+        self.conductor.see_members()
         if self.desk.dirty:
             dirty = list(self.desk.dirty)
             self.desk.dirty.clear()
@@ -180,11 +181,11 @@ class Engine:
                 self.liveness.heard_from(input.peer)
                 self.syncer.up(input.peer)
                 self.liveness.greet(input.peer)
-                self.conductor.look_again()
+                self.conductor.peer_changed(input.peer)
             case PeerDown():
                 self.syncer.down(input.peer)
                 self.liveness.lost(input.peer)
-                self.conductor.look_again()
+                self.conductor.peer_changed(input.peer)
             case Frame():
                 self._frame(input.peer, input.data)
             case Gossip():

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import attrs
+
 from p2pwf.clock.messages import Attempt, Beat, Peers, Presence, Probe
-from p2pwf.core.ids import PeerId
+from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.config import (
     BEAT,
     GRACE,
@@ -33,17 +35,25 @@ TOLD_ADDRESSES = 4
 """Of how many members, and how many addresses each, a new connection is told: well within one frame."""
 
 
+@attrs.define(slots=True, eq=False)
+class _Watched:
+    """Times of an attempt of another peer: when it was first seen here, when its owner was last heard of it, since when
+    beats are expected, when it was last asked for."""
+
+    known: float
+    heard: float
+    expecting: float | None = None
+    probed: float = -PROBE_LEAD
+    started: bool = False
+
+
 class Liveness:
     """Beliefs about peers and attempts. `seen`: when a peer was last heard, on this node's clock."""
 
     def __init__(self, desk: Desk, syncer: Syncer) -> None:
         self._desk = desk
         self._syncer = syncer
-        self._heard: dict[Attempt, float] = {}
-        self._known: dict[Attempt, float] = {}
-        self._started: set[Attempt] = set()
-        self._expecting: dict[Attempt, float] = {}
-        self._probed: dict[Attempt, float] = {}
+        self._watched: dict[Cid, dict[Attempt, _Watched]] = {}
         self.seen: dict[PeerId, float] = {}
         self.lost_peers: set[PeerId] = set()
         self._first_seen: dict[PeerId, float] = {}
@@ -150,11 +160,21 @@ class Liveness:
         """Whether this node may judge an attempt silent: its owner is not alive at all, or beats to this node, being
         connected and this node near enough in order. Silence counts from when that began: who is not told of beats
         cannot tell silence from not being told."""
+        watched = self._watch(attempt)
         if self.is_alive(owner) and not (rank < WATCHERS and owner in self._syncer.connected):
-            self._expecting.pop(attempt, None)
+            watched.expecting = None
             return False
-        self._expecting.setdefault(attempt, self._desk.now.mono)
+        if watched.expecting is None:
+            watched.expecting = self._desk.now.mono
         return True
+
+    def _watch(self, attempt: Attempt) -> _Watched:
+        """What is remembered of an attempt, from the first time on that it is asked for."""
+        watched = self._watched.setdefault(attempt.run, {})
+        found = watched.get(attempt)
+        if found is None:
+            found = watched[attempt] = _Watched(self._desk.now.mono, self._desk.now.mono)
+        return found
 
     def greet(self, peer: PeerId) -> None:
         """A peer has just connected: it may be about to judge our attempts, and may know few others."""
@@ -193,7 +213,7 @@ class Liveness:
             if run is None or run.leg(key) is None or run.owner(key) != peer:
                 continue
             if run.tally.leg(key).attempt == attempt.number:
-                self._heard[attempt] = self._desk.now.mono
+                self._watch(attempt).heard = self._desk.now.mono
 
     def probe(self, peer: PeerId, message: Probe, holds: Callable[[Attempt], bool]) -> None:
         """Answer at once for what this node holds of what it is asked for."""
@@ -203,32 +223,24 @@ class Liveness:
 
     def note(self, attempt: Attempt, started: bool) -> None:
         """Remember when this node first saw that another peer owns an attempt; and hear its owner in the start."""
-        if attempt not in self._known:
-            self._known[attempt] = self._desk.now.mono
-        if started and attempt not in self._started:
-            self._started.add(attempt)
-            self._heard[attempt] = self._desk.now.mono
+        watched = self._watch(attempt)
+        if started and not watched.started:
+            watched.started, watched.heard = True, self._desk.now.mono
 
     def silence(self, attempt: Attempt) -> float:
         """Seconds for which nothing was heard of an attempt that another peer owns."""
-        known = self._known.get(attempt, self._desk.now.mono)
-        heard = self._heard.get(attempt, known)
-        return self._desk.now.mono - max(heard, known, self._expecting.get(attempt, known), self.trusted_since)
+        watched = self._watch(attempt)
+        expecting = watched.known if watched.expecting is None else watched.expecting
+        return self._desk.now.mono - max(watched.heard, expecting, self.trusted_since)
 
     def ask(self, owner: PeerId, attempt: Attempt, deadline: float) -> None:
         """Shortly before a takeover, ask the owner once more."""
-        now = self._desk.now.mono
-        if (
-            self.silence(attempt) >= deadline - PROBE_LEAD
-            and now - self._probed.get(attempt, -PROBE_LEAD) >= PROBE_LEAD
-        ):
-            self._probed[attempt] = now
+        now, watched = self._desk.now.mono, self._watch(attempt)
+        if self.silence(attempt) >= deadline - PROBE_LEAD and now - watched.probed >= PROBE_LEAD:
+            watched.probed = now
             if owner in self._syncer.connected:
                 self._desk.emit(Send(owner, Probe((attempt,))))
 
     def forget(self, run: Run) -> None:
         """Drop what is remembered of a run's attempts, once it has ended."""
-        self._started = {attempt for attempt in self._started if attempt.run != run.id}
-        for table in (self._heard, self._known, self._expecting, self._probed):
-            for attempt in [attempt for attempt in table if attempt.run == run.id]:
-                del table[attempt]
+        self._watched.pop(run.id, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from p2pwf.core.bodies import MAX_TEXT
 from p2pwf.core.events import EventError
-from p2pwf.core.ids import Cid
+from p2pwf.engine.attention import Attention
 from p2pwf.engine.config import STAGGER, TICK
 from p2pwf.engine.desk import Desk, finish_ids, needs_context
 from p2pwf.engine.judge import Judge
@@ -19,17 +19,19 @@ from p2pwf.runs.run import end_list
 class Shared:
     """`look_within` asks for the run at hand to be looked at again within so many seconds."""
 
-    def __init__(self, desk: Desk, liveness: Liveness, judge: Judge, look_within: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        liveness: Liveness,
+        judge: Judge,
+        attention: Attention,
+        look_within: Callable[[float], None],
+    ) -> None:
         self._desk = desk
         self._liveness = liveness
         self._judge = judge
         self._look_within = look_within
-        self._since: dict[tuple[Cid, str], float] = {}
-
-    def forget(self, run: Run) -> None:
-        """A run has ended."""
-        for entry in [entry for entry in self._since if entry[0] == run.id]:
-            del self._since[entry]
+        self._attention = attention
 
     def _turn(self, run: Run, job: str) -> bool:
         """Whether it is this node's turn to write what everyone with the run role may write, about a job or, with "",
@@ -38,7 +40,7 @@ class Shared:
         live = [peer for peer in run.placement.everyone(job, 0, self._desk.standing()) if self._liveness.is_alive(peer)]
         if self._liveness.suspended or self._desk.me not in live:
             return False
-        since = self._since.setdefault((run.id, job), self._desk.now.mono)
+        since = self._attention.since(run, f"\0turn {job}", self._desk.now.mono)
         return self._desk.now.mono - since >= live.index(self._desk.me) * STAGGER
 
     def expand(self, run: Run, job: PlannedJob, cancelled: bool, dropped: bool) -> None:
@@ -79,7 +81,7 @@ class Shared:
         finishes = end_list(run.tally)
         last = max((entry for cid in finishes if (entry := run.known(cid))), key=lambda entry: entry.order)
         if last.author != self._desk.me:
-            since = self._since.setdefault((run.id, "\0end"), self._desk.now.mono)
+            since = self._attention.since(run, "\0end", self._desk.now.mono)
             waited = self._desk.now.mono - since
             self._look_within(TICK)
             if waited < self._desk.config.lease or not self._turn(run, ""):
