@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ MAX_LEFT_OUT = 5
 @click.option("--source", metavar="DIR", help="What checkout gives; otherwise the repository around FILE.")
 @click.option("--no-source", is_flag=True, help="Send no source along.")
 @click.option("--force", is_flag=True, help="Also a workflow without a p2p-workflow tag.")
+@click.option("--key", metavar="KEY", help="Start nothing if this node submitted with this key before.")
 @click.option("--wait", is_flag=True, help="Wait for its end, and exit with its conclusion.")
 @anywhere
 @click.pass_obj
@@ -52,12 +54,14 @@ def submit(
     source: str | None,
     no_source: bool,
     force: bool,
+    key: str | None,
     wait: bool,
 ) -> int:
     """Run a workflow file on the network."""
     if source is not None and no_source:
         raise UsageError("--source and --no-source exclude each other", "leave one out")
     body: dict[str, Any] = {
+        "key": os.urandom(16).hex() if key is None else key,  # so that asking twice starts one run
         "file": _absolute(file),
         "priority": priority,
         "inputs": _inputs(pairs, inputs),
@@ -77,7 +81,7 @@ def submit(
     if source is not None:
         body["source_dir"] = _absolute(source)
     client = session.client
-    made = client.call("POST", "runs", body=body)
+    made = client.call("POST", "runs", body=body, again=True)
     _tell_asides(made, session.json)
     if not wait:
         shown = {key: made[key] for key in ("workflow_id", "status", "copies")}

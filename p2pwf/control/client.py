@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from p2pwf.control.protocol import Exchange
+from p2pwf.control.protocol import Exchange, Gone
 from p2pwf.errors import NoNode, Refused
 from p2pwf.places import SOCKET_NAME, SOCKET_NOTE, fits_socket
 
@@ -55,10 +55,25 @@ class Client:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def call(self, method: str, *parts: str, query: Mapping[str, object] | None = None, body: object = None) -> Any:  # noqa: ANN401 - JSON
-        """The answer to one request. Raises what the node raised, or NoNode."""
-        values = list(self._exchange(method, target_of(*parts, query=query), body, ANSWER_SECONDS))
-        return values[0]
+    def call(
+        self,
+        method: str,
+        *parts: str,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        again: bool = False,
+    ) -> Any:  # noqa: ANN401 - JSON
+        """The answer to one request. Raises what the node raised, or NoNode.
+
+        `again`: ask once more if the node went away before it had answered; for what may be done twice.
+        """
+        target = target_of(*parts, query=query)
+        try:
+            return next(self._exchange(method, target, body, ANSWER_SECONDS))
+        except Gone:
+            if not again:
+                raise
+            return next(self._exchange(method, target, body, ANSWER_SECONDS))
 
     def stream(self, *parts: str, query: Mapping[str, object] | None = None) -> Iterator[Any]:
         """The lines of a stream, as they come; closing the iterator hangs up."""

@@ -32,6 +32,10 @@ def error_of(value: object) -> P2pwfError:
     return error
 
 
+class Gone(NoNode):
+    """The node went away before it had answered: what was asked may have been done."""
+
+
 class Exchange:
     """One request and its answer. `start` gives the bytes to send; `feed` takes what came, and yields values.
 
@@ -78,11 +82,11 @@ class Exchange:
                     yield from self._end()
                     return
                 elif isinstance(event, h11.ConnectionClosed):
-                    raise NoNode("the node hung up before it answered", GONE_HINT)
+                    raise Gone("the node hung up before it answered", GONE_HINT)
         except h11.RemoteProtocolError as error:
             if data:
                 raise NoNode(f"what answers is not a p2pwf node: {error}", "use another --data-dir") from error
-            raise NoNode("the node went away before it had answered", GONE_HINT) from error
+            raise Gone("the node went away before it had answered", GONE_HINT) from error
 
     def _check_size(self) -> None:
         if len(self._rest) > (MAX_LINE if self._streaming else MAX_ANSWER):

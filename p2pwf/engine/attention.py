@@ -15,9 +15,9 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.roster import Roster
 from p2pwf.runs import Run
 
-IDLE_LOOK: Final = 10.0
+IDLE_LOOK: Final = 30.0
 """Seconds after which a run is looked at even if nothing is known to come due."""
-LOOKS_AT_ONCE: Final = 1000
+LOOKS_AT_ONCE: Final = 500
 """Runs looked at in one tick: some 50 ms; the others have to wait for the next one."""
 NOBODY: Final = PeerId("")
 """Stands for the owner that something lacks."""

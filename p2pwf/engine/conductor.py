@@ -89,6 +89,11 @@ class Conductor:
         """A peer came or went: what it has to do with is to be looked at with the next tick."""
         self._attention.peer_changed(peer)
 
+    def place(self) -> None:
+        """Look at once at everything that lacks an owner."""
+        runs = [cid for cid in self._attention.of(NOBODY) if cid in self._desk.active]
+        self._desk.dirty.update(dict.fromkeys(runs))
+
     def see_members(self) -> None:
         """If the roster is another, mark the runs that this matters to; before each step."""
         before, self._roster = self._roster, self._desk.roster
@@ -256,6 +261,8 @@ class Conductor:
             self._finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
         elif self._held_by_group(run, (attempt.job, attempt.leg)):
             self._unqueue(attempt)
+        elif attempt not in self.ready and len(self.ready) >= MAX_READY:
+            self._look_within(IDLE_LOOK)  # it stays this node's, and is queued when there is room
         elif attempt not in self.ready:
             self.ready.add(attempt, self.priority(run), None)
             self._judged[attempt] = decided_by

@@ -51,7 +51,8 @@ class Desk:
         self.cold: dict[Cid, bytes] = {}
         """Ended runs that are no longer held whole: what lists show of them, as JSON {row, owners}."""
         self._ended: OrderedDict[Cid, None] = OrderedDict()
-        self._recalling: set[Cid] = set()
+        self._recalling: dict[Cid, list[Event]] = {}
+        """Runs that were asked for, and what has come in of them since."""
         self.meta: dict[str, bytes] = {}
         self.now = now
         self.frozen: str | None = None
@@ -108,7 +109,7 @@ class Desk:
             known.add(event, self.clock.roster_at(node.frontier), node.void)
             self._settle(known, live=store)
         elif event.run in self.cold:
-            self._recall(event.run)
+            self._recall(event.run, event)
         touched = {node.run for node in accepted.revoided if node.run is not None}
         for cid in touched & self.runs.keys():
             self.runs[cid].revoid(lambda cid: self.clock.dag[cid].void)
@@ -116,11 +117,12 @@ class Desk:
         for cid in touched & self.cold.keys():
             self._recall(cid)
 
-    def _recall(self, run: Cid) -> None:
-        """Ask for a run that is on disk only, once until it comes."""
+    def _recall(self, run: Cid, *news: Event) -> None:
+        """Ask for a run that is on disk only, once until it comes; `news` of it may be younger than what was read."""
         if run not in self._recalling:
-            self._recalling.add(run)
+            self._recalling[run] = []
             self.emit(Recall(run))
+        self._recalling[run].extend(news)
 
     def _settle(self, run: Run, live: bool) -> None:
         if run.tally.end is None:
@@ -148,10 +150,11 @@ class Desk:
 
     def restore(self, run: Cid, blocks: Iterable[SignedBlock]) -> None:
         """Hold an ended run whole again, from its events: somebody asks for it, or one more event of it came in."""
-        self._recalling.discard(run)
+        news = self._recalling.pop(run, [])
         if run in self.runs:
             return
-        events = sorted((parse(signed) for signed in blocks), key=lambda event: event.order)
+        found = {event.cid: event for event in (*map(parse, blocks), *news)}
+        events = sorted(found.values(), key=lambda event: event.order)
         submission = next((event for event in events if event.cid == run), None)
         if submission is None:
             raise InternalError(f"the store gave other events than those of the run {run.text}")
@@ -179,10 +182,11 @@ class Desk:
             raise Refused(self.frozen, "see `p2pwf status`")
         after: tuple[Cid, ...] = ()
         if run is not None:
-            while len(run.heads) > MAX_AFTER:
-                oldest = sorted(run.heads.values(), key=lambda head: head.order)[:MAX_AFTER]
-                self._write("run.note", {"run": run.id}, tuple(head.cid for head in oldest))
-            after = tuple(run.heads) or (run.id,)  # a void submission is no head, and yet all that there is
+            heads = sorted(run.heads.values(), key=lambda head: head.order)
+            after = tuple(head.cid for head in heads) or (run.id,)  # a void submission is no head, yet all there is
+            while len(after) > MAX_AFTER:
+                note = self._write("run.note", {"run": run.id}, after[:MAX_AFTER])
+                after = (note.cid, *after[MAX_AFTER:])
         event = self._write(type, body, after)
         if must_count and run is not None and not run.events[event.cid].counts:
             raise InternalError(f"this node's {type} has no effect")

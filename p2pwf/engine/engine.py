@@ -45,6 +45,7 @@ from p2pwf.engine.inputs import (
     Now,
     PeerDown,
     PeerUp,
+    Place,
     Recalled,
     RemoveMember,
     SetPriority,
@@ -151,6 +152,9 @@ class Engine:
                 self.liveness.tick(self.conductor.held)
             case Submit() | CancelRun() | SetPriority():
                 self._about_a_run(input)
+            case Place():
+                self.conductor.place()
+                self.desk.emit(Reply(input.token, {}))
             case AddMember():
                 self.membership.add(input)
             case RemoveMember():

@@ -81,6 +81,13 @@ class SetPriority:
 
 
 @attrs.frozen(slots=True)
+class Place:
+    """Look once more at every job that has no owner, and answer when that is done."""
+
+    token: Token
+
+
+@attrs.frozen(slots=True)
 class AddMember:
     """Admit a peer (seen or not); fields that are None are taken from its pending request, or left plain."""
 
@@ -180,6 +187,7 @@ Input: TypeAlias = (
     | Submit
     | CancelRun
     | SetPriority
+    | Place
     | AddMember
     | RemoveMember
     | UpdateSelf

@@ -224,8 +224,7 @@ class NodeApi:
         open_before = [
             (run, key) for run in node.engine.desk.active.values() for key in keys_of(run) if run.owner(key) is None
         ]
-        await node.loop.put(to_engine.Tick())
-        await trio.lowlevel.checkpoint()
+        await node.loop.ask(to_engine.Place)
         decided = []
         for run, key in open_before:
             leg = run.leg(key)

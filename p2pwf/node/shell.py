@@ -6,7 +6,7 @@ none does: gossip and streams are hints, the clock heals.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -43,6 +43,8 @@ from p2pwf.store.events import Commit, EventStore
 ADDRESS: Final = "address/"
 BULK_READ: Final = 256
 """Events read from the store at a time while a peer is brought up to date."""
+ALARMS_KEPT: Final = 32
+"""What a person is shown; the log has all."""
 MAX_BULK: Final = 64
 """Bulk sends waiting for one peer: more than one at a time is rare."""
 
@@ -63,7 +65,7 @@ class NodeShell:
         self.report: Callable[[Recalled], Awaitable[None]]
         self.is_member: Callable[[PeerId], bool] = lambda _: False
         self.ready = trio.Event()
-        self.alarms: list[str] = []
+        self.alarms: deque[str] = deque(maxlen=ALARMS_KEPT)
         self.version = 0
         self._changed = trio.Event()
         self._bulk: dict[PeerId, OrderedDict[Cid, None]] = {}

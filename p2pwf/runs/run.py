@@ -137,8 +137,9 @@ class Run:
             self._by_job.setdefault(entry.key[0], []).append(entry)
 
     def _raise_heads(self, entry: RunEvent) -> None:
-        """Keep `heads`: the events that count and that no other one that counts lies above."""
-        if entry.counts and not entry.void:
+        """Keep `heads`: the events that count and that no other one that counts lies above; but no notes, which only
+        join what they stand on, and which any member may write by the thousand."""
+        if entry.counts and not entry.void and entry.type != "run.note":
             self.heads = {cid: head for cid, head in self.heads.items() if not head.bit & entry.past}
             self.heads[entry.cid] = entry
 

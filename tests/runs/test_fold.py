@@ -409,12 +409,31 @@ def test_who_may_only_submit_can_cancel_a_run_that_many_wrote_about() -> None:
     guest = Writer(40, founder.desk.network)
     founder.add(guest.peer, "submit")
     share(founder, guest, *others)
-    run = guest.submit({"a": []})
+    run = guest.submit({"m": []}, legs={"m": 18})
     share(founder, guest, *others)
-    for other in others:
-        other.write("run.note", {"run": run.id}, other.run(run))
+    for leg in range(18):
+        start(owner_among([founder, *others], run, "m", leg), run, "m", leg)
     share(founder, guest, *others)
-    assert len(guest.run(run).heads) == 18
+    assert len(guest.run(run).heads) > 16
     guest.write("run.cancel", {"run": run.id}, guest.run(run))
     share(founder, guest)
+    assert founder.run(run).tally.cancels
+    assert len(founder.run(run).heads) == 1
+
+
+def test_a_flood_of_notes_costs_who_goes_on_with_the_run_nothing() -> None:
+    founder, other = network(2)
+    run = founder.submit({"a": []})
+    share(founder, other)
+    notes = []
+    for number in range(100):
+        fresh = Writer(100 + number, founder.desk.network)
+        founder.add(fresh.peer, "submit")
+        share(founder, fresh)
+        notes.append(fresh.write("run.note", {"run": run.id}, fresh.run(run)))
+    share(founder, other)
+    founder.learn(*notes)
+    before = len(founder.events)
+    founder.write("run.cancel", {"run": run.id}, founder.run(run))
+    assert len(founder.events) == before + 1
     assert founder.run(run).tally.cancels
