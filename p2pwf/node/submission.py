@@ -17,10 +17,14 @@ from p2pwf.errors import InvalidWorkflow, Refused, UsageError
 from p2pwf.node.actions import Library
 from p2pwf.node.planner import normal_legs
 from p2pwf.workflow import (
+    CALL,
+    DISPATCH,
     Diagnostic,
     Flow,
     RunFacts,
+    Value,
     Workflow,
+    call_inputs,
     choose_event,
     dispatch_inputs,
     parse,
@@ -69,6 +73,7 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
     """The body of run.submit (without `absent`), and the warnings of the check.
 
     `library` finds the workflows that it calls and the actions that it uses; without one there are none.
+    A file of the event workflow_call is run as if a workflow that somebody started by hand had called it.
     Raises InvalidWorkflow (with all diagnostics) for a file that does not check or that this release cannot run,
     UsageError for an event or input that the workflow does not declare, Refused for an untagged file without force;
     and NotFound, TryAgain or UsageError, with the step's or job's name, for an action or workflow that cannot be had.
@@ -89,11 +94,9 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
         )
     if not (wanted.priority == wanted.priority and abs(wanted.priority) < float("inf")):
         raise UsageError(f"not a priority: {wanted.priority}", "1.0 is critical, 3.0 normal, 5.0 background")
-    event = choose_event(workflow, wanted.event)
-    inputs = dispatch_inputs(workflow, wanted.inputs) if event == "workflow_dispatch" else _no_inputs(wanted, event)
+    chosen = choose_event(workflow, wanted.event)
+    event = DISPATCH if chosen == CALL else chosen  # a called file sees its caller's event: here somebody's hand
     payload = dict(wanted.payload) if wanted.payload is not None else {}
-    if event == "workflow_dispatch":
-        payload.setdefault("inputs", payload_inputs(inputs))
     name = (wanted.name or workflow.name or source.workflow_path)[:MAX_NAME]
     facts = RunFacts(
         event=event,
@@ -102,13 +105,16 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
         sha=source.sha,
         repository=source.repository,
         actor=source.actor,
-        inputs=inputs,
         vars=wanted.vars,
         workflow_name=workflow.name or source.workflow_path,
         workflow_path=source.workflow_path,
         run_id=wanted.run_id,
         run_number=wanted.run_number,
     )
+    inputs = _inputs(workflow, chosen, wanted, facts)
+    if chosen == DISPATCH:
+        payload.setdefault("inputs", payload_inputs(inputs))
+    facts = attrs.evolve(facts, inputs=inputs, payload=payload)
     if library is not None:
         library.for_tags(workflow.tags)
     called = {} if library is None else library.called(workflow)
@@ -157,7 +163,11 @@ def _refuse_unsupported(workflow: Workflow) -> None:
         )
 
 
-def _no_inputs(wanted: Wanted, event: str) -> dict[str, Any]:
+def _inputs(workflow: Workflow, event: str, wanted: Wanted, facts: RunFacts) -> dict[str, Value]:
+    if event == DISPATCH:
+        return dispatch_inputs(workflow, wanted.inputs)
+    if event == CALL:
+        return call_inputs(workflow, wanted.inputs, facts.contexts())
     if wanted.inputs:
         raise UsageError(f"the event {event} takes no inputs", "declare `on: workflow_dispatch` with inputs")
     return {}

@@ -156,7 +156,7 @@ async def _run(
                 slow=any("hashfiles" in text.lower() for text in (request.workflow_text, *request.called.values())),
                 debug=debug,
                 variables=dict(request.env),
-                job=job_context(facts),
+                job=job_context(facts, resolved.workflow.path),
                 matchers=Matchers(folders.workspace, partial(warn, log, annotations)),
                 actions=Actions(request, folders, env.fetch_blob),
             )

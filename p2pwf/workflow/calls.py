@@ -140,7 +140,8 @@ class Layout:
         self._called = called or {}
         self.files: dict[str, Workflow] = {}
         self.jobs: dict[str, Planned] = {}
-        self._lay_out(Frame(workflow))
+        self.root = Frame(workflow)
+        self._lay_out(self.root)
 
     # -- laying out ---------------------------------------------------------------------------------------------
 
@@ -217,7 +218,8 @@ class Layout:
             text = self._called.get(key)
             if text is None:
                 message = f"The job '{job.id}' calls '{key}', which is not there"
-                raise failure(job.place, "call", message, "is the path right, and the file part of the source?")
+                where = "that repository has at that ref" if "@" in key else "the source has"
+                raise failure(job.place, "call", message, f"is the path right, and the file one that {where}?")
             if len(self.files) >= MAX_CALLED:
                 raise failure(job.place, "too-many", f"The workflow calls more than {MAX_CALLED} other workflows")
             workflow = self.files[key] = parse(text, key).require()

@@ -134,7 +134,11 @@ def job_continues(job: Job, scope: Scope) -> bool:
 
 
 def evaluate_group(node: Node | None, scope: Scope) -> dict[str, Plain] | None:
-    """A `concurrency` as {group, cancel_in_progress, queue}, None where there is none; raises InvalidWorkflow."""
+    """A `concurrency` as {group, cancel_in_progress, queue}, None where there is none; raises InvalidWorkflow.
+
+    A name that comes to an empty string is an error, as on GitHub, where the run or job fails with "Unexpected type of
+    value '', expected type: String": who wrote a group wants one, and one that all runs shared would be a surprise.
+    """
     if node is None or (isinstance(node, Scalar) and node.value is None):
         return None
     value = evaluate_node(node, scope)

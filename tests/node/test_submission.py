@@ -57,6 +57,12 @@ def test_jobs_have_groups_for_each_leg() -> None:
     assert [leg["concurrency"]["group"] for leg in job["legs"]] == ["at-x", "at-y"]
 
 
+def test_a_group_of_a_leg_that_comes_to_nothing_is_refused_too() -> None:
+    jobs = f"jobs: {{a: {{concurrency: '${{{{ matrix.to }}}}', strategy: {{matrix: {{to: ['', y]}}}}, {STEPS}}}}}\n"
+    with pytest.raises(InvalidWorkflow, match="must be a string, not empty"):
+        body(f"on: push\n{jobs}")
+
+
 def test_a_parallel_bound_beyond_all_legs_is_none_to_speak_of() -> None:
     jobs = f"jobs: {{a: {{strategy: {{max-parallel: 1000000, matrix: {{v: [1]}}}}, {STEPS}}}}}\n"
     assert body(f"on: push\n{jobs}")["plan"]["jobs"][0]["max_parallel"] == 4096
