@@ -122,6 +122,13 @@ def call_inputs(workflow: Workflow, given: Mapping[str, object], contexts: Mappi
     return inputs
 
 
+def in_order(workflow: Workflow, inputs: Mapping[str, Value]) -> dict[str, Value]:
+    """The inputs of a run in the order in which its file declares them: an event has sorted them."""
+    specs = [fold(spec.name) for trigger in workflow.triggers for spec in trigger.inputs]
+    place = {name: number for number, name in enumerate(specs)}
+    return dict(sorted(inputs.items(), key=lambda item: place.get(fold(item[0]), len(place))))
+
+
 def check_secrets(workflow: Workflow, given: Iterable[str]) -> None:
     """Whether a user who calls a file by hand gives all secrets that it requires; raises UsageError."""
     known = {fold(name) for name in given}

@@ -23,6 +23,7 @@ from p2pwf.workflow.callrules import (
     default_of,
     depends_on_outcomes,
     entries,
+    in_order,
     no_group,
     secret_specs,
     typed,
@@ -132,7 +133,7 @@ class Layout:
     """
 
     def __init__(self, workflow: Workflow, facts: RunFacts, called: Mapping[str, str] | None = None) -> None:
-        self.facts = facts
+        self.facts = facts = attrs.evolve(facts, inputs=in_order(workflow, facts.inputs))
         self._github = facts.github()
         # What is laid out must come out the same for whoever submits and whoever runs it: the run's id is not known
         # to the one and the attempt not to the other.

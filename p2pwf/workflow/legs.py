@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from p2pwf.errors import InvalidWorkflow
 from p2pwf.workflow.expr import Value, has_expression, to_string
 from p2pwf.workflow.matrix import Matrix, MatrixError, build_legs, leg_name
 from p2pwf.workflow.model import Job
@@ -99,6 +100,18 @@ def matrix_legs(job: Job, scope: Scope) -> list[tuple[Matrix | None, Segments]]:
     if not legs:
         raise failure(place, "matrix", "The matrix makes no jobs: every combination is excluded")
     return [(leg, segments) for leg, segments in legs]
+
+
+def as_declared(job: Job, scope: Scope, index: int, recorded: Mapping[str, Value] | None) -> Mapping[str, Value] | None:
+    """The recorded matrix of a leg with its keys in the order of the file: a plan has sorted them.
+
+    Where that cannot be told, as recorded.
+    """
+    try:
+        matrix = plain(matrix_legs(job, scope)[index][0])
+    except (InvalidWorkflow, IndexError, ValueError):
+        return recorded
+    return matrix if isinstance(matrix, dict) and matrix == recorded else recorded
 
 
 def leg_scopes(job: Job, scope: Scope, strategy: Strategy) -> list[tuple[Matrix | None, Segments, Scope]]:
