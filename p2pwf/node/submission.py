@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW
+from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW, outputs_size
 from p2pwf.core.ids import Cid
 from p2pwf.engine.desk import integral
 from p2pwf.errors import InvalidWorkflow, Refused, UsageError
@@ -121,6 +121,11 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
     flow = Flow(workflow, facts, called)
     for inner in flow.layout.files.values():
         _refuse_unsupported(inner)
+    called = {key: called[key] for key in flow.layout.files}
+    if (total := outputs_size(called)) > MAX_WORKFLOW:
+        size = f"{total:,} bytes together, the bound is {MAX_WORKFLOW:,}"
+        message = f"{source.workflow_path}: the {len(called)} workflows that it calls are too large: {size}"
+        raise InvalidWorkflow(message, "move scripts into files of the source")
     plan: Any = flow.plan()
     group = run_group(workflow, facts)
     actions = {} if library is None else library.actions((workflow, *flow.layout.files.values()))
@@ -144,7 +149,7 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
         "tags": sorted(workflow.tags),
         "priority": integral(wanted.priority),
         "source": source.manifest,
-        "called": {key: called[key] for key in flow.layout.files},
+        "called": called,
         "actions": actions,
         "concurrency": None if group is None else {**group, "supersedes": []},
         "key": wanted.key,

@@ -253,6 +253,13 @@ def test_a_called_workflow_that_cannot_be_had_or_run_is_an_error_that_names_it(
         bench.body(call(uses))
 
 
+def test_called_workflows_that_are_too_large_together_are_refused_in_words(bench: Bench) -> None:
+    text = steps("actions/checkout@v4", head=CALLED) + f"# {'a' * 140_000}\n"
+    jobs = "on: push\njobs: {a: {uses: ./a.yml}, b: {uses: ./b.yml}}\n"
+    with pytest.raises(InvalidWorkflow, match=r"the 2 workflows that it calls are too large: 28\d,\d+ bytes together"):
+        bench.body(jobs, {"a.yml": text, "b.yml": text})
+
+
 @pytest.mark.parametrize(("files", "fits"), [(9, True), (10, False)])
 def test_ten_files_may_call_each_other_wherever_they_are(bench: Bench, files: int, fits: bool) -> None:
     texts = {f"{n}.yml": call(f"./.github/workflows/{n + 1}.yml", head=CALLED) for n in range(1, files)}
