@@ -28,7 +28,9 @@ MAX_LEFT_OUT = 5
 @click.option("--priority", type=float, default=3.0, show_default=True, metavar="N", help="1 critical … 5 background.")
 @click.option("--event", metavar="NAME", help="The event that starts it, if it declares several.")
 @click.option("--event-file", metavar="FILE", help="The event's payload, as JSON.")
-@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="An input of workflow_dispatch.")
+@click.option(
+    "--input", "pairs", metavar="KEY=VALUE", multiple=True, help="An input of workflow_dispatch or workflow_call."
+)
 @click.option("--inputs", metavar="JSON|@FILE", help="The inputs as one JSON object.")
 @click.option("--source", metavar="DIR", help="What checkout gives; otherwise the repository around FILE.")
 @click.option("--no-source", is_flag=True, help="Send no source along.")

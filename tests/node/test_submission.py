@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from p2pwf.core.bodies import FORMS, has_form
-from p2pwf.errors import InvalidWorkflow
+from p2pwf.errors import InvalidWorkflow, UsageError
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
 
 STEPS = "runs-on: x, steps: [{run: x}]"
@@ -23,6 +23,16 @@ def test_the_title_is_what_run_name_comes_to_on_one_line() -> None:
     text = "run-name: |\n  Deploy ${{ inputs.to }}\n  by ${{ github.actor }}, ${{ github.run_number }}\n"
     text += f"on: {{workflow_dispatch: {{inputs: {{to: }}}}}}\njobs: {{a: {{{STEPS}}}}}\n"
     assert body(text, inputs={"to": "prod"}, run_number=7)["title"] == "Deploy prod by local, 7"
+
+
+def test_a_workflow_that_others_call_is_submitted_as_if_somebody_had_called_it() -> None:
+    call = "{inputs: {n: {type: number, required: true}, at: {type: string, default: '${{ github.ref_name }}'}}}"
+    text = f"on: {{workflow_call: {call}}}\njobs: {{a: {{name: 'to ${{{{ inputs.n }}}}', {STEPS}}}}}\n"
+    made = body(text, inputs={"N": "4"})
+    assert (made["event"], made["inputs"], made["payload"]) == ("workflow_dispatch", {"n": 4, "at": "main"}, {})
+    assert made["plan"]["jobs"][0]["legs"][0]["name"] == "to 4"
+    with pytest.raises(UsageError, match="the input 'n' is required"):
+        body(text)
 
 
 def test_the_group_of_a_run_is_worked_out_with_its_event_and_inputs() -> None:
