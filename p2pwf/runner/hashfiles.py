@@ -100,27 +100,31 @@ def _files(workspace: Path, rules: Sequence[Rule], follow: bool) -> Iterator[str
     wanted = [rule for rule in rules if rule.wanted]
     count = 0
     for start in _starts(rules):
-        stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(start, frozenset())]
+        top = workspace / start
+        is_folder = top.is_dir() and (follow or not start or not top.is_symlink())
+        stack: list[tuple[str, bool, frozenset[tuple[int, int]]]] = [(start, is_folder, frozenset())]
         while stack:
-            path, above = stack.pop()
+            path, is_folder, above = stack.pop()
             count += 1
             if count > MAX_FILES:
                 raise UsageError(f"hashFiles found more than {MAX_FILES} files", "hash fewer, in a smaller folder")
-            place = workspace / path
-            if not place.is_dir() or (path and place.is_symlink() and not follow):
+            if not is_folder:
                 yield path
                 continue
             if path and not any(rule.leads_to(path) for rule in wanted):
                 continue
             try:
-                status = place.stat()
-                if (status.st_dev, status.st_ino) in above:
-                    continue  # a link to a folder that it stands in
-                names = sorted(os.listdir(place), key=os.fsencode, reverse=True)  # noqa: PTH208 - names are enough
+                if follow:
+                    status = (workspace / path).stat()
+                    if (status.st_dev, status.st_ino) in above:
+                        continue  # a link to a folder that it stands in
+                    above |= {(status.st_dev, status.st_ino)}
+                with os.scandir(workspace / path) as entries:
+                    listed = sorted(entries, key=lambda entry: os.fsencode(entry.name), reverse=True)
             except OSError:
                 continue  # vanished, or not ours to read
-            chain = above | {(status.st_dev, status.st_ino)}
-            stack.extend((f"{path}/{name}" if path else name, chain) for name in names)
+            before = f"{path}/" if path else ""
+            stack.extend((before + entry.name, entry.is_dir(follow_symlinks=follow), above) for entry in listed)
 
 
 def _rule(pattern: str, workspace: Path) -> Rule | None:
