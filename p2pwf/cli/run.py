@@ -28,7 +28,9 @@ CHECK_FAILED = 2
 @click.option("--job", metavar="JOB", help="Only this job, and what it needs.")
 @click.option("--event", metavar="NAME", help="The event: push if declared, else the only one declared.")
 @click.option("--event-file", metavar="FILE", help="The event's payload, as JSON.")
-@click.option("--input", "inputs", metavar="KEY=VALUE", multiple=True, help="An input of workflow_dispatch.")
+@click.option(
+    "--input", "inputs", metavar="KEY=VALUE", multiple=True, help="An input of workflow_dispatch or workflow_call."
+)
 @click.option(
     "--secret", "secrets", metavar="NAME|KEY=VALUE", multiple=True, help="A secret; NAME: from the environment."
 )
@@ -57,7 +59,11 @@ def run(
     artifacts: str | None,
     isolation: str,
 ) -> int:
-    """Run a workflow file here, without a node; the user's own tree is never touched."""
+    """Run a workflow file here, without a node; the user's own tree is never touched.
+
+    A file that others call (--event workflow_call, if that is not all that it declares) runs as if somebody's workflow
+    had called it: inputs and required secrets are checked, and its outputs shown.
+    """
     if isolation != ISOLATION:
         raise UsageError(f"no isolation level {isolation!r} here", f"this release has one: {ISOLATION}")
     path = Path(file)

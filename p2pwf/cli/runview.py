@@ -129,6 +129,8 @@ class Summary:
                 for job in self._jobs
             ]
             table(("", "", "", ""), rows, flexible=1, indent=STEP)
+        for name, value in told["outputs"].items():
+            print(f"{STEP}output {style(clean(name), bold=True)}  {clean(value)}")
         for artifact in told["artifacts"]:
             print(f"{STEP}artifact {style(clean(artifact['name']), bold=True)}  {dim(clean(artifact['path']))}")
 

@@ -29,7 +29,9 @@ MAX_LEFT_OUT = 5
 @click.option("--priority", type=float, default=3.0, show_default=True, metavar="N", help="1 critical … 5 background.")
 @click.option("--event", metavar="NAME", help="The event that starts it, if it declares several.")
 @click.option("--event-file", metavar="FILE", help="The event's payload, as JSON.")
-@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="An input of workflow_dispatch.")
+@click.option(
+    "--input", "pairs", metavar="KEY=VALUE", multiple=True, help="An input of workflow_dispatch or workflow_call."
+)
 @click.option("--inputs", metavar="JSON|@FILE", help="The inputs as one JSON object.")
 @click.option("--peer", metavar="PEER", help="Run all of its jobs on this peer, and on no other.")
 @click.option("--label", "labels", metavar="LABEL", multiple=True, help="Run its jobs on peers with this label only.")

@@ -10,17 +10,21 @@ from typing import Any
 
 import attrs
 
-from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW
+from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW, outputs_size
 from p2pwf.core.ids import Cid
 from p2pwf.engine.desk import integral
 from p2pwf.errors import InvalidWorkflow, Refused, UsageError
 from p2pwf.node.actions import Library
 from p2pwf.node.planner import normal_legs
 from p2pwf.workflow import (
+    CALL,
+    DISPATCH,
     Diagnostic,
     Flow,
     RunFacts,
+    Value,
     Workflow,
+    call_inputs,
     choose_event,
     dispatch_inputs,
     parse,
@@ -71,6 +75,7 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
     """The body of run.submit (without `absent`), and the warnings of the check.
 
     `library` finds the workflows that it calls and the actions that it uses; without one there are none.
+    A file of the event workflow_call is run as if a workflow that somebody started by hand had called it.
     Raises InvalidWorkflow (with all diagnostics) for a file that does not check or that this release cannot run,
     UsageError for an event or input that the workflow does not declare, Refused for an untagged file without force;
     and NotFound, TryAgain or UsageError, with the step's or job's name, for an action or workflow that cannot be had.
@@ -91,11 +96,9 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
         )
     if not (wanted.priority == wanted.priority and abs(wanted.priority) < float("inf")):
         raise UsageError(f"not a priority: {wanted.priority}", "1.0 is critical, 3.0 normal, 5.0 background")
-    event = choose_event(workflow, wanted.event)
-    inputs = dispatch_inputs(workflow, wanted.inputs) if event == "workflow_dispatch" else _no_inputs(wanted, event)
+    chosen = choose_event(workflow, wanted.event)
+    event = DISPATCH if chosen == CALL else chosen  # a called file sees its caller's event: here somebody's hand
     payload = dict(wanted.payload) if wanted.payload is not None else {}
-    if event == "workflow_dispatch":
-        payload.setdefault("inputs", payload_inputs(inputs))
     name = (wanted.name or workflow.name or source.workflow_path)[:MAX_NAME]
     facts = RunFacts(
         event=event,
@@ -104,19 +107,27 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
         sha=source.sha,
         repository=source.repository,
         actor=source.actor,
-        inputs=inputs,
         vars=wanted.vars,
         workflow_name=workflow.name or source.workflow_path,
         workflow_path=source.workflow_path,
         run_id=wanted.run_id,
         run_number=wanted.run_number,
     )
+    inputs = _inputs(workflow, chosen, wanted, facts)
+    if chosen == DISPATCH:
+        payload.setdefault("inputs", payload_inputs(inputs))
+    facts = attrs.evolve(facts, inputs=inputs, payload=payload)
     if library is not None:
         library.for_tags(workflow.tags)
     called = {} if library is None else library.called(workflow)
     flow = Flow(workflow, facts, called)
     for inner in flow.layout.files.values():
         _refuse_unsupported(inner)
+    called = {key: called[key] for key in flow.layout.files}
+    if (total := outputs_size(called)) > MAX_WORKFLOW:
+        size = f"{total:,} bytes together, the bound is {MAX_WORKFLOW:,}"
+        message = f"{source.workflow_path}: the {len(called)} workflows that it calls are too large: {size}"
+        raise InvalidWorkflow(message, "move scripts into files of the source")
     plan: Any = flow.plan()
     group = run_group(workflow, facts)
     actions = {} if library is None else library.actions((workflow, *flow.layout.files.values()))
@@ -141,7 +152,7 @@ def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str,
         "tags": sorted(workflow.tags),
         "priority": integral(wanted.priority),
         "source": source.manifest,
-        "called": {key: called[key] for key in flow.layout.files},
+        "called": called,
         "actions": actions,
         "concurrency": None if group is None else {**group, "supersedes": []},
         "pins": pins,
@@ -163,7 +174,11 @@ def _refuse_unsupported(workflow: Workflow) -> None:
         )
 
 
-def _no_inputs(wanted: Wanted, event: str) -> dict[str, Any]:
+def _inputs(workflow: Workflow, event: str, wanted: Wanted, facts: RunFacts) -> dict[str, Value]:
+    if event == DISPATCH:
+        return dispatch_inputs(workflow, wanted.inputs)
+    if event == CALL:
+        return call_inputs(workflow, wanted.inputs, facts.contexts())
     if wanted.inputs:
         raise UsageError(f"the event {event} takes no inputs", "declare `on: workflow_dispatch` with inputs")
     return {}

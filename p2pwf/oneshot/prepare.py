@@ -23,18 +23,22 @@ from p2pwf.oneshot.request import RunRequest
 from p2pwf.runner import gittree
 from p2pwf.runner.gittree import SOURCE_HINT
 from p2pwf.runner.source import Source, snapshot
-from p2pwf.workflow import Diagnostic, Workflow, declared_events, parse
+from p2pwf.workflow import CALL, DISPATCH, Diagnostic, Workflow, check_secrets, declared_events, parse
 
 WORKFLOWS: Final = "./.github/workflows/"
 
 
 @attrs.frozen(slots=True, eq=False)
 class Prepared:
-    """The body of run.submit (without `absent`), what is to be said about the file, the source."""
+    """The body of run.submit (without `absent`), what is to be said about the file, the source.
+
+    `called`: the file is run as if another workflow had called it; then it may have outputs.
+    """
 
     body: dict[str, Any]
     warnings: tuple[Diagnostic, ...]
     source: Source
+    called: bool
 
 
 def read_workflow(file: Path) -> bytes:
@@ -58,18 +62,21 @@ def check(request: RunRequest, text: bytes) -> Workflow:
 def prepare(request: RunRequest, text: bytes, workflow: Workflow, blobs: FolderBlobs) -> Prepared:
     """Choose the event and record the source.
 
-    Raises UsageError for an event, input or job that there is not, Refused, StorageError or UsageError where the
-    source cannot be read, and InvalidWorkflow where the workflow fails with what it is given.
+    Raises UsageError for an event, input, job or secret that there is not, Refused, StorageError or UsageError where
+    the source cannot be read, and InvalidWorkflow where the workflow fails with what it is given.
     """
     event = pick_event(workflow, request.event)
+    if event == CALL:
+        check_secrets(workflow, request.secrets)
     payload = request.payload
     with ThreadPoolExecutor(1) as beside:  # git is another process: there is no need to wait for it twice
         asked = None if payload is not None else beside.submit(_head, request.source or request.file.absolute().parent)
         source = _record(request, blobs)
     if payload is None:
         commit = asked.result() if asked is not None and source.sha != ZEROS else None
+        started_by = DISPATCH if event == CALL else event
         payload = make_payload(
-            event, workflow, ref=source.ref, repository=source.repository, actor=source.actor, commit=commit
+            started_by, workflow, ref=source.ref, repository=source.repository, actor=source.actor, commit=commit
         )
     wanted = Wanted(
         text=text,
@@ -99,7 +106,7 @@ def prepare(request: RunRequest, text: bytes, workflow: Workflow, blobs: FolderB
         jobs = chosen(jobs, request.job)
     # Whatever a job asks for, it runs here.
     body["plan"] = {"jobs": [{**job, "legs": anywhere(job["legs"])} for job in jobs]}
-    return Prepared(body, (*warnings, *_odd_calls(workflow)), source)
+    return Prepared(body, (*warnings, *_odd_calls(workflow)), source, event == CALL)
 
 
 def _record(request: RunRequest, blobs: FolderBlobs) -> Source:

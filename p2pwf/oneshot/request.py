@@ -9,9 +9,10 @@ shown), `matrix` (map or null); of a step's also `step` (number from 1; 0 is the
     annotation     job leg matrix step level message title file line end_line column end_column; `job` null: of the file
     step_finished  job leg matrix step id name conclusion outcome seconds summary
     job_finished   job leg name matrix conclusion outcome outputs error seconds
-    run_finished   name conclusion jobs: {id: joint result} artifacts: [{name, path, size}] seconds
+    run_finished   name conclusion jobs: {id: joint result} outputs artifacts: [{name, path, size}] seconds
 
-Secrets are masked in all of them. A job or step that is skipped is told as finished only.
+`outputs` of a run are those of a file that is run as a called one (`--event workflow_call`). Secrets are masked in
+all of them. A job or step that is skipped is told as finished only.
 """
 
 from __future__ import annotations

@@ -174,6 +174,7 @@ class OneShot:
         self._removing = trio.CapacityLimiter(1)
         self._dead: list[Path] = []
         self._nursery: trio.Nursery
+        self._planner = LocalPlanner()
         self._engine = self._found()
         self._run: Run
 
@@ -183,7 +184,7 @@ class OneShot:
         slots = self._request.slots
         founder = {"name": self._name, "labels": [], "slots": slots}
         genesis = found(signer, _now(), nonce=os.urandom(16), name=self._name, private=False, founder=founder)
-        config = EngineConfig(boot=os.urandom(8), version=__version__, slots=slots, planner=LocalPlanner())
+        config = EngineConfig(boot=os.urandom(8), version=__version__, slots=slots, planner=self._planner)
         engine = Engine(signer, genesis.cid, config, _now())
         engine.load([genesis.signed], {})
         return engine
@@ -416,10 +417,23 @@ class OneShot:
                 "name": self._prepared.body["name"],
                 "conclusion": word,
                 "jobs": jobs,
+                "outputs": self._outputs(),
                 "artifacts": kept,
                 "seconds": _seconds(self._begun, now_ms()),
             }
         )
+
+    def _outputs(self) -> dict[str, str]:
+        """What the file gives to whoever calls it."""
+        if not self._prepared.called or self._killed:
+            return {}
+        tally = self._run.tally
+        ended = {job: {"result": tally.result(job) or "", "outputs": tally.outputs(job)} for job in self._run.plan.jobs}
+        try:
+            return self._planner.flow(self._run.submission).outputs(ended)
+        except P2pwfError as error:
+            self._warn(f"no outputs: {error.message}")
+            return {}
 
     async def _keep_artifacts(self) -> list[Told]:
         """Lay the artifacts of the run out where the user finds them; of one name the last one."""

@@ -102,14 +102,22 @@ def github_additions(folders: Folders, job_id: str) -> dict[str, Value]:
     return {"workspace": str(folders.workspace), "event_path": str(folders.event_file), "job": job_id, "token": ""}
 
 
-def job_context(facts: RunFacts) -> dict[str, Value]:
-    """The `job` context as it begins: which workflow the job is of; status, container and services come later."""
-    github = facts.github()
+def job_context(facts: RunFacts, workflow: str) -> dict[str, Value]:
+    """The `job` context as it begins: the file that the job stands in; status, container and services come later.
+
+    `workflow`: the file's path in the source, or `owner/repo/path@ref`: then the commit is not known here.
+    """
+    name, remote, ref = workflow.partition("@")
+    if remote and workflow != facts.workflow_path:
+        owner, repository, path = name.split("/", 2)
+        home, commit = f"{owner}/{repository}", ""
+    else:
+        home, path, ref, commit = facts.repository, workflow, facts.ref, facts.sha
     return {
-        "workflow_ref": github["workflow_ref"],
-        "workflow_sha": github["workflow_sha"],
-        "workflow_repository": facts.repository,
-        "workflow_file_path": facts.workflow_path,
+        "workflow_ref": f"{home}/{path}@{ref}",
+        "workflow_sha": commit,
+        "workflow_repository": home,
+        "workflow_file_path": path,
     }
 
 

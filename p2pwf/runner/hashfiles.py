@@ -1,8 +1,10 @@
 """hashFiles: one digest over the files that patterns name. Reads the workspace, nothing outside of it.
 
-SHA-256 over the concatenated binary SHA-256 of each file, in the order in which the patterns find them (ACTIONS
-documentation of hashFiles). Patterns: `*` and `?` within a name, `**` over folders, `[a-z]`, `!` takes out what came
-before; a pattern that names a folder means all below it. Links to folders are not followed unless asked for.
+SHA-256 over the concatenated binary SHA-256 of each file, in the order in which the patterns find them. That order is
+part of the digest. Source: the open runner's hashFiles and the public toolkit's `glob`: each pattern begins where its
+fixed part ends; from there in the order of names, a folder's content where its name stands. `*` and `?` within a name,
+`**` over folders, `[a-z]`, `!` takes out what came before; a pattern that names a folder means all below it. Links to
+folders are not followed unless asked for.
 """
 
 from __future__ import annotations
@@ -15,11 +17,45 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 from p2pwf.errors import UsageError
 
 FOLLOW: Final = "--follow-symbolic-links"
 MAX_FILES: Final = 200_000
 """Files looked at for one call: a tree this large is a mistake in the pattern."""
+_SPECIAL: Final = re.compile(r"[*?\[]")
+
+
+@attrs.frozen(slots=True)
+class Rule:
+    """One pattern below the workspace, by the names between its slashes; a negated one takes out.
+
+    `folder`: it ends in a slash, and means no file itself.
+    """
+
+    wanted: bool
+    segments: tuple[str, ...]
+    folder: bool = False
+
+    @property
+    def start(self) -> str:
+        """The fixed part, below which is all that it can match."""
+        fixed = next((n for n, segment in enumerate(self.segments) if _SPECIAL.search(segment)), len(self.segments))
+        return "/".join(self.segments[:fixed])
+
+    def matches(self, path: str) -> bool:
+        """Whether it means a file."""
+        return _compiled(self.segments, self.folder).fullmatch(path) is not None
+
+    def leads_to(self, folder: str) -> bool:
+        """Whether it may mean something below a folder."""
+        for segment, name in zip(self.segments, folder.split("/"), strict=False):
+            if segment == "**":
+                return True
+            if not _name(segment).fullmatch(name):
+                return False
+        return True
 
 
 def hash_files(workspace: Path, patterns: Sequence[str]) -> str:
@@ -34,11 +70,11 @@ def hash_files(workspace: Path, patterns: Sequence[str]) -> str:
     rules = [rule for pattern in patterns for line in pattern.splitlines() if (rule := _rule(line.strip(), workspace))]
     total = sha256()
     found = False
-    for relative in _files(workspace, follow):
+    for relative in _files(workspace, rules, follow):
         chosen = False
-        for wanted, expression in rules:
-            if expression.fullmatch(relative):
-                chosen = wanted
+        for rule in rules:
+            if rule.matches(relative):
+                chosen = rule.wanted
         path = workspace / relative
         if chosen and path.is_file():
             with path.open("rb") as file:
@@ -47,64 +83,91 @@ def hash_files(workspace: Path, patterns: Sequence[str]) -> str:
     return total.hexdigest() if found else ""
 
 
-def _files(workspace: Path, follow: bool) -> Iterator[str]:
+def _starts(rules: Sequence[Rule]) -> list[str]:
+    """Where to look, in the order of the patterns: each start that is below no other one."""
+    starts = list(dict.fromkeys(rule.start for rule in rules if rule.wanted))
+    known = set(starts)
+    return [start for start in starts if not any(above in known for above in _above(start))]
+
+
+def _above(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _files(workspace: Path, rules: Sequence[Rule], follow: bool) -> Iterator[str]:
+    wanted = [rule for rule in rules if rule.wanted]
     count = 0
-    stack: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
-    while stack:
-        folder, above = stack.pop()
-        try:
-            if follow:
-                status = (workspace / folder).stat()
-                if (status.st_dev, status.st_ino) in above:
-                    continue  # a link to a folder that it stands in
-                above |= {(status.st_dev, status.st_ino)}
-            with os.scandir(workspace / folder) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
-        except OSError:
-            continue  # vanished, or not ours to read
-        deeper: list[str] = []
-        for entry in listed:
+    for start in _starts(rules):
+        top = workspace / start
+        is_folder = top.is_dir() and (follow or not start or not top.is_symlink())
+        stack: list[tuple[str, bool, frozenset[tuple[int, int]]]] = [(start, is_folder, frozenset())]
+        while stack:
+            path, is_folder, above = stack.pop()
             count += 1
             if count > MAX_FILES:
                 raise UsageError(f"hashFiles found more than {MAX_FILES} files", "hash fewer, in a smaller folder")
-            relative = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=follow):
-                deeper.append(relative)
-            else:
-                yield relative
-        stack.extend((path, above) for path in reversed(deeper))
+            if not is_folder:
+                yield path
+                continue
+            if path and not any(rule.leads_to(path) for rule in wanted):
+                continue
+            try:
+                if follow:
+                    status = (workspace / path).stat()
+                    if (status.st_dev, status.st_ino) in above:
+                        continue  # a link to a folder that it stands in
+                    above |= {(status.st_dev, status.st_ino)}
+                with os.scandir(workspace / path) as entries:
+                    listed = sorted(entries, key=lambda entry: os.fsencode(entry.name), reverse=True)
+            except OSError:
+                continue  # vanished, or not ours to read
+            before = f"{path}/" if path else ""
+            stack.extend((before + entry.name, entry.is_dir(follow_symlinks=follow), above) for entry in listed)
 
 
-def _rule(pattern: str, workspace: Path) -> tuple[bool, re.Pattern[str]] | None:
+def _rule(pattern: str, workspace: Path) -> Rule | None:
+    """The rule of one line; None for a comment, and for one that means only what lies outside of the workspace."""
     if not pattern or pattern.startswith("#"):
         return None
     wanted = (len(pattern) - len(pattern.lstrip("!"))) % 2 == 0
     pattern = pattern.lstrip("!").strip()
-    root = str(workspace)
-    if pattern == root or pattern.startswith(root + "/"):
-        pattern = pattern[len(root) + 1 :]
-    while pattern.startswith("./"):
-        pattern = pattern[2:]
-    if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
-        raise UsageError(f"hashFiles outside of the workspace: {pattern}", "give a path below GITHUB_WORKSPACE")
-    return wanted, _compiled(pattern.rstrip("/"))
+    if pattern == "~" or pattern.startswith("~/"):
+        pattern = str(Path.home()) + pattern[1:]
+    if ".." in pattern.split("/"):
+        raise UsageError(
+            f"Invalid pattern '{pattern}'. Relative pathing '.' and '..' is not allowed.", "name what lies below"
+        )
+    if pattern.startswith("/"):
+        root = str(workspace)
+        if pattern.rstrip("/") != root and not pattern.startswith(root + "/"):
+            return None
+        pattern = pattern[len(root) :]
+    segments = tuple(segment for segment in pattern.split("/") if segment not in ("", "."))
+    return Rule(wanted, segments, pattern.endswith("/"))
+
+
+@lru_cache(1024)
+def _name(segment: str) -> re.Pattern[str]:
+    return re.compile(segment_expression(segment), re.DOTALL)
 
 
 @lru_cache(256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    if pattern in ("", "."):
-        return re.compile(r".*", re.DOTALL)
+def _compiled(segments: tuple[str, ...], folder: bool) -> re.Pattern[str]:
+    while segments[-1:] == ("**",):  # what is below is meant anyway
+        segments = segments[:-1]
     parts: list[str] = []
-    for segment in pattern.split("/"):
+    for segment in segments:
         if segment == "**":
             if not parts or parts[-1] != "(?:[^/]+/)*":
                 parts.append("(?:[^/]+/)*")
         else:
             parts.append(segment_expression(segment) + "/")
     text = "".join(parts)
-    if text.endswith(")*"):  # a ** at the end: all files below
-        return re.compile(text + r"[^/]+", re.DOTALL)
-    return re.compile(text[:-1] + r"(?:/.*)?", re.DOTALL)
+    if not text:
+        return re.compile(r".*", re.DOTALL)
+    return re.compile(text[:-1] + (r"/.+" if folder else r"(?:/.*)?"), re.DOTALL)
 
 
 def segment_expression(segment: str) -> str:

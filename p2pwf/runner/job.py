@@ -156,7 +156,7 @@ async def _run(
                 slow=any("hashfiles" in text.lower() for text in (request.workflow_text, *request.called.values())),
                 debug=debug,
                 variables=dict(request.env),
-                job=job_context(facts),
+                job=job_context(facts, resolved.workflow.path),
                 matchers=Matchers(folders.workspace, partial(warn, log, annotations)),
                 actions=Actions(request, folders, env.fetch_blob),
             )
@@ -285,7 +285,7 @@ async def _outputs(state: JobState, frame: Frame) -> dict[str, str]:
     outputs: dict[str, str] = {}
     for name, value in evaluated.items():
         if state.masker.mask(value) != value:
-            state.log.say(0, f"##[warning]Skip output '{name}' since it may contain secret.")
+            state.warning(0, f"Skip output '{name}' since it may contain secret.")
         elif value:
             # Half a surrogate pair (JSON can spell one) is no text that could travel.
             outputs[name] = value.encode("utf-8", "replace").decode()

@@ -21,6 +21,7 @@
 
 from __future__ import annotations
 
+from p2pwf.workflow.callrules import CALL, call_inputs, check_secrets
 from p2pwf.workflow.calls import calls_of
 from p2pwf.workflow.commands import COMMANDS, Command, CommandReader, parse_command
 from p2pwf.workflow.cron import cron_fault, next_ticks
@@ -48,11 +49,13 @@ from p2pwf.workflow.resolve import ResolvedJob, Status, StepScope, resolve_job
 from p2pwf.workflow.stepfiles import BLOCKED, StepFileError, parse_pairs, parse_paths
 from p2pwf.workflow.tags import TAGS, tags_in
 from p2pwf.workflow.title import title_of
-from p2pwf.workflow.triggers import choose_event, declared_events, dispatch_inputs, payload_inputs
+from p2pwf.workflow.triggers import DISPATCH, choose_event, declared_events, dispatch_inputs, payload_inputs
 
 __all__ = [
     "BLOCKED",
+    "CALL",
     "COMMANDS",
+    "DISPATCH",
     "TAGS",
     "Command",
     "CommandReader",
@@ -80,7 +83,9 @@ __all__ = [
     "Value",
     "Workflow",
     "build_plan",
+    "call_inputs",
     "calls_of",
+    "check_secrets",
     "choose_event",
     "cron_fault",
     "declared_events",

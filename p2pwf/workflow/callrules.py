@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from p2pwf.errors import InvalidWorkflow
+from p2pwf.errors import InvalidWorkflow, UsageError
 from p2pwf.workflow.expr import Value, fold, to_string
 from p2pwf.workflow.expr.parser import Constant, Index, Name
 from p2pwf.workflow.expr.parser import Node as Tree
@@ -13,6 +13,7 @@ from p2pwf.workflow.expr.parser import walk as walk_tree
 from p2pwf.workflow.model import InputSpec, Job, Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar
 from p2pwf.workflow.templates import Scope, evaluate_scalar, failure
+from p2pwf.workflow.triggers import given_inputs, missing_input, typed_input
 
 CALL: Final = "workflow_call"
 INHERIT: Final = "inherit"
@@ -103,3 +104,34 @@ def default_of(spec: InputSpec, scope: Scope) -> Value:
     if spec.default is not None:
         return typed(spec, spec.default, scope)
     return {"boolean": False, "number": 0}.get(spec.type, "")
+
+
+def call_inputs(workflow: Workflow, given: Mapping[str, object], contexts: Mapping[str, Value]) -> dict[str, Value]:
+    """The inputs of a file that a user calls by hand, typed, defaults filled in; `contexts`: those of the defaults.
+
+    `given` maps names (in any case) to strings, or to values that already have their type. Raises UsageError for what
+    does not fit, InvalidWorkflow for a default that cannot be evaluated.
+    """
+    trigger = workflow.trigger(CALL)
+    specs = trigger.inputs if trigger else ()
+    inputs: dict[str, Value] = {}
+    for spec, value in zip(specs, given_inputs(specs, given), strict=True):
+        if value is None and spec.required:
+            raise missing_input(spec)
+        inputs[spec.name] = default_of(spec, Scope(contexts)) if value is None else typed_input(spec, value)
+    return inputs
+
+
+def in_order(workflow: Workflow, inputs: Mapping[str, Value]) -> dict[str, Value]:
+    """The inputs of a run in the order in which its file declares them: an event has sorted them."""
+    specs = [fold(spec.name) for trigger in workflow.triggers for spec in trigger.inputs]
+    place = {name: number for number, name in enumerate(specs)}
+    return dict(sorted(inputs.items(), key=lambda item: place.get(fold(item[0]), len(place))))
+
+
+def check_secrets(workflow: Workflow, given: Iterable[str]) -> None:
+    """Whether a user who calls a file by hand gives all secrets that it requires; raises UsageError."""
+    known = {fold(name) for name in given}
+    for name, required in secret_specs(workflow).items():
+        if required and fold(name) not in known:
+            raise UsageError(f"the secret '{name}' is required", f"give it with --secret {name}=VALUE")

@@ -23,6 +23,7 @@ from p2pwf.workflow.callrules import (
     default_of,
     depends_on_outcomes,
     entries,
+    in_order,
     no_group,
     secret_specs,
     typed,
@@ -132,7 +133,7 @@ class Layout:
     """
 
     def __init__(self, workflow: Workflow, facts: RunFacts, called: Mapping[str, str] | None = None) -> None:
-        self.facts = facts
+        self.facts = facts = attrs.evolve(facts, inputs=in_order(workflow, facts.inputs))
         self._github = facts.github()
         # What is laid out must come out the same for whoever submits and whoever runs it: the run's id is not known
         # to the one and the attempt not to the other.
@@ -140,7 +141,8 @@ class Layout:
         self._called = called or {}
         self.files: dict[str, Workflow] = {}
         self.jobs: dict[str, Planned] = {}
-        self._lay_out(Frame(workflow))
+        self.root = Frame(workflow)
+        self._lay_out(self.root)
 
     # -- laying out ---------------------------------------------------------------------------------------------
 
@@ -217,7 +219,8 @@ class Layout:
             text = self._called.get(key)
             if text is None:
                 message = f"The job '{job.id}' calls '{key}', which is not there"
-                raise failure(job.place, "call", message, "is the path right, and the file part of the source?")
+                where = "that repository has at that ref" if "@" in key else "the source has"
+                raise failure(job.place, "call", message, f"is the path right, and the file one that {where}?")
             if len(self.files) >= MAX_CALLED:
                 raise failure(job.place, "too-many", f"The workflow calls more than {MAX_CALLED} other workflows")
             workflow = self.files[key] = parse(text, key).require()

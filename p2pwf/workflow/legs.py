@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from p2pwf.errors import InvalidWorkflow
 from p2pwf.workflow.expr import Value, has_expression, to_string
 from p2pwf.workflow.matrix import Matrix, MatrixError, build_legs, leg_name
 from p2pwf.workflow.model import Job
@@ -101,6 +102,18 @@ def matrix_legs(job: Job, scope: Scope) -> list[tuple[Matrix | None, Segments]]:
     return [(leg, segments) for leg, segments in legs]
 
 
+def as_declared(job: Job, scope: Scope, index: int, recorded: Mapping[str, Value] | None) -> Mapping[str, Value] | None:
+    """The recorded matrix of a leg with its keys in the order of the file: a plan has sorted them.
+
+    Where that cannot be told, as recorded.
+    """
+    try:
+        matrix = plain(matrix_legs(job, scope)[index][0])
+    except (InvalidWorkflow, IndexError, ValueError):
+        return recorded
+    return matrix if isinstance(matrix, dict) and matrix == recorded else recorded
+
+
 def leg_scopes(job: Job, scope: Scope, strategy: Strategy) -> list[tuple[Matrix | None, Segments, Scope]]:
     """Of each leg its matrix, the segments of its name, and its scope; raises InvalidWorkflow."""
     made = matrix_legs(job, scope)
@@ -134,7 +147,11 @@ def job_continues(job: Job, scope: Scope) -> bool:
 
 
 def evaluate_group(node: Node | None, scope: Scope) -> dict[str, Plain] | None:
-    """A `concurrency` as {group, cancel_in_progress, queue}, None where there is none; raises InvalidWorkflow."""
+    """A `concurrency` as {group, cancel_in_progress, queue}, None where there is none; raises InvalidWorkflow.
+
+    A name that comes to an empty string is an error, as on GitHub, where the run or job fails with "Unexpected type of
+    value '', expected type: String": who wrote a group wants one, and one that all runs shared would be a surprise.
+    """
     if node is None or (isinstance(node, Scalar) and node.value is None):
         return None
     value = evaluate_node(node, scope)

@@ -175,6 +175,10 @@ class Flow:
             frame = frame.parent
         return found[::-1]
 
+    def outputs(self, needs: Needs) -> dict[str, str]:
+        """The outputs of the run's own file as a called one, `needs` being all its jobs."""
+        return self.layout.outputs(self.layout.root, needs)
+
     def finish(self, job_id: str, needs: Needs) -> Finish | None:
         """What came of a job that calls a workflow, once all called jobs have ended; None for a job with steps.
 

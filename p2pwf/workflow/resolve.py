@@ -14,7 +14,7 @@ import attrs
 from p2pwf.workflow.expr import CaseSensitive, Function, Value, to_string
 from p2pwf.workflow.expr.parser import MANY
 from p2pwf.workflow.facts import RunFacts
-from p2pwf.workflow.legs import strategy_context
+from p2pwf.workflow.legs import as_declared, strategy_context
 from p2pwf.workflow.model import Condition, Job, Step, Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar
 from p2pwf.workflow.plan import Flow
@@ -246,11 +246,13 @@ def resolve_job(
     planned = flow.job(job_id)
     recorded: Sequence[Mapping[str, object]] = flow.expand(job_id, needs) if legs is None else legs
     leg = recorded[leg_index]
-    matrix = leg.get("matrix")
+    known = leg.get("matrix")
+    scope = flow.layout.scope(planned.frame, planned.job, needs)
+    matrix = as_declared(planned.job, scope, leg_index, known if isinstance(known, Mapping) else None)
     strategy = flow.strategy(job_id, needs)
     contexts: dict[str, Value] = {
-        **flow.layout.scope(planned.frame, planned.job, needs).contexts,
-        "matrix": matrix if isinstance(matrix, Mapping) else None,
+        **scope.contexts,
+        "matrix": matrix,
         "strategy": strategy_context(strategy, leg_index, len(recorded)),
         "secrets": flow.layout.secrets(planned.frame, needs, secrets or {}),
     }
@@ -258,7 +260,7 @@ def resolve_job(
         workflow=planned.frame.workflow,
         job=planned.job,
         name=str(leg.get("name", job_id)),
-        matrix=matrix if isinstance(matrix, Mapping) else None,
+        matrix=matrix,
         index=leg_index,
         total=len(recorded),
         contexts=contexts,

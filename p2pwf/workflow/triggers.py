@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from p2pwf.errors import UsageError
 from p2pwf.workflow.expr import Value, fold, to_string
@@ -44,24 +44,39 @@ def dispatch_inputs(workflow: Workflow, given: Mapping[str, object]) -> dict[str
     """
     trigger = workflow.trigger(DISPATCH)
     specs = trigger.inputs if trigger else ()
+    inputs: dict[str, Value] = {}
+    for spec, value in zip(specs, given_inputs(specs, given), strict=True):
+        if value is None and spec.required and spec.default is None:
+            raise missing_input(spec)
+        inputs[spec.name] = typed_input(spec, spec.default.text if value is None and spec.default else value)
+    return inputs
+
+
+def given_inputs(specs: Sequence[InputSpec], given: Mapping[str, object]) -> list[object]:
+    """What is given for each of some declared inputs, None for nothing; raises UsageError for an unknown name.
+
+    Where a number or a boolean is wanted, an empty string is nothing.
+    """
     values = {fold(name): value for name, value in given.items()}
     known = {fold(spec.name) for spec in specs}
     for name in given:
         if fold(name) not in known:
             listed = ", ".join(spec.name for spec in specs)
             raise UsageError(f"unknown input '{name}'", f"inputs: {listed}" if listed else "the workflow declares none")
-    inputs: dict[str, Value] = {}
-    for spec in specs:
-        value = values.get(fold(spec.name))
-        if value is None or (value == "" and spec.type in ("boolean", "number")):
-            if spec.required and spec.default is None:
-                raise UsageError(f"the input '{spec.name}' is required", f"give it with --input {spec.name}=VALUE")
-            value = spec.default.text if spec.default is not None else None
-        inputs[spec.name] = _typed(spec, value)
-    return inputs
+    found = [values.get(fold(spec.name)) for spec in specs]
+    return [
+        None if value == "" and spec.type in ("boolean", "number") else value
+        for spec, value in zip(specs, found, strict=True)
+    ]
 
 
-def _typed(spec: InputSpec, value: object) -> Value:
+def missing_input(spec: InputSpec) -> UsageError:
+    """The error of an input that must be given and is not."""
+    return UsageError(f"the input '{spec.name}' is required", f"give it with --input {spec.name}=VALUE")
+
+
+def typed_input(spec: InputSpec, value: object) -> Value:
+    """A value that was given, a string or one of the right type already, as the input's type; raises UsageError."""
     if value is not None and not isinstance(value, (str, bool, int, float)):
         raise UsageError(f"the input '{spec.name}' must be a {spec.type}, not a collection")
     if spec.type == "boolean":

@@ -28,6 +28,28 @@ jobs:
     runs-on: ubuntu-latest
     outputs: {seen: "${{ steps.s.outputs.seen }}"}
     steps: [{id: s, run: 'echo "seen=${{ needs.build.outputs.said }}" >> "$GITHUB_OUTPUT"'}]
+  far:
+    uses: tools/flows/.github/workflows/far.yml@v1
+    with: {word: "${{ inputs.what }}"}
+"""
+FAR = """
+on:
+  workflow_call:
+    inputs: {word: {type: string}}
+    outputs: {said: {value: "${{ jobs.near.outputs.said }}"}}
+jobs:
+  near: {uses: ./.github/workflows/near.yml, with: {word: "far ${{ inputs.word }}"}}
+"""
+NEAR = """
+on:
+  workflow_call:
+    inputs: {word: {type: string}}
+    outputs: {said: {value: "${{ jobs.say.outputs.said }}"}}
+jobs:
+  say:
+    runs-on: ubuntu-latest
+    outputs: {said: "${{ steps.say.outputs.said }}"}
+    steps: [{id: say, uses: tools/say@v1, with: {word: "${{ inputs.word }}"}}]
 """
 BUILD = """
 on:
@@ -64,11 +86,14 @@ jobs:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
     base = tmp_path_factory.mktemp("net")
-    tools = base / "mirror" / "tools" / "say"
-    workflow(tools, SAY, "action.yml")
+    tools = base / "mirror" / "tools"
+    workflow(tools / "say", SAY, "action.yml")
+    workflow(tools / "flows" / ".github" / "workflows", FAR, "far.yml")
+    workflow(tools / "flows" / ".github" / "workflows", NEAR, "near.yml")
     author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
     for command in (("init", "-q"), ("add", "-A"), (*author, "commit", "-qm", "x"), ("tag", "v1")):
-        subprocess.run(["git", "-C", str(tools), *command], check=True)
+        for repository in tools.iterdir():
+            subprocess.run(["git", "-C", str(repository), *command], check=True)
     with three_nodes(base, "--actions", str(base / "mirror")) as running:
         yield running
 
@@ -83,9 +108,10 @@ def test_a_call_with_pinned_actions_runs_on_nodes_that_have_neither(nodes: list[
     assert done["title"] == "Release of rust"
     jobs = {job["name"]: job for job in done["jobs"]}
     parts = [f"build / part ({number})" for number in (1, 2, 3)]
-    assert list(jobs) == ["parts", *parts, "build / join", "build", "show"]
+    assert list(jobs) == ["parts", *parts, "build / join", "build", "show", "far / near / say", "far / near", "far"]
     assert jobs["build"]["outputs"] == {"said": "said all of rust"}
     assert jobs["show"]["outputs"] == {"seen": "said all of rust"}
+    assert jobs["far"]["outputs"] == {"said": "said far rust"}
     assert len({jobs[name]["owner"] for name in parts}) == 3
     assert "said rust 2" in p2pwf("workflow", "logs", run, "--job", "build / part (2)", data=nodes[2].folder).stdout
 

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from p2pwf.core.ids import Cid
-from p2pwf.errors import NotFound, P2pwfError, TryAgain, UsageError
+from p2pwf.errors import InvalidWorkflow, NotFound, P2pwfError, TryAgain, UsageError
 from p2pwf.node import actions, repositories
 from p2pwf.node.actions import Library, source_reader
 from p2pwf.node.repositories import Repositories
@@ -185,6 +185,91 @@ def test_actions_of_called_workflows_are_pinned_and_the_files_travel(bench: Benc
     assert pins(body)["o/r@v1"]["sha"] == sha
     plan: Any = body["plan"]
     assert [job["id"] for job in plan["jobs"]] == ["a/a", "a", "b/x/a", "b/x", "b"]
+
+
+def call(uses: str, head: str = "on: push\n") -> str:
+    return f"{head}jobs: {{b: {{uses: {uses}}}}}\n"
+
+
+FLOWS = "o/flows/.github/workflows"
+CALLED = "on: workflow_call\n"
+
+
+def test_a_called_workflow_is_what_the_ref_is_when_it_is_submitted(bench: Bench) -> None:
+    first = steps("actions/checkout@v4", head=CALLED)
+    commit(bench.server / "o/flows", {".github/workflows/a.yml": first}, "v1")
+    assert bench.body(call(f"{FLOWS}/a.yml@v1"))["called"] == {f"{FLOWS}/a.yml@v1": first}
+    moved = steps("actions/checkout@v5", head=CALLED)
+    sha = commit(bench.server / "o/flows", {".github/workflows/a.yml": moved}, "v1")
+    for ref in ("v1", "main", sha):
+        assert bench.body(call(f"{FLOWS}/a.yml@{ref}"))["called"] == {f"{FLOWS}/a.yml@{ref}": moved}
+    bench.server.rename(bench.root / "gone")
+    offline = call(f"{FLOWS}/a.yml@v1", head="on: push\nlabels: offline-workflow\n")
+    assert bench.body(offline)["called"] == {f"{FLOWS}/a.yml@v1": moved}
+
+
+def test_called_workflows_come_from_the_mirror_in_each_of_its_forms(bench: Bench) -> None:
+    text = steps("actions/checkout@v4", head=CALLED)
+    near = call("./.github/workflows/a.yml", head=CALLED)
+    write(bench.root / "mirror/o/plain@v1/.github/workflows", {"a.yml": text, "near.yml": near})
+    commit(bench.root / "mirror/o/tree", {".github/workflows/a.yml": text}, "v1")
+    jobs = "b: {uses: o/plain/.github/workflows/near.yml@v1}, c: {uses: O/Tree/.github/workflows/a.yml@v1}"
+    body = bench.body(f"on: push\njobs: {{{jobs}}}\n")
+    assert list(body["called"]) == [  # type: ignore[call-overload]
+        "o/plain/.github/workflows/near.yml@v1",
+        "o/plain/.github/workflows/a.yml@v1",
+        "O/Tree/.github/workflows/a.yml@v1",
+    ]
+
+
+def test_a_file_of_another_repository_never_reads_the_source(bench: Bench) -> None:
+    commit(bench.server / "o/flows", {".github/workflows/a.yml": call("./.github/workflows/b.yml", head=CALLED)}, "v1")
+    mine = {".github/workflows/b.yml": steps("actions/checkout@v4", head=CALLED)}
+    with pytest.raises(InvalidWorkflow, match=rf"^{FLOWS}/a.yml@v1: .*calls '{FLOWS}/b.yml@v1', which is not there"):
+        bench.body(call(f"{FLOWS}/a.yml@v1"), mine)
+
+
+@pytest.mark.parametrize(
+    ("uses", "kind", "message"),
+    [
+        (f"{FLOWS}/a.yml@nope", NotFound, r"job 'b' calls '.*@nope': .* has no branch, tag or commit 'nope'"),
+        ("o/none/.github/workflows/a.yml@v1", TryAgain, r"job 'b' calls 'o/none/.*': cannot fetch file://"),
+        (f"{FLOWS}/none.yml@v1", InvalidWorkflow, "job 'b' calls '.*/none.yml@v1', which is not there"),
+        (f"{FLOWS}/push.yml@v1", InvalidWorkflow, "workflow_call key is not defined in the referenced workflow"),
+        (f"{FLOWS}/bad.yml@v1", InvalidWorkflow, f"{FLOWS}/bad.yml@v1:2:"),
+        (f"{FLOWS}/loop.yml@v1", InvalidWorkflow, "calls itself, directly or not"),
+    ],
+)
+def test_a_called_workflow_that_cannot_be_had_or_run_is_an_error_that_names_it(
+    bench: Bench, uses: str, kind: type[P2pwfError], message: str
+) -> None:
+    files = {
+        "push.yml": steps("actions/checkout@v4"),
+        "bad.yml": "on: workflow_call\njobs: {x: {runs-on: x}}\n",
+        "loop.yml": call("./.github/workflows/loop.yml", head=CALLED),
+    }
+    commit(bench.server / "o/flows", {f".github/workflows/{name}": text for name, text in files.items()}, "v1")
+    with pytest.raises(kind, match=message):
+        bench.body(call(uses))
+
+
+def test_called_workflows_that_are_too_large_together_are_refused_in_words(bench: Bench) -> None:
+    text = steps("actions/checkout@v4", head=CALLED) + f"# {'a' * 140_000}\n"
+    jobs = "on: push\njobs: {a: {uses: ./a.yml}, b: {uses: ./b.yml}}\n"
+    with pytest.raises(InvalidWorkflow, match=r"the 2 workflows that it calls are too large: 28\d,\d+ bytes together"):
+        bench.body(jobs, {"a.yml": text, "b.yml": text})
+
+
+@pytest.mark.parametrize(("files", "fits"), [(9, True), (10, False)])
+def test_ten_files_may_call_each_other_wherever_they_are(bench: Bench, files: int, fits: bool) -> None:
+    texts = {f"{n}.yml": call(f"./.github/workflows/{n + 1}.yml", head=CALLED) for n in range(1, files)}
+    texts[f"{files}.yml"] = steps("actions/checkout@v4", head=CALLED)
+    commit(bench.server / "o/flows", {f".github/workflows/{name}": text for name, text in texts.items()}, "v1")
+    if fits:
+        assert len(bench.body(call(f"{FLOWS}/1.yml@v1"))["called"]) == files  # type: ignore[arg-type]
+    else:
+        with pytest.raises(InvalidWorkflow, match="depth exceeded 10"):
+            bench.body(call(f"{FLOWS}/1.yml@v1"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from p2pwf.core.bodies import FORMS, has_form
-from p2pwf.errors import InvalidWorkflow
+from p2pwf.errors import InvalidWorkflow, UsageError
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
 
 STEPS = "runs-on: x, steps: [{run: x}]"
@@ -23,6 +23,16 @@ def test_the_title_is_what_run_name_comes_to_on_one_line() -> None:
     text = "run-name: |\n  Deploy ${{ inputs.to }}\n  by ${{ github.actor }}, ${{ github.run_number }}\n"
     text += f"on: {{workflow_dispatch: {{inputs: {{to: }}}}}}\njobs: {{a: {{{STEPS}}}}}\n"
     assert body(text, inputs={"to": "prod"}, run_number=7)["title"] == "Deploy prod by local, 7"
+
+
+def test_a_workflow_that_others_call_is_submitted_as_if_somebody_had_called_it() -> None:
+    call = "{inputs: {n: {type: number, required: true}, at: {type: string, default: '${{ github.ref_name }}'}}}"
+    text = f"on: {{workflow_call: {call}}}\njobs: {{a: {{name: 'to ${{{{ inputs.n }}}}', {STEPS}}}}}\n"
+    made = body(text, inputs={"N": "4"})
+    assert (made["event"], made["inputs"], made["payload"]) == ("workflow_dispatch", {"n": 4, "at": "main"}, {})
+    assert made["plan"]["jobs"][0]["legs"][0]["name"] == "to 4"
+    with pytest.raises(UsageError, match="the input 'n' is required"):
+        body(text)
 
 
 def test_the_group_of_a_run_is_worked_out_with_its_event_and_inputs() -> None:
@@ -55,6 +65,12 @@ def test_jobs_have_groups_for_each_leg() -> None:
     jobs = f"jobs: {{a: {{concurrency: 'at-${{{{ matrix.to }}}}', strategy: {{matrix: {{to: [x, y]}}}}, {STEPS}}}}}\n"
     (job,) = body(f"on: push\n{jobs}")["plan"]["jobs"]
     assert [leg["concurrency"]["group"] for leg in job["legs"]] == ["at-x", "at-y"]
+
+
+def test_a_group_of_a_leg_that_comes_to_nothing_is_refused_too() -> None:
+    jobs = f"jobs: {{a: {{concurrency: '${{{{ matrix.to }}}}', strategy: {{matrix: {{to: ['', y]}}}}, {STEPS}}}}}\n"
+    with pytest.raises(InvalidWorkflow, match="must be a string, not empty"):
+        body(f"on: push\n{jobs}")
 
 
 def test_a_parallel_bound_beyond_all_legs_is_none_to_speak_of() -> None:

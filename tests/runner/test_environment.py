@@ -76,6 +76,12 @@ async def test_no_variable_of_githubs_is_missing(bench: Bench) -> None:
     assert ran.text() == "1 1"
 
 
+async def test_there_is_no_token(bench: Bench) -> None:
+    step = '- run: echo "[${{ github.token }}] [${{ secrets.GITHUB_TOKEN }}] [${GITHUB_TOKEN-unset}]"'
+    ran = await bench.run(step, top="permissions: write-all")
+    assert ran.text() == "[] [] [unset]"
+
+
 async def test_the_event_file_holds_the_payload(bench: Bench) -> None:
     payload: dict[str, Value] = {"inputs": {"level": "high"}, "n": 3, "none": None}
     ran = await bench.run("- run: cat $GITHUB_EVENT_PATH", facts={"payload": payload})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from p2pwf.errors import UsageError
+from p2pwf.runner import hashfiles
 from p2pwf.runner.hashfiles import hash_files
 
 TREE = ("a.txt", "b.txt", "c.md", "lib/a.txt", "lib/deep/x.txt", "lib/deep/[y].txt", ".hidden/z.txt")
@@ -29,9 +30,15 @@ def digest(*names: str) -> str:
     ("patterns", "found"),
     [
         (["*.txt"], ["a.txt", "b.txt"]),
-        (["b.txt", "a.txt"], ["a.txt", "b.txt"]),
+        (["b.txt", "a.txt"], ["b.txt", "a.txt"]),
+        (["lib/deep/x.txt", "*.txt"], ["a.txt", "b.txt", "lib/deep/x.txt"]),
+        (["lib/deep/x.txt", "lib/*.txt", "lib/a.txt", "c.md"], ["lib/a.txt", "lib/deep/x.txt", "c.md"]),
+        (["**/*.txt", "!.hidden"], ["a.txt", "b.txt", "lib/a.txt", "lib/deep/[y].txt", "lib/deep/x.txt"]),
         (["**/a.txt"], ["a.txt", "lib/a.txt"]),
         (["lib"], ["lib/a.txt", "lib/deep/[y].txt", "lib/deep/x.txt"]),
+        (["a.txt/"], []),
+        (["lib/deep/**/**"], ["lib/deep/[y].txt", "lib/deep/x.txt"]),
+        (["a.txt/**", "c.md/**/"], ["a.txt"]),
         (["lib/"], ["lib/a.txt", "lib/deep/[y].txt", "lib/deep/x.txt"]),
         (["lib/**"], ["lib/a.txt", "lib/deep/[y].txt", "lib/deep/x.txt"]),
         (["lib/**/x.txt"], ["lib/deep/x.txt"]),
@@ -54,7 +61,33 @@ def test_absolute_patterns_below_the_workspace_are_fine(tree: Path) -> None:
     assert hash_files(tree, [f"{tree}/a.txt"]) == digest("a.txt")
 
 
-@pytest.mark.parametrize("pattern", ["/etc/passwd", "../x", "a/../../x", "~/x"])
-def test_patterns_that_lead_out_are_refused(tree: Path, pattern: str) -> None:
-    with pytest.raises(UsageError, match="outside of the workspace"):
+def test_files_come_in_the_order_of_names_a_folders_content_where_its_name_stands(tmp_path: Path) -> None:
+    names = ("Z.lock", "a/x.lock", "a.lock", "b.lock", "c/a.lock", "c-d/a.lock", "package.lock", "ä.lock")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert hash_files(tmp_path, ["**/*.lock"]) == digest(*names)
+    top = ("Z.lock", "a.lock", "b.lock", "c-d/a.lock", "package.lock", "ä.lock")
+    assert hash_files(tmp_path, ["c-d/*.lock", "*.lock"]) == digest(*top)
+
+
+@pytest.mark.parametrize("pattern", ["/etc/passwd", "~/x", "/"])
+def test_what_lies_outside_of_the_workspace_is_not_seen(tree: Path, pattern: str) -> None:
+    assert hash_files(tree, [pattern]) == ""
+    assert hash_files(tree, [pattern, "a.txt"]) == digest("a.txt")
+
+
+@pytest.mark.parametrize("pattern", ["../x", "a/../../x"])
+def test_patterns_that_lead_up_are_refused(tree: Path, pattern: str) -> None:
+    with pytest.raises(UsageError, match="Relative pathing"):
         hash_files(tree, [pattern])
+
+
+def test_a_large_folder_that_no_pattern_leads_to_is_not_looked_at(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashfiles, "MAX_FILES", 10)
+    (tree / "big").mkdir()
+    for number in range(20):
+        (tree / "big" / f"{number}.txt").touch()
+    assert hash_files(tree, ["*.txt"]) == digest("a.txt", "b.txt")
+    with pytest.raises(UsageError, match="more than 10 files"):
+        hash_files(tree, ["**/*.md"])

@@ -8,7 +8,7 @@ from contextlib import closing
 import attrs
 import trio
 
-from p2pwf.runner import Annotation, StepResult, run_job
+from p2pwf.runner import Annotation, StepResult, read_log, run_job
 from tests.runner.kit import FAST, Bench, alive, make_request, workflow
 from tests.runner.test_processes import until
 
@@ -37,6 +37,27 @@ async def test_the_job_context_says_status_and_workflow(bench: Bench) -> None:
     assert ran.text(1) == f"success me/tool/.github/workflows/test.yml@refs/heads/main {'b' * 40}"
     assert ran.text(2) == "me/tool .github/workflows/test.yml []"
     assert ran.text(3) == "failure"
+
+
+async def test_a_called_job_knows_the_file_it_stands_in(bench: Bench) -> None:
+    step = "echo ${{ job.workflow_ref }} ${{ job.workflow_repository }} ${{ job.workflow_file_path }}"
+    called = f"on: workflow_call\njobs: {{x: {{runs-on: linux, steps: [{{run: '{step}'}}]}}}}\n"
+    near, far = ".github/workflows/near.yml", "them/lib/.github/workflows/far.yml@v1"
+    text = f"on: push\njobs:\n  near: {{uses: ./{near}}}\n  far: {{uses: {far}}}\n"
+    for path, job, shown in (
+        ("ci.yml", "near/x", f"me/tool/{near}@refs/heads/main me/tool {near}"),
+        ("ci.yml", "far/x", f"{far} them/lib .github/workflows/far.yml"),
+        ("odd@name.yml", "near/x", f"me/tool/{near}@refs/heads/main me/tool {near}"),
+    ):
+        asked = attrs.evolve(
+            make_request(text, {"repository": "me/tool"}),
+            job_id=job,
+            workflow_path=path,
+            called={near: called, far: called},
+        )
+        with closing(bench.new_log()) as log:
+            assert (await run_job(asked, bench.env(log))).outcome == "success"
+        assert shown in [line.text for line in read_log(log.path)]
 
 
 async def test_the_url_of_an_environment_is_evaluated_at_the_end(bench: Bench) -> None:

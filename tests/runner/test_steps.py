@@ -37,6 +37,17 @@ async def test_the_default_shell_stops_at_an_error_but_not_in_a_pipe(bench: Benc
     assert "##[error]Process completed with exit code 1." in ran.said()
 
 
+async def test_without_bash_the_default_shell_is_sh(bench: Bench) -> None:
+    programs = bench.root / "programs"
+    programs.mkdir()
+    (programs / "sh").symlink_to("/bin/sh")
+    ran = await bench.run("- run: 'echo $- in ${0##*.}; false; echo no'", base={"PATH": str(programs)})
+    assert ran.text() == "e in sh"
+    assert ran.outcomes() == ["failure"]
+    ran = await bench.run("- {shell: bash, run: 'true'}", base={"PATH": str(programs)})
+    assert "bash: command not found" in ran.messages()[0]
+
+
 async def test_bash_by_name_fails_in_a_pipe_as_well(bench: Bench) -> None:
     ran = await bench.run("- {shell: bash, run: 'false | true'}")
     assert ran.outcomes() == ["failure"]
