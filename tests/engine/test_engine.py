@@ -461,10 +461,14 @@ def test_a_late_event_of_a_run_that_left_memory_brings_it_back() -> None:
     if run_id not in one.engine.desk.cold:
         one.engine.desk.cold[run_id] = b"{}"
         del one.engine.desk.runs[run_id]
+    read = tuple(event.signed for event in one.disk if event.run == run_id)  # by somebody who asked before
     two.give(JobEnded(start.attempt, "failure", "failure"))
+    (late,) = (event for event in two.disk if event.run == run_id and event.type == "job.finish")
     asked = only(one.hear(two, two.disk), Recall)
     assert [each.run for each in asked] == [run_id]
     assert run == run_id.text
+    one.give(Recalled(None, run_id, read))
+    assert late.cid in one.engine.desk.runs[run_id].events
 
 
 def test_t14_a_fork_that_is_seen_is_proven_by_the_first_live_member() -> None:
