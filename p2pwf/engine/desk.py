@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from p2pwf.clock import Accepted, Clock, Invalid, Node
 from p2pwf.clock.clock import Verify
@@ -19,10 +19,11 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer
 from p2pwf.engine.config import EngineConfig
 from p2pwf.engine.inputs import Now
-from p2pwf.engine.outputs import Alarm, MembersChanged, Output, Publish, Recall, Store
+from p2pwf.engine.outputs import Alarm, MembersChanged, Named, Output, Publish, Recall, Store
 from p2pwf.errors import InternalError, Refused
 from p2pwf.roster import Roster
 from p2pwf.runs import Run
+from p2pwf.runs.caches import SavedCaches
 from p2pwf.runs.view import owners, summary
 
 KEPT_ENDED = 256
@@ -48,6 +49,7 @@ class Desk:
         """Of runs without an end, the submissions that say that they take their place; see `groups`."""
         self.keys: dict[str, Cid] = {}
         """The idempotency keys of this node's own submissions."""
+        self.caches = SavedCaches()
         self.cold: dict[Cid, bytes] = {}
         """Ended runs that are no longer held whole: what lists show of them, as JSON {row, owners}."""
         self._ended: OrderedDict[Cid, None] = OrderedDict()
@@ -92,6 +94,8 @@ class Desk:
         """Fold in an event that the clock has accepted."""
         if store:
             self._stored.append(event)
+            if event.type == "job.finish" and event.author != self.me:
+                self.emit(_named(event))
         node = accepted.node
         if event.type in MEMBERSHIP_TYPES:
             self.emit(MembersChanged())
@@ -107,6 +111,8 @@ class Desk:
                 self.keys.setdefault(cast(str, event.body["key"]), event.cid)
         elif event.run is not None and (known := self.runs.get(event.run)) is not None:
             known.add(event, self.clock.roster_at(node.frontier), node.void)
+            if event.type == "job.finish":
+                self.caches.note(known.submission, event)
             self._settle(known, live=store)
         elif event.run in self.cold:
             self._recall(event.run, event)
@@ -164,6 +170,8 @@ class Desk:
                 continue
             node = self.clock.dag[event.cid]
             whole.add(event, self.clock.roster_at(node.frontier), node.void)
+            if event.type == "job.finish":
+                self.caches.note(submission, event)
         self.cold.pop(run, None)
         self.runs[run] = whole
         if whole.tally.end is None:
@@ -239,6 +247,12 @@ class Desk:
         """Whether the run was cancelled, or its submitter removed without keeping its runs."""
         cancelled = bool(run.tally.cancels) or self.clock.dag[run.id].void
         return cancelled or self.roster.drops_runs_of(run.submitter)
+
+
+def _named(finish: Event) -> Named:
+    body = cast("dict[str, Any]", finish.body)
+    blobs = tuple(cid for cid in (body["log"], body["report"]) if cid is not None)
+    return Named(finish.author, blobs, tuple(entry["link"] for entry in (*body["artifacts"], *body["caches"])))
 
 
 def superseded(submission: Event) -> list[Cid]:

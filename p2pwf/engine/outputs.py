@@ -77,6 +77,15 @@ class Recall:
 
 
 @attrs.frozen(slots=True)
+class Named:
+    """Another peer has recorded the outcome of a job that names these blobs, the latter being manifests of more."""
+
+    author: PeerId
+    blobs: tuple[Cid, ...]
+    manifests: tuple[Cid, ...]
+
+
+@attrs.frozen(slots=True)
 class Reply:
     """The answer to a request: a JSON-able result, or the error that refused it."""
 
@@ -141,6 +150,7 @@ Output: TypeAlias = (
     | StartJob
     | CancelJob
     | Recall
+    | Named
     | Reply
     | MembersChanged
     | RunsChanged

@@ -98,6 +98,7 @@ class NodeApi:
             "store": await trio.to_thread.run_sync(node.store.statistics),
             "blobs": await trio.to_thread.run_sync(node.blobs.statistics),
             "net": {} if node.network is None else node.network.statistics(),
+            "holds": dict(node.holds.counts),
             "messages_dropped": node.shell.dropped,
         }
 

@@ -79,6 +79,7 @@ class Jobs:
         identity: Identity,
         peer: PeerId,
         engine: Engine,
+        recall: Callable[[Cid], Awaitable[None]],
     ) -> None:
         self._work = work
         self._blobs = blobs
@@ -89,6 +90,7 @@ class Jobs:
         self._peer = peer
         self._identity = identity
         self._engine = engine
+        self._recall = recall
         self.running: dict[Attempt, Running] = {}
         self._idle = trio.lowlevel.ParkingLot()
         self._begun = 0
@@ -182,7 +184,7 @@ class Jobs:
             return artifacts_of(self._engine, attempt.run)
 
         async def find(keys: tuple[str, ...], version: str) -> Cache | None:
-            return find_cache(self._engine, attempt.run, keys, version)
+            return await find_cache(self._engine, attempt.run, keys, version, self._recall)
 
         env = RunnerEnv(
             work_root=self._work,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import islice
+from typing import Final, cast
 
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.ids import Cid
@@ -11,8 +12,8 @@ from p2pwf.engine import Engine
 from p2pwf.runner.values import Artifact, Cache
 from p2pwf.runs import Run
 
-DEFAULT_BRANCHES = ("refs/heads/main", "refs/heads/master")
-"""Whose caches every branch may use, as on GitHub."""
+MAX_TRIED: Final = 64
+"""Caches of which it is looked whether they are to be believed, before a job goes on without one."""
 
 
 def artifacts_of(engine: Engine, run: Cid) -> tuple[Artifact, ...]:
@@ -32,44 +33,33 @@ def artifacts_of(engine: Engine, run: Cid) -> tuple[Artifact, ...]:
     )
 
 
-def find_cache(engine: Engine, run: Cid, keys: tuple[str, ...], version: str) -> Cache | None:
+async def find_cache(
+    engine: Engine, run: Cid, keys: tuple[str, ...], version: str, recall: Callable[[Cid], Awaitable[None]]
+) -> Cache | None:
     """The cache of the first key: its own, else the newest that begins with it; then the same for the other keys.
 
-    Caches of this repository are looked through, of the run's own ref first, then of a default branch: those of the
-    runs that are in memory, which are the active ones and the last that have ended.
+    Caches of this repository are looked through, of the run's own ref first, then of a default branch. Repository and
+    ref are what a submitter says, so a cache is taken only from a run whose jobs this node would run itself: what is in
+    it was made by code that it trusts as much. `recall` holds an ended run whole again.
     """
     own = engine.desk.runs.get(run)
     if own is None:
         return None
-    body = own.submission.body
-    refs = tuple(dict.fromkeys((cast(str, body["ref"]), *DEFAULT_BRANCHES)))
-    runs = [one for one in engine.desk.runs.values() if one.submission.body["repository"] == body["repository"]]
-    runs.sort(key=lambda one: one.submission.order, reverse=True)
-    for ref in refs:
-        held = [
-            entry
-            for one in runs
-            if one.submission.body["ref"] == ref
-            for _, _, entry in reversed(list(_left(one, "caches")))
-            if entry["version"] == version
-        ]
-        for key in keys:
-            for entry in (
-                *(entry for entry in held if entry["key"] == key),
-                *(entry for entry in held if cast(str, entry["key"]).startswith(key)),
-            ):
-                return Cache(
-                    key=cast(str, entry["key"]),
-                    version=version,
-                    link=cast(Cid, entry["link"]),
-                    size=cast(int, entry["size"]),
-                )
+    for saved in islice(engine.desk.caches.find(own.submission, keys, version), MAX_TRIED):
+        await recall(saved.run)
+        made = engine.desk.runs.get(saved.run)
+        outcome = None if made is None else made.events.get(saved.finish)
+        if made is None or outcome is None or not outcome.counts:
+            continue
+        if engine.desk.config.policy(made.submission, ()) is None:
+            return Cache(key=saved.key, version=version, link=saved.link, size=saved.size)
     return None
 
 
 def _left(run: Run, what: str) -> Iterator[tuple[str, int, Mapping[str, Value]]]:
-    """(job, attempt, entry) of the finishes that count, in order."""
-    finishes = [event for event in run.events.values() if event.type == "job.finish" and event.counts]
+    """(job, attempt, entry) of the finishes that count, in order; of a rerun first those that it carries over."""
+    every = (*run.carried.values(), *run.events.values())
+    finishes = [event for event in every if event.type == "job.finish" and event.counts]
     for event in sorted(finishes, key=lambda event: event.order):
         for entry in cast("list[dict[str, Value]]", event.body[what]):
             yield event.key[0], event.attempt, entry

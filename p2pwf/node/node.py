@@ -20,11 +20,12 @@ from p2pwf.config import NodeSettings
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine import Engine
 from p2pwf.engine import inputs as to_engine
-from p2pwf.errors import InternalError, NotFound, P2pwfError, StorageError
+from p2pwf.errors import InternalError, NotFound, StorageError
 from p2pwf.net.network import Network, open_network
 from p2pwf.net.types import DuplicateIdentity, Frame, Gossip, JoinReply, JoinRequest, NetConfig, PeerDown, PeerUp
 from p2pwf.node.birth import Identity, be_born, first_start, introducers, make_engine, own_seed
-from p2pwf.node.jobs import PIN_MS, Jobs
+from p2pwf.node.holds import Holds
+from p2pwf.node.jobs import Jobs
 from p2pwf.node.loop import EngineLoop, now
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
@@ -83,8 +84,10 @@ class Node:
             identity=identity,
             peer=engine.desk.me,
             engine=engine,
+            recall=self.recall,
         )
-        self.shell.jobs = self.jobs
+        self.holds = Holds(blobs, BLOB_QUOTA, self.shell.fetch_blob)
+        self.shell.jobs, self.shell.holds = self.jobs, self.holds
         self.shell.report = self.loop.put
         self.shell.load_addresses(engine.desk.meta)
         through = introducers(identity, settings)
@@ -144,7 +147,7 @@ class Node:
 
     async def _serve(self, net: Network) -> None:
         net.serve_blobs(self.blobs)
-        net.serve_hold(self._hold)
+        net.serve_hold(self.holds.take)
         net.serve_logs(self._serve_log)
         net.serve_join(self._join)
         self.shell.network = net
@@ -190,19 +193,6 @@ class Node:
             )
         )
         return JoinReply(answer["status"], answer["network"], answer["reason"])
-
-    async def _hold(self, peer: PeerId, cids: tuple[Cid, ...]) -> list[Cid]:
-        held = []
-        for cid in cids:
-            try:
-                await self.shell.fetch_blob(cid, [peer])
-            except P2pwfError as error:
-                log.info("blob not taken over", peer=peer, error=error.message)
-                continue
-            until = now().wall + PIN_MS
-            await trio.to_thread.run_sync(self.blobs.pin, cid, f"held for {peer}", until)
-            held.append(cid)
-        return held
 
     async def _serve_log(self, run: Cid, job: str, leg: int, attempt: int, first: int) -> AsyncIterator[bytes]:
         for known, running in self.jobs.running.items():
@@ -301,6 +291,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
         nursery.start_soon(node.loop.run)
         nursery.start_soon(node.keep_network)
         nursery.start_soon(node.collect_garbage)
+        nursery.start_soon(node.holds.keep)
         try:
             yield node
         finally:

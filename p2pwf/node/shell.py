@@ -25,6 +25,7 @@ from p2pwf.engine.outputs import (
     Learned,
     MembersChanged,
     Misbehaved,
+    Named,
     Output,
     Publish,
     Ready,
@@ -36,6 +37,7 @@ from p2pwf.engine.outputs import (
 )
 from p2pwf.errors import InternalError, P2pwfError, TryAgain
 from p2pwf.net.network import Network
+from p2pwf.node.holds import Holds
 from p2pwf.node.jobs import Jobs
 from p2pwf.store.blobs import BlobStore
 from p2pwf.store.events import Commit, EventStore
@@ -62,6 +64,7 @@ class NodeShell:
         self.network: Network | None = None
         self.listening = trio.Event()
         self.jobs: Jobs | None = None
+        self.holds: Holds | None = None
         self.report: Callable[[Recalled], Awaitable[None]]
         self.is_member: Callable[[PeerId], bool] = lambda _: False
         self.ready = trio.Event()
@@ -124,6 +127,9 @@ class NodeShell:
                 self._jobs().start(output)
             case CancelJob():
                 self._jobs().cancel(output.attempt)
+            case Named():
+                if self.holds is not None:
+                    self.holds.named(output)
             case Recall():
                 self._nursery.start_soon(self._recall, output.run)
             case MembersChanged():

@@ -19,6 +19,8 @@ from p2pwf.store.disk import DamagedFile, disk_errors
 RECOVERED_MS: Final = 90 * 24 * 3600 * 1000
 """How long after its last use a blob is kept whose pins were lost with the index: as long as a run's blobs are kept."""
 RECOVERED_OWNER: Final = "recovered"
+SMALLEST: Final = 4096
+"""Bytes that a file takes on most disks, be it ever so short."""
 
 FORMAT: Final = Format(
     name="blob",
@@ -102,6 +104,23 @@ class BlobIndex:
         """Remove every pin of `owner`; returns how many there were."""
         with disk_errors(self._path), transaction(self._connection):
             return self._connection.execute("DELETE FROM pin WHERE owner = ?", (owner,)).rowcount
+
+    def extend(self, cids: Iterable[Cid], owner: str, until: int) -> None:
+        """Let the pins that `owner` has on these blobs last until a time at least; durable when it returns."""
+        with self._durable(), disk_errors(self._path), transaction(self._connection):
+            rows = ((until, bytes(cid), owner, until) for cid in cids)
+            self._connection.executemany("UPDATE pin SET until = ? WHERE cid = ? AND owner = ? AND until < ?", rows)
+
+    def pinned(self, owner: str, prefix: bool) -> int:
+        """Bytes of the blobs that an owner has pinned, or all whose name begins so; each takes SMALLEST at least."""
+        match = "substr(owner, 1, ?) = ?" if prefix else "? AND owner = ?"
+        with disk_errors(self._path):
+            row = self._connection.execute(
+                f"SELECT coalesce(sum(max(size, {SMALLEST})), 0) FROM blob"  # noqa: S608 - no text of others
+                f" WHERE cid IN (SELECT cid FROM pin WHERE {match})",
+                (len(owner), owner),
+            ).fetchone()
+        return cast("tuple[int]", row)[0]
 
     def expired(self, now: int, used_before: int) -> list[tuple[Cid, int]]:
         """The blobs, as (CID, size), whose last pin ran out by `now` and that were not used since `used_before`."""

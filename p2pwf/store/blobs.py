@@ -150,6 +150,22 @@ class BlobStore:
         with self._lock:
             self._index.pin(cids, owner, until_ms)
 
+    def extend_pins(self, cids: Iterable[Cid], owner: str, until_ms: int) -> None:
+        """Let the pins that `owner` has on blobs last until a wall-clock time in ms at least; durable when it returns.
+
+        What `owner` has not pinned is not pinned by this.
+        """
+        with self._lock:
+            self._index.extend(cids, owner, until_ms)
+
+    def pinned_bytes(self, owner: str, *, prefix: bool = False) -> int:
+        """Bytes on disk of the blobs that `owner` pins, or with `prefix` all owners whose names begin so.
+
+        Each blob counts once, with 4 KiB at least. Cost: linear in the pins of the owners.
+        """
+        with self._lock:
+            return self._index.pinned(owner, prefix)
+
     def unpin_owner(self, owner: str) -> int:
         """Drop every pin of `owner`; returns how many there were. What nobody else pins becomes cache."""
         with self._lock:
