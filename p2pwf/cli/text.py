@@ -119,6 +119,16 @@ def duration(seconds: float | None) -> str:
     return f"{whole}s"
 
 
+def size_text(count: int) -> str:
+    """Bytes as people read them: 512 B, 1.5 KiB, 20 MiB."""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+
+
 def span(start_ms: float | None, end_ms: float | None) -> str:
     """From one wall time to another, or to now; "-" if it has not begun."""
     if start_ms is None:

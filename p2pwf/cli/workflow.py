@@ -9,6 +9,7 @@ import click
 
 from p2pwf.cli.base import LazyGroup, Session, anywhere
 from p2pwf.cli.names import name_of, peer_names, run_id
+from p2pwf.cli.reports import draw_reports
 from p2pwf.cli.runs import draw_run
 from p2pwf.cli.text import clean, glyph, moment, short, span, style, table
 from p2pwf.errors import UsageError
@@ -25,6 +26,7 @@ _HERE = "p2pwf.cli.workflow"
         "status": (f"{_HERE}:status", "Show a run and its jobs."),
         "watch": ("p2pwf.cli.watch:watch", "Follow a run until it ends."),
         "logs": ("p2pwf.cli.logs:logs", "Print what a run's jobs wrote."),
+        "artifacts": ("p2pwf.cli.artifacts:artifacts", "List or download what a run's jobs have left."),
         "rerun": ("p2pwf.cli.rerun:rerun", "Run an ended run again, or what of it failed."),
         "cancel": (f"{_HERE}:cancel", "Cancel a run."),
         "update": (f"{_HERE}:update", "Change a run's priority, or its status to cancelled."),
@@ -76,14 +78,22 @@ def _draw_list(runs: list[dict[str, Any]], names: dict[str, str]) -> None:
 
 @click.command()
 @click.argument("workflow_id", metavar="ID", callback=run_id)
+@click.option("--report", "whole", is_flag=True, help="Show every step, annotation and summary too.")
 @anywhere
 @click.pass_obj
-def status(session: Session, workflow_id: str) -> None:
-    """Show a run and its jobs."""
+def status(session: Session, workflow_id: str, whole: bool) -> None:
+    """Show a run and its jobs; of those that failed, where, and what was said about it."""
     client = session.client
     found = client.call("GET", "runs", workflow_id)
-    names = {} if session.json else peer_names(client)
-    session.answer(found, lambda run: draw_run(run, names))
+    if whole or not session.json:
+        told = {(one["job"], one["index"]): one["report"] for one in client.call("GET", "runs", workflow_id, "report")}
+        for job in found["jobs"]:
+            job["report"] = told.get((job["job"], job["index"]))
+    if session.json:
+        session.answer(found, lambda _: None)
+        return
+    draw_run(found, peer_names(client))
+    draw_reports(found, whole)
 
 
 @click.command()

@@ -66,6 +66,15 @@ class ControlApi(Protocol):
     def watch(self, name: str) -> AsyncIterator[JsonObject]:
         """`run_status` now and whenever it looks different, until it is final."""
 
+    async def artifacts(self, name: str) -> list[JsonObject]:
+        """[{name, size, job, attempt, link}] that a run's jobs have left."""
+
+    def artifact_files(self, name: str, artifact: str) -> AsyncIterator[JsonObject]:
+        """The files of an artifact: {path, mode, size, target}, each followed by its bytes as {data} in base64."""
+
+    async def reports(self, name: str) -> list[JsonObject]:
+        """[{job, name, index, attempt, report}] of the legs that have ended."""
+
     async def explain(self, name: str, job: str) -> JsonObject:
         """Why a job is where it is."""
 

@@ -113,6 +113,12 @@ _UPDATE: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"status": STATUS, "priority": NUMBER, "result": {}, "error": TEXT},
 }  # fmt: skip
+_ARTIFACT: Final = _object(name=TEXT, size=NUMBER, job=TEXT, attempt=NUMBER, link=TEXT)
+_PART: Final = {"oneOf": [
+    _object(path=TEXT, mode={"enum": ["file", "program", "link"]}, size=NUMBER, target=_or_null(TEXT)),
+    _object(data={**TEXT, "description": "base64"}),
+]}  # fmt: skip
+_REPORT: Final = _object(job=TEXT, name=TEXT, index=NUMBER, attempt=NUMBER, report=_or_null(OBJECT))
 _RERUN: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"failed": {**FLAG, "description": "only what failed, and what needs that"}, "jobs": TEXTS},
@@ -151,6 +157,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               _ref("Run"), stream=True),
     Operation("GET", "/runs/{run}/logs", "logs", "The log lines of a run", _ref("LogLine"),
               {"job": TEXT, "follow": FLAG}, stream=True),
+    Operation("GET", "/runs/{run}/artifacts", "artifacts", "What the jobs of a run have left", _list(_ARTIFACT)),
+    Operation("GET", "/runs/{run}/artifacts/{name}", "artifact_files", "The files of an artifact, with their bytes",
+              _PART,
+              stream=True),
+    Operation("GET", "/runs/{run}/report", "reports", "What the steps of a run's jobs came to", _list(_REPORT)),
     Operation("GET", "/runs/{run}/explain", "explain", "Why a job is where it is", _ref("Explanation"), {"job": TEXT}),
     Operation("GET", "/clock/heads", "clock_heads", "The heads of the Merkle clock",
               _list(_object(cid=TEXT, author=TEXT, seq=NUMBER, lamport=NUMBER))),

@@ -154,6 +154,15 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         fields.done()
         return LineStream(api.logs(request.path_params["run"], job, follow))
 
+    async def artifacts(request: Request) -> Response:
+        return json_reply(await api.artifacts(request.path_params["run"]))
+
+    async def artifact_files(request: Request) -> Response:
+        return LineStream(api.artifact_files(request.path_params["run"], request.path_params["name"]))
+
+    async def reports(request: Request) -> Response:
+        return json_reply(await api.reports(request.path_params["run"]))
+
     async def explain(request: Request) -> Response:
         fields = query_fields(request)
         job = fields.needed_text("job")
@@ -170,6 +179,9 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("POST", "/runs/{run}/rerun", rerun),
         ("GET", "/runs/{run}/watch", watch),
         ("GET", "/runs/{run}/logs", logs),
+        ("GET", "/runs/{run}/artifacts", artifacts),
+        ("GET", "/runs/{run}/artifacts/{name}", artifact_files),
+        ("GET", "/runs/{run}/report", reports),
         ("GET", "/runs/{run}/explain", explain),
     ]
 

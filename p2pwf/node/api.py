@@ -32,6 +32,7 @@ from p2pwf.node.jobs import log_lines
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.node import Node
 from p2pwf.node.reruns import body_again
+from p2pwf.node.results import artifact_files, artifact_rows, reports
 from p2pwf.node.sources import keep, take_source
 from p2pwf.node.submission import Wanted, make_body
 from p2pwf.node.verify import verify_store
@@ -296,6 +297,20 @@ class NodeApi:
             if view["status"] in FINAL:
                 return
             await shell.wait_changed(version)
+
+    async def artifacts(self, name: str) -> list[dict[str, Any]]:
+        """What the jobs of a run have left; see results.artifact_rows."""
+        return artifact_rows(self._node, await self._run(name))
+
+    async def artifact_files(self, name: str, artifact: str) -> AsyncIterator[dict[str, Any]]:
+        """The files of an artifact; see results.artifact_files."""
+        async with aclosing(artifact_files(self._node, await self._run(name), artifact)) as lines:
+            async for line in lines:
+                yield line
+
+    async def reports(self, name: str) -> list[dict[str, Any]]:
+        """What the steps of a run's jobs came to; see results.reports."""
+        return await reports(self._node, await self._run(name))
 
     async def explain(self, name: str, job: str) -> dict[str, Any]:
         """Why a job is where it is; see runs.view.explain."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
@@ -31,6 +32,10 @@ class MemoryApi:
     def __init__(self) -> None:
         self.runs: dict[str, JsonObject] = {}
         self.lines: list[JsonObject] = []
+        self.left: dict[str, bytes] = {}
+        """Artifacts of every run, each a program of these bytes and a link to it."""
+        self.told: JsonObject | None = None
+        """The report of every job."""
         self.requests: list[SubmitRequest] = []
         self.members: dict[str, JsonObject] = {
             ME: self._member(ME, "alice", ["admin", "run", "submit"]),
@@ -146,6 +151,28 @@ class MemoryApi:
         self.runs[made] = {**run, "workflow_id": made, "status": "assigned", "conclusion": None, "jobs": again}
         self.changed()
         return {"workflow_id": made, "status": "assigned", "copies": 1, "rerun_of": run["workflow_id"]}
+
+    async def artifacts(self, name: str) -> list[JsonObject]:
+        self.run(name)
+        return [
+            {"name": one, "size": len(content), "job": "build", "attempt": 1, "link": f"bafy{one}"}
+            for one, content in self.left.items()
+        ]
+
+    async def artifact_files(self, name: str, artifact: str) -> AsyncIterator[JsonObject]:
+        self.run(name)
+        content = self.left[artifact]
+        yield {"path": "deep/file.txt", "mode": "program", "size": len(content), "target": None}
+        for start in range(0, len(content), 4):
+            yield {"data": b64encode(content[start : start + 4]).decode()}
+        yield {"path": "link", "mode": "link", "size": 8, "target": "deep/file.txt"}
+
+    async def reports(self, name: str) -> list[JsonObject]:
+        return [
+            {"job": job["job"], "name": job["name"], "index": job["index"], "attempt": 1, "report": self.told}
+            for job in self.run(name)["jobs"]
+            if job["conclusion"] is not None
+        ]
 
     async def assign(self) -> list[JsonObject]:
         return []
