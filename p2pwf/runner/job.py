@@ -19,7 +19,6 @@ import trio
 
 from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.errors import InvalidWorkflow, P2pwfError
-from p2pwf.runner.actions import Actions
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.environment import (
     Folders,
@@ -158,7 +157,6 @@ async def _run(
                 variables=dict(request.env),
                 job=job_context(facts),
                 matchers=Matchers(folders.workspace, partial(warn, log, annotations)),
-                actions=Actions(request, folders, env.fetch_blob),
             )
             ended = await _perform(state)
     except OSError as error:

@@ -5,7 +5,6 @@ GitHub takes such a name as null and goes on; it is nearly always a slip of the 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -150,6 +149,8 @@ def check_references(use: Use, names: Names, findings: Findings) -> None:
             continue
         hint = None
         if not findings.full and fault.known:
+            import difflib  # noqa: PLC0415 - only for what is wrong
+
             spelled = {fold(known): known for known in sorted(fault.known)[:MAX_COMPARED]}
             wrong = keys[fault.place][0] or ""
             close = difflib.get_close_matches(fold(wrong)[:64], spelled, 1, 0.6)

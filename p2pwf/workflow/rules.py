@@ -7,7 +7,6 @@ the outside in, keys compare exactly, a number or boolean may stand where a stri
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -399,6 +398,8 @@ def _wanted(options: tuple[Rule, ...]) -> str | None:
 
 
 def _nearest(name: str, known: list[str], missing: list[str]) -> str | None:
+    import difflib  # noqa: PLC0415 - only for what is wrong
+
     folded = {fold(word): word for word in known}
     close = difflib.get_close_matches(fold(name)[:64], folded, 1, 0.6)
     if close:
