@@ -17,7 +17,7 @@ from p2pwf.workflow.events import EXCLUSIVE_FILTERS
 from p2pwf.workflow.expr import Parsed, fold, has_expression
 from p2pwf.workflow.filters import pattern_fault
 from p2pwf.workflow.graph import find_cycles
-from p2pwf.workflow.matrix import MatrixError, build_legs
+from p2pwf.workflow.matrix import MatrixError, check_legs
 from p2pwf.workflow.mistakes import check_expression, check_script, check_shell
 from p2pwf.workflow.model import Trigger
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode, to_value, walk
@@ -34,6 +34,8 @@ _REMOTE_WORKFLOW = re.compile(
     r"[\w.-]+/[\w.-]+/\.github/workflows(-lab)?/[^/@]+\.ya?ml@(?P<ref>[^@\s?*\[\]\\~^:]+)", re.ASCII
 )
 _ID = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]*", re.ASCII)
+_WAITING: Final = frozenset(("WAIT", "WAIT-ALL", "CANCEL"))
+"""Keys of steps that name others, folded."""
 _PATH_SEPARATORS = re.compile(r"[/\\]")
 
 
@@ -243,6 +245,8 @@ class Linter:
 
     def _targets(self, steps: SequenceNode) -> None:
         """The steps that `wait` and `cancel` name: they stand before, and run in the background."""
+        if all(isinstance(step, MappingNode) and _WAITING.isdisjoint(step.by_name) for step in steps.items):
+            return
         known: dict[str, bool] = {}
         for step in steps.items:
             if not isinstance(step, MappingNode):
@@ -287,7 +291,7 @@ class Linter:
             if isinstance(part, Scalar) and isinstance(part.value, str) and has_expression(part.value):
                 return
         try:
-            build_legs(to_value(matrix))
+            check_legs(to_value(matrix))
         except MatrixError as error:
             self._findings.error(_place_at(matrix, error.path), "matrix", error.message)
 
@@ -314,22 +318,24 @@ class Linter:
             self._findings.warning(uses.place, "short-sha", message, "write all 40 digits")
 
     def _step(self, step: MappingNode, seen: dict[str, Scalar]) -> None:
-        given = step.get("id")
+        # By the keys that are there: a file may hold thousands of steps, each with few of them.
+        part = {key.text: value for key, value in step.entries}
+        given = part.get("id")
         if isinstance(given, Scalar) and given.text and not has_expression(given.text) and self._id(given):
             first = seen.setdefault(fold(given.text), given)
             if first is not given:
                 message = f"The identifier '{given.text}' may not be used more than once within the same scope."
                 hint = f"it stands first on line {first.place.line}"
                 self._findings.error(given.place, "duplicate-id", message, hint)
-        uses = step.get("uses")
+        uses = part.get("uses")
         if isinstance(uses, Scalar) and uses.text and not has_expression(uses.text):
             self._action(uses)
-        run, shell = step.get("run"), step.get("shell")
+        run, shell = part.get("run"), part.get("shell")
         if isinstance(run, Scalar) and "::" in run.text:
             check_script(run, self._findings)
         if isinstance(shell, Scalar):
             check_shell(shell, self._findings)
-        inner = step.get("parallel")
+        inner = part.get("parallel")
         for nested in inner.items if isinstance(inner, SequenceNode) else ():
             if isinstance(nested, MappingNode):
                 self._parallel(nested)

@@ -85,6 +85,15 @@ def build_legs(matrix: Value) -> list[tuple[Matrix, tuple[str, ...]]]:
     return legs
 
 
+def check_legs(matrix: Value) -> None:
+    """Raise MatrixError where `build_legs` would; without filters there is nothing to build for that."""
+    if isinstance(matrix, Mapping):
+        vectors, include, exclude = _parts(matrix)
+        if not include and not exclude and math.prod(map(len, vectors.values())) <= MAX_LEGS:
+            return
+    build_legs(matrix)
+
+
 def _bound(legs: Sequence[object]) -> None:
     if len(legs) > MAX_LEGS:
         raise MatrixError(f"The matrix makes more than {MAX_LEGS} jobs")

@@ -125,7 +125,7 @@ class MappingNode:
     def get(self, key: str) -> Node | None:
         """The value of a key, or None."""
         entry = self.by_name.get(_folded(key))
-        return entry[1] if entry is not None and entry[0].text == key else None
+        return None if entry is None or entry[0].text != key else entry[1]
 
 
 Node: TypeAlias = Scalar | SequenceNode | MappingNode

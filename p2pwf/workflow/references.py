@@ -125,7 +125,7 @@ def _matrix_keys(strategy: Node | None) -> AbstractSet[str] | None:
     return keys
 
 
-@attrs.frozen(slots=True)
+@attrs.define(slots=True)  # never changed, and made in great number
 class Use:
     """One expression of a file: what it is, its scalar, where in the scalar it starts, and the path of keys there."""
 

@@ -87,7 +87,7 @@ class Call:
     depth: int
 
 
-@attrs.frozen(slots=True, eq=False)
+@attrs.define(slots=True, eq=False)  # never changed, but where it grows: see _Parser
 class Operation:
     """`!` with one operand, a comparison with two, `&&` or `||` with two or more."""
 
@@ -139,7 +139,7 @@ def names_used(node: Node) -> frozenset[str]:
     return frozenset(part.key for part in walk(node) if isinstance(part, Name))
 
 
-@attrs.frozen(slots=True, eq=False)
+@attrs.define(slots=True, eq=False)  # never changed: see Token
 class Parsed:
     """An expression that parses: its tree, None for a blank one, and the parts that are looked up, in reading order."""
 
