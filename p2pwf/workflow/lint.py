@@ -13,6 +13,7 @@ from typing import Final
 from p2pwf.workflow.build import build_triggers, step_kind
 from p2pwf.workflow.cron import cron_fault, never_due
 from p2pwf.workflow.diagnostics import Findings, Place
+from p2pwf.workflow.effort import COMPARISON, EDGE, JOB, SCHEDULE, Effort
 from p2pwf.workflow.events import EXCLUSIVE_FILTERS
 from p2pwf.workflow.expr import Parsed, fold, has_expression
 from p2pwf.workflow.filters import pattern_fault
@@ -40,10 +41,14 @@ _PATH_SEPARATORS = re.compile(r"[/\\]")
 
 
 class Linter:
-    """Collects the expressions of a file while it is checked, then looks at the file as a whole."""
+    """Collects the expressions of a file while it is checked, then looks at the file as a whole.
 
-    def __init__(self, findings: Findings) -> None:
+    `workflow` raises TooComplex where that costs more than `effort` has.
+    """
+
+    def __init__(self, findings: Findings, effort: Effort) -> None:
         self._findings = findings
+        self._effort = effort
         self._expressions: list[Use] = []
 
     def expression(self, expression: Parsed, node: Scalar, offset: int, path: tuple[str, ...]) -> None:
@@ -80,6 +85,7 @@ class Linter:
         for item in schedule.items if isinstance(schedule, SequenceNode) else ():
             cron = item.get("cron") if isinstance(item, MappingNode) else None
             if isinstance(cron, Scalar) and cron.text:
+                self._effort.spend(SCHEDULE)
                 fault = cron_fault(cron.text)
                 if fault:
                     hint = "five fields: minute hour day-of-month month day-of-week, in UTC"
@@ -151,7 +157,8 @@ class Linter:
         for key, job in jobs.entries:
             self._id(key)
             if isinstance(job, MappingNode):
-                needs[fold(key.text)] = list(_scalars(job.get("needs")))
+                needs[fold(key.text)] = wanted = list(_scalars(job.get("needs")))
+                self._effort.spend(JOB + EDGE * len(wanted))
                 self._job(key, job)
         self._graph(jobs, declared, needs)
 
@@ -291,7 +298,7 @@ class Linter:
             if isinstance(part, Scalar) and isinstance(part.value, str) and has_expression(part.value):
                 return
         try:
-            check_legs(to_value(matrix))
+            check_legs(to_value(matrix), lambda work: self._effort.spend(COMPARISON * work))
         except MatrixError as error:
             self._findings.error(_place_at(matrix, error.path), "matrix", error.message)
 

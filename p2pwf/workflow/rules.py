@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from p2pwf.workflow.diagnostics import Findings, Place
+from p2pwf.workflow.effort import EXPRESSION, MAPPING, NODE, TOKEN, WRONG, Effort
 from p2pwf.workflow.expr import ExpressionError, Parsed, Part, fold, has_expression, parse_known, split
 from p2pwf.workflow.expr.parser import Arity
 from p2pwf.workflow.expr.template import INSERT
@@ -187,11 +188,12 @@ class Checker:
     """Checks a tree against a rule and records findings.
 
     `watch` is told of every expression that looks something up: what it is, its scalar, the offset of its source, the
-    path of keys that leads to it.
+    path of keys that leads to it. `check` raises TooComplex where the file costs more than `effort` has.
     """
 
-    def __init__(self, findings: Findings, watch: Watcher) -> None:
+    def __init__(self, findings: Findings, watch: Watcher, effort: Effort) -> None:
         self._findings = findings
+        self._effort = effort
         self._watch = watch
         self._path: list[str | int] = []
         self._read: dict[tuple[str, Scope], Parsed | ExpressionError] = {}
@@ -234,6 +236,7 @@ class Checker:
             wanted = self._wanted(form)
             self._findings.error(node.place, "unexpected-sequence", "A sequence was not expected", wanted)
             return
+        self._effort.spend(NODE * len(node.items))
         path = self._path
         path.append(0)
         for index, item in enumerate(node.items):
@@ -247,6 +250,7 @@ class Checker:
             wanted = self._wanted(form)
             self._findings.error(node.place, "unexpected-mapping", "A mapping was not expected", wanted)
             return
+        self._effort.spend(MAPPING + 2 * NODE * len(node.entries))
         opaque = False
         path = self._path
         for key, value in node.entries:
@@ -315,11 +319,14 @@ class Checker:
         return parts
 
     def _expression(self, part: Part, node: Scalar, scope: Scope, path: tuple[str, ...]) -> None:
+        self._effort.spend(EXPRESSION)
         read = self._read.get((part.source, scope))
         if read is None:
             try:
                 read = parse_known(part.source, scope.contexts, scope.functions)
+                self._effort.spend(TOKEN * read.tokens)
             except ExpressionError as error:
+                self._effort.spend(WRONG + TOKEN * len(part.source) // 4)
                 read = error.with_traceback(None)
             self._read[part.source, scope] = read
         if isinstance(read, ExpressionError):

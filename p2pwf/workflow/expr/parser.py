@@ -150,6 +150,8 @@ class Parsed:
     """Whole ways into contexts, such as `a.b.c` and `a['b'].*.d`; see `way_of`."""
     equalities: tuple[Operation, ...] = ()
     """All `==` and `!=`."""
+    tokens: int = 0
+    """How many it is made of."""
 
 
 def way_of(index: Index) -> tuple[Name | None, list[tuple[str | None, int]]]:
@@ -189,7 +191,7 @@ def _way(source: str) -> Parsed:
     for depth, key in enumerate(keys, 2):
         node = Index(node, Constant(key, offset + 1), offset, depth)
         offset += 1 + len(key)
-    return Parsed(node, (name,), (), (node,) if isinstance(node, Index) else ())
+    return Parsed(node, (name,), (), (node,) if isinstance(node, Index) else (), tokens=1 + 2 * len(keys))
 
 
 def parse(source: str) -> Node | None:
@@ -286,7 +288,14 @@ class _Parser:
             raise located("parsing", "Unexpected end of expression", last.raw, last.offset, self.source)
         self._flush(-1)
         calls = sorted(self.calls, key=_offset)
-        return Parsed(self.operands[0], tuple(self.names), tuple(calls), tuple(self.chains), tuple(self.equalities))
+        return Parsed(
+            self.operands[0],
+            tuple(self.names),
+            tuple(calls),
+            tuple(self.chains),
+            tuple(self.equalities),
+            len(self.tokens),
+        )
 
     def _check_place(self, token: Token, last: Token | None) -> None:
         before = last.kind if last else None
