@@ -1,8 +1,9 @@
 """One workflow, run here from its file to its end: all of `p2pwf run` but its words.
 
 Theory of operation. Half of a short run's time is imports, and much of the rest is waiting: for git, and for the
-process that starts others. So the file is checked first, with little imported; then git is asked in a thread and that
-process is started, and while they are at it the engine, the runner and trio are imported.
+process that starts others. So the file is checked first, with little imported; then git is asked in a thread, which
+then lays out the first job's folders, and that process is started; meanwhile the engine, the runner and trio are
+imported.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import gc
 import signal
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from p2pwf.errors import StorageError
+from p2pwf.oneshot.ahead import Ahead
 from p2pwf.oneshot.blobs import FolderBlobs
-from p2pwf.oneshot.record import check, record
+from p2pwf.oneshot.record import Recorded, check, record
 from p2pwf.oneshot.request import RunRequest, Tell
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ def run_workflow(request: RunRequest, text: bytes, tell: Tell) -> Outcome:
     workflow = check(request, text)
     with _folder() as folder, ThreadPoolExecutor(1) as beside:
         blobs = FolderBlobs(folder / "blobs")
-        recording = beside.submit(record, request, blobs)
+        work = folder / "work"
+        work.mkdir()
+        recording = beside.submit(_record, request, blobs, work, beside)
         from p2pwf.runner.processes import Spawner  # noqa: PLC0415 - see above
 
         spawner = Spawner()
@@ -50,17 +54,23 @@ def run_workflow(request: RunRequest, text: bytes, tell: Tell) -> Outcome:
 
             gc.freeze()  # nothing of what was imported is garbage
             gc.enable()
-            prepared = prepare(request, text, workflow, recording.result(), blobs)
+            recorded, ahead = recording.result()
+            prepared = prepare(request, text, workflow, recorded, blobs)
             for one in prepared.warnings:
                 place = {"file": str(request.file), "line": one.line, "column": one.column, "title": one.code}
                 tell(notice(one.severity, one.message, **place))
             if prepared.source.left_out:
                 tell(notice("notice", f"not in the job's copy of the source: {', '.join(prepared.source.left_out)}"))
-            work = folder / "work"
-            work.mkdir()
-            return trio.run(OneShot(request, prepared, blobs, spawner, work, tell).run)
+            return trio.run(OneShot(request, prepared, blobs, spawner, work, ahead, tell).run)
         finally:
             spawner.close()
+
+
+def _record(request: RunRequest, blobs: FolderBlobs, work: Path, thread: Executor) -> tuple[Recorded, Ahead]:
+    recorded = record(request, blobs)
+    ahead = Ahead(work, recorded.source, blobs, thread)
+    ahead.order()
+    return recorded, ahead
 
 
 @contextmanager

@@ -31,11 +31,13 @@ from p2pwf.engine.inputs import CancelRun, Input, JobEnded, Now, Submit, Tick
 from p2pwf.engine.outputs import Alarm, CancelJob, Output, Reply, StartJob, WakeAt
 from p2pwf.errors import InternalError, P2pwfError, StorageError
 from p2pwf.node.planner import WorkflowPlanner, facts_of
+from p2pwf.oneshot.ahead import Ahead
 from p2pwf.oneshot.blobs import FolderBlobs
 from p2pwf.oneshot.keep import CacheFolder, artifact_folder, cache_home
 from p2pwf.oneshot.prepare import Prepared, anywhere
 from p2pwf.oneshot.request import RunRequest, Tell, Told
 from p2pwf.runner.checkout import layout
+from p2pwf.runner.environment import Folders
 from p2pwf.runner.job import run_job
 from p2pwf.runner.leftovers import remove_tree
 from p2pwf.runner.log import LogLine
@@ -146,13 +148,21 @@ class OneShot:
     """One run from its submission to its end."""
 
     def __init__(
-        self, request: RunRequest, prepared: Prepared, blobs: FolderBlobs, spawner: Spawner, work: Path, tell: Tell
+        self,
+        request: RunRequest,
+        prepared: Prepared,
+        blobs: FolderBlobs,
+        spawner: Spawner,
+        work: Path,
+        ahead: Ahead,
+        tell: Tell,
     ) -> None:
         self._request = request
         self._prepared = prepared
         self._blobs = blobs
         self._spawner = spawner
         self._work = work
+        self._ahead = ahead
         self._raw_tell = tell
         self._masker = Masker()
         for secret in request.secrets.values():
@@ -331,10 +341,22 @@ class OneShot:
             find_cache=self._find_cache,
             cancel=running.cancel,
             prefill=True,
+            ahead=self._take,
             progress=running.teller,
             discard=partial(self._discard, now_ms()),
             now_ms=now_ms,
         )
+
+    async def _take(self, folders: Folders) -> bool:
+        taken = await self._ahead.take(folders)
+        if len(self._started) < self._planned():
+            self._ahead.order()
+        return taken
+
+    def _planned(self) -> int:
+        """How many legs the run will have, as far as that is known."""
+        tally = self._run.tally
+        return sum(len(tally.job_legs(job) or ()) for job in self._run.plan.jobs)
 
     async def _fetch(self, cid: Cid) -> Path:
         return self._blobs.path(cid)
