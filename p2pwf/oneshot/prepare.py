@@ -48,14 +48,7 @@ def prepare(request: RunRequest, text: bytes, workflow: Workflow, recorded: Reco
         )
     wanted = Wanted(
         text=text,
-        source=SourceFacts(
-            manifest=source.manifest,
-            ref=source.ref,
-            sha=source.sha,
-            repository=source.repository,
-            actor=source.actor,
-            workflow_path=source.rel_workflow_path,
-        ),
+        source=SourceFacts.of(source),
         event=event,
         payload=payload,
         inputs=request.inputs,

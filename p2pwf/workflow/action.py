@@ -19,8 +19,9 @@ from p2pwf.workflow.expr import to_string
 from p2pwf.workflow.language import HASH_FILES, STEP_STATUS
 from p2pwf.workflow.model import Condition, Step
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
-from p2pwf.workflow.rules import Anything, Boolean, Checker, ListOf, MapOf, OneOf, Rule, Text
-from p2pwf.workflow.rules import Scope as Allowed
+from p2pwf.workflow.rules import Checker
+from p2pwf.workflow.schema import Anything, Boolean, ListOf, MapOf, OneOf, Rule, Text
+from p2pwf.workflow.schema import Scope as Allowed
 from p2pwf.workflow.templates import Scope, evaluate_node, evaluate_string, evaluate_strings
 from p2pwf.workflow.yaml import load
 

@@ -14,7 +14,7 @@ import attrs
 from p2pwf.workflow.build import build_triggers
 from p2pwf.workflow.diagnostics import Findings, Place
 from p2pwf.workflow.expr import fold, has_expression
-from p2pwf.workflow.expr.parser import Parsed, way_of
+from p2pwf.workflow.expr.tree import Parsed, way_of
 from p2pwf.workflow.model import Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
 from p2pwf.workflow.tags import words_of

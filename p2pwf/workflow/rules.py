@@ -1,4 +1,4 @@
-"""A small schema language and its checker: which nodes may stand where, and which names an expression may use there.
+"""The checker: judges a tree by a rule of the schema language.
 
 Knows nothing of GitHub's keys: those are the tables in `language` and `events`. The way a mapping is matched against
 several shapes, and a scalar against several types, follows the open runner's `TemplateReader`: contexts add up from
@@ -7,7 +7,7 @@ the outside in, keys compare exactly, a number or boolean may stand where a stri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -16,108 +16,24 @@ import attrs
 from p2pwf.workflow.diagnostics import Findings, Place
 from p2pwf.workflow.effort import EXPRESSION, MAPPING, NODE, TOKEN, WRONG, Effort
 from p2pwf.workflow.expr import ExpressionError, Parsed, Part, fold, has_expression, parse_known, split
-from p2pwf.workflow.expr.parser import Arity
 from p2pwf.workflow.expr.template import INSERT
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
+from p2pwf.workflow.schema import (
+    NOTHING,
+    Anything,
+    Boolean,
+    Later,
+    ListOf,
+    MapOf,
+    Null,
+    Number,
+    OneOf,
+    Rule,
+    Scope,
+    Text,
+    union,
+)
 
-
-@attrs.frozen(slots=True, eq=False)
-class Scope:
-    """What an expression may use at some place: context names and functions, folded."""
-
-    contexts: frozenset[str] = frozenset()
-    functions: Mapping[str, Arity] = attrs.field(factory=dict)
-
-    def __or__(self, other: Scope) -> Scope:
-        return _union(self, other)
-
-    def __bool__(self) -> bool:
-        return bool(self.contexts or self.functions)
-
-
-NOTHING = Scope()
-
-
-@lru_cache(1024)  # by identity: the tables hold a few dozen scopes, met again at every key
-def _union(outer: Scope, inner: Scope) -> Scope:
-    if not inner:
-        return outer
-    return Scope(outer.contexts | inner.contexts, {**outer.functions, **inner.functions})
-
-
-@attrs.frozen(slots=True, eq=False)
-class Text:
-    """A string. With `values`, one of them; a `condition` is an expression even without `${{ }}`."""
-
-    scope: Scope = NOTHING
-    non_empty: bool = False
-    values: tuple[str, ...] = ()
-    condition: bool = False
-
-
-@attrs.frozen(slots=True, eq=False)
-class Number:
-    """A number."""
-
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class Boolean:
-    """true or false."""
-
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class Null:
-    """Nothing."""
-
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class ListOf:
-    """A sequence of items of one rule."""
-
-    item: Rule
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class MapOf:
-    """A mapping: known keys with their rules, which of them are required, and the rule of any other key."""
-
-    keys: Mapping[str, Rule] = attrs.field(factory=dict)
-    required: tuple[str, ...] = ()
-    other: Rule | None = None
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class OneOf:
-    """One of several rules: at most one of them a sequence, any number of them mappings."""
-
-    options: tuple[Rule, ...]
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class Anything:
-    """Any node."""
-
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class Later:
-    """A rule that is named before it exists: for rules that hold themselves."""
-
-    get: Callable[[], Rule]
-    scope: Scope = NOTHING
-
-
-Rule: TypeAlias = Text | Number | Boolean | Null | ListOf | MapOf | OneOf | Anything | Later
 Watcher: TypeAlias = Callable[[Parsed, Scalar, int, tuple[str, ...]], None]
 
 
@@ -201,7 +117,7 @@ class Checker:
     def check(self, node: Node, rule: Rule, scope: Scope = NOTHING) -> None:
         """Check one node; recursion is bounded by the loader's bound on depth."""
         if rule.scope is not NOTHING:
-            scope = _union(scope, rule.scope)
+            scope = union(scope, rule.scope)
         form = _form(rule)
         if isinstance(node, Scalar):
             value = node.value
