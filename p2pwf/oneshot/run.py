@@ -50,7 +50,8 @@ def run_workflow(request: RunRequest, text: bytes, tell: Tell) -> Outcome:
             import trio  # noqa: PLC0415 - see above
 
             from p2pwf.oneshot.prepare import prepare  # noqa: PLC0415 - see above
-            from p2pwf.oneshot.shell import OneShot, notice  # noqa: PLC0415 - see above
+            from p2pwf.oneshot.shell import OneShot  # noqa: PLC0415 - see above
+            from p2pwf.oneshot.telling import notice  # noqa: PLC0415 - see above
 
             gc.freeze()  # nothing of what was imported is garbage
             gc.enable()
