@@ -108,7 +108,7 @@ class OneShot:
         self._spawner = spawner
         self._work = work
         self._ahead = ahead
-        self._teller = RunTeller(tell, request.secrets.values(), lambda: self._nursery.cancel_scope.cancel())
+        self._teller = RunTeller(tell, request.secrets.values(), self._leave)
         self._inputs: deque[Input] = deque()
         self._arrived = trio.Event()
         self._running: dict[Attempt, Running] = {}
@@ -176,6 +176,9 @@ class OneShot:
             with trio.move_on_after(max(0.0, self._wake - time.monotonic())):
                 await self._arrived.wait()
         return self._inputs.popleft() if self._inputs else Tick()
+
+    def _leave(self) -> None:
+        self._nursery.cancel_scope.cancel()
 
     def _put(self, input: Input) -> None:
         self._inputs.append(input)

@@ -144,6 +144,14 @@ def walk(node: Node) -> Iterator[Node]:
                 stack.extend((value, key))
 
 
+def scalars(node: Node | None) -> Iterator[Scalar]:
+    """A scalar, or the scalars of a sequence; those that hold no text are passed over."""
+    items = node.items if isinstance(node, SequenceNode) else (node,)
+    for item in items:
+        if isinstance(item, Scalar) and item.text:
+            yield item
+
+
 def to_value(node: Node) -> Value:
     """A tree without expressions as a value of the expression language; as deep as the loader let it be."""
     if isinstance(node, Scalar):
