@@ -72,13 +72,19 @@ def run(
     }
     _check_names(given)
     gc.disable()  # until all is imported: looking for garbage takes a tenth of that time, and finds none
+    try:
+        return _run(session, path, {"job": job, "event": event, **given})
+    finally:
+        gc.enable()
+
+
+def _run(session: Session, path: Path, given: Mapping[str, Any]) -> int:
     from p2pwf.oneshot.record import read_workflow
     from p2pwf.oneshot.request import RunRequest
     from p2pwf.oneshot.run import run_workflow
 
     text = read_workflow(path)
-
-    request = RunRequest(file=path, job=job, event=event, slots=os.cpu_count() or 1, **given)
+    request = RunRequest(file=path, slots=os.cpu_count() or 1, **given)
     tell, close = _view(session.json)
     try:
         ended = run_workflow(request, text, tell)
@@ -86,7 +92,7 @@ def run(
         close()
         if session.json or not error.diagnostics:
             raise
-        _draw(error, file, text)
+        _draw(error, str(path), text)
         return CHECK_FAILED
     finally:
         close()
