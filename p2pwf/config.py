@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -79,6 +78,8 @@ _FILE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
 def read_file(folder: Path) -> dict[str, Any]:
     """The settings of a data folder's config.toml; none if there is no such file. Raises UsageError, with the place."""
     path = folder / CONFIG_FILE
+    import tomllib  # noqa: PLC0415 - most of what imports this module reads no file
+
     try:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError:

@@ -77,16 +77,20 @@ def run(
         "artifacts": None if artifacts is None else Path(artifacts).absolute(),
     }
     _check_names(given)
-    gc.disable()  # nothing of what is imported is garbage, and looking for it takes a tenth of the time
-    from p2pwf.oneshot.prepare import read_workflow
+    gc.disable()  # until all is imported: looking for garbage takes a tenth of that time, and finds none
+    try:
+        return _run(session, path, {"job": job, "event": event, **given})
+    finally:
+        gc.enable()
+
+
+def _run(session: Session, path: Path, given: Mapping[str, Any]) -> int:
+    from p2pwf.oneshot.record import read_workflow
     from p2pwf.oneshot.request import RunRequest
     from p2pwf.oneshot.run import run_workflow
 
-    gc.freeze()
-    gc.enable()
     text = read_workflow(path)
-
-    request = RunRequest(file=path, job=job, event=event, slots=os.cpu_count() or 1, **given)
+    request = RunRequest(file=path, slots=os.cpu_count() or 1, **given)
     tell, close = _view(session.json)
     try:
         ended = run_workflow(request, text, tell)
@@ -94,7 +98,7 @@ def run(
         close()
         if session.json or not error.diagnostics:
             raise
-        _draw(error, file, text)
+        _draw(error, str(path), text)
         return CHECK_FAILED
     finally:
         close()
@@ -201,6 +205,8 @@ def _read(option: str, file: str, limit: int) -> bytes:
 
 def _check_names(given: Mapping[str, Any]) -> None:
     """Raise UsageError for a name that no variable or secret can have."""
+    if not any(given[kind] for kind in ("vars", "env", "secrets")):
+        return
     from p2pwf.oneshot.dotenv import NAME
 
     for kind in ("vars", "env", "secrets"):

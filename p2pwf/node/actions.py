@@ -22,7 +22,6 @@ from p2pwf.runner.manifest import LINK, SourceFile, parse
 from p2pwf.runner.source import Blobs
 from p2pwf.workflow import Step, Workflow, calls_of
 from p2pwf.workflow import parse as parse_workflow
-from p2pwf.workflow.action import CompositeRuns, parse_action
 from p2pwf.workflow.calls import MAX_CALLED, MAX_LEVELS
 from p2pwf.workflow.yaml import MAX_BYTES
 
@@ -220,6 +219,8 @@ def _steps(steps: Iterable[Step], where: str) -> Iterator[Use]:
 
 def _inner(use: Use, read: Read, folder: str) -> Iterator[Use]:
     """The actions that a composite action uses. One that is not there, or does not check, fails when it is run."""
+    from p2pwf.workflow.action import CompositeRuns, parse_action  # noqa: PLC0415 - most workflows use no such action
+
     for name in FILES:
         data = read(posixpath.normpath(posixpath.join(folder, name)))
         if data is None:

@@ -13,7 +13,6 @@ import os
 import re
 import stat
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -209,6 +208,8 @@ class Commit:
             return self._archived(Path(beside), blobs)
 
     def _archived(self, folder: Path, blobs: Blobs) -> Cid:
+        import tarfile  # noqa: PLC0415 - what uses no action of others does not wait for it
+
         command = _command(folder, ("archive", "--format=tar", self.sha))
         unset = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
         with subprocess.Popen(
@@ -227,6 +228,8 @@ class Commit:
 
 
 def _packed(stream: IO[bytes], blobs: Blobs, shown: str) -> Cid:
+    import tarfile  # noqa: PLC0415 - as above
+
     files: list[SourceFile] = []
     total = 0
     with blobs.batch() as batch, tarfile.open(fileobj=stream, mode="r|") as archive:

@@ -36,24 +36,9 @@ def take_source(file: Path, folder: str | None, no_source: bool, blobs: BlobStor
     source = snapshot(file, Path(folder) if folder is not None else None, no_source, blobs)
     if source is None:
         about = origin(file, None, no_source=True)
-        facts = SourceFacts(
-            ref=about.ref,
-            sha=about.sha,
-            repository=about.repository,
-            actor=about.actor,
-            workflow_path=about.rel_workflow_path,
-        )
-        return Taken(facts, (), partial(_read, about.root))
+        return Taken(SourceFacts.of(about), (), partial(_read, about.root))
     keep([source.manifest], blobs)
-    facts = SourceFacts(
-        manifest=source.manifest,
-        ref=source.ref,
-        sha=source.sha,
-        repository=source.repository,
-        actor=source.actor,
-        workflow_path=source.rel_workflow_path,
-    )
-    return Taken(facts, source.left_out, source_reader(source.manifest, blobs))
+    return Taken(SourceFacts.of(source), source.left_out, source_reader(source.manifest, blobs))
 
 
 def _read(root: Path, path: str) -> bytes | None:

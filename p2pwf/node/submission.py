@@ -16,6 +16,7 @@ from p2pwf.engine.desk import integral
 from p2pwf.errors import InvalidWorkflow, Refused, UsageError
 from p2pwf.node.actions import Library
 from p2pwf.node.planner import normal_legs
+from p2pwf.runner.source import Origin, Source
 from p2pwf.workflow import (
     CALL,
     DISPATCH,
@@ -45,6 +46,18 @@ class SourceFacts:
     repository: str = "local/workflow"
     actor: str = "local"
     workflow_path: str = "workflow.yml"
+
+    @classmethod
+    def of(cls, source: Source | Origin) -> SourceFacts:
+        """The facts of a tree; it has a manifest once it is recorded."""
+        return cls(
+            manifest=source.manifest if isinstance(source, Source) else None,
+            ref=source.ref,
+            sha=source.sha,
+            repository=source.repository,
+            actor=source.actor,
+            workflow_path=source.rel_workflow_path,
+        )
 
 
 @attrs.frozen(slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import platform
 import signal
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -31,32 +31,28 @@ from p2pwf.engine.inputs import CancelRun, Input, JobEnded, Now, Submit, Tick
 from p2pwf.engine.outputs import Alarm, CancelJob, Output, Reply, StartJob, WakeAt
 from p2pwf.errors import InternalError, P2pwfError, StorageError
 from p2pwf.node.planner import WorkflowPlanner, facts_of
+from p2pwf.oneshot.ahead import Ahead
 from p2pwf.oneshot.blobs import FolderBlobs
 from p2pwf.oneshot.keep import CacheFolder, artifact_folder, cache_home
 from p2pwf.oneshot.prepare import Prepared, anywhere
 from p2pwf.oneshot.request import RunRequest, Tell, Told
+from p2pwf.oneshot.telling import JobTeller, RunTeller, now_ms
 from p2pwf.runner.checkout import layout
+from p2pwf.runner.environment import Folders
 from p2pwf.runner.job import run_job
 from p2pwf.runner.leftovers import remove_tree
-from p2pwf.runner.log import LogLine
-from p2pwf.runner.masking import Masker
 from p2pwf.runner.pack import pack
 from p2pwf.runner.processes import Spawner
 from p2pwf.runner.values import (
-    Annotation,
     Artifact,
     Cache,
     JobRequest,
     JobResult,
     PinnedAction,
     RunnerEnv,
-    StepResult,
     Stored,
 )
 from p2pwf.runs import Run
-from p2pwf.runs.run import Key
-from p2pwf.runs.tally import conclusion
-from p2pwf.runs.view import keys_of
 
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SMALL_SOURCE: Final = 1024 * 1024
@@ -81,57 +77,8 @@ class Outcome:
     interrupted: int | None
 
 
-def now_ms() -> int:
-    """The wall clock, in ms since 1970."""
-    return time.time_ns() // 1_000_000
-
-
 def _now() -> Now:
     return Now(time.monotonic(), now_ms())
-
-
-class JobTeller:
-    """What a running job says, as told to the user. Implements `runner.LogSink` and `runner.values.Progress`."""
-
-    def __init__(self, about: Told, tell: Tell) -> None:
-        self._about = about
-        self._tell = tell
-        self._told: set[Annotation] = set()
-
-    def _say(self, kind: str, step: int, **more: object) -> None:
-        self._tell({"type": kind, **self._about, "step": step, **more})
-
-    def write(self, line: LogLine) -> None:
-        """A line of the log."""
-        self._say("log", line.step, line=line.text, stream=line.stream)
-
-    def flush(self) -> None:
-        """Lines are told one by one."""
-
-    def step_started(self, number: int, name: str) -> None:
-        """A step begins."""
-        self._say("step_started", number, name=name)
-
-    def step_finished(self, result: StepResult, annotations: Sequence[Annotation]) -> None:
-        """A step has ended."""
-        self.annotate(annotations)
-        self._say(
-            "step_finished",
-            result.number,
-            id=None if result.id.startswith("__") else result.id or None,  # made ones are nobody's
-            name=result.name,
-            conclusion=result.conclusion,
-            outcome=result.outcome,
-            seconds=_seconds(result.started_ms, result.completed_ms),
-            summary=result.summary,
-        )
-
-    def annotate(self, annotations: Sequence[Annotation]) -> None:
-        """Tell those annotations that were not told yet."""
-        for one in annotations:
-            if one not in self._told:
-                self._told.add(one)
-                self._say("annotation", **attrs.asdict(one))
 
 
 @attrs.define(slots=True, eq=False)
@@ -146,29 +93,30 @@ class OneShot:
     """One run from its submission to its end."""
 
     def __init__(
-        self, request: RunRequest, prepared: Prepared, blobs: FolderBlobs, spawner: Spawner, work: Path, tell: Tell
+        self,
+        request: RunRequest,
+        prepared: Prepared,
+        blobs: FolderBlobs,
+        spawner: Spawner,
+        work: Path,
+        ahead: Ahead,
+        tell: Tell,
     ) -> None:
         self._request = request
         self._prepared = prepared
         self._blobs = blobs
         self._spawner = spawner
         self._work = work
-        self._raw_tell = tell
-        self._masker = Masker()
-        for secret in request.secrets.values():
-            self._masker.add(secret)
+        self._ahead = ahead
+        self._teller = RunTeller(tell, request.secrets.values(), self._leave)
         self._inputs: deque[Input] = deque()
         self._arrived = trio.Event()
         self._running: dict[Attempt, Running] = {}
         self._results: dict[Attempt, JobResult] = {}
         self._artifacts: list[Artifact] = []
-        self._finished: set[Key | str] = set()
-        self._started: dict[Key, int] = {}
         self._interrupted: int | None = None
         self._killed = False
-        self._deaf: Exception | None = None
         self._caches = CacheFolder(cache_home(), prepared.source.root, blobs)
-        self._begun = now_ms()
         self._name = platform.node() or "local"
         self._wake = 0.0
         self._removing = trio.CapacityLimiter(1)
@@ -203,10 +151,11 @@ class OneShot:
                 await self._conduct(signals, submission)
             except BaseExceptionGroup as group:
                 raise _first(group) from None
-        if self._deaf is not None:
-            raise self._deaf
+        if self._teller.failed is not None:
+            raise self._teller.failed
         word = "cancelled" if self._killed else str(self._run.tally.conclusion())
-        await self._tell_end(word)
+        kept = [] if self._killed else await self._keep_artifacts()
+        self._teller.ended(self._run, cast(str, self._prepared.body["name"]), word, self._outputs(), kept)
         return Outcome(word, self._interrupted)
 
     async def _conduct(self, signals: AsyncIterator[int], submission: Sequence[Output]) -> None:
@@ -229,6 +178,9 @@ class OneShot:
                 await self._arrived.wait()
         return self._inputs.popleft() if self._inputs else Tick()
 
+    def _leave(self) -> None:
+        self._nursery.cancel_scope.cancel()
+
     def _put(self, input: Input) -> None:
         self._inputs.append(input)
         self._arrived.set()
@@ -243,7 +195,7 @@ class OneShot:
             self._put(CancelRun("cancel", self._run.id))
 
     def _perform(self, nursery: trio.Nursery, outputs: Sequence[Output]) -> None:
-        self._tell_finished()
+        self._teller.finished(self._run)
         for output in outputs:
             match output:
                 case StartJob():
@@ -262,11 +214,7 @@ class OneShot:
     # -- jobs ---------------------------------------------------------------------------------------------------
 
     def _begin(self, order: StartJob) -> Running:
-        key = (order.attempt.job, order.attempt.leg)
-        self._started[key] = now_ms()
-        about = {"job": key[0], "leg": key[1], "matrix": order.matrix}
-        self._tell({"type": "job_started", **about, "name": order.leg_name})
-        running = self._running[order.attempt] = Running(trio.Event(), JobTeller(about, self._tell))
+        running = self._running[order.attempt] = Running(trio.Event(), self._teller.started(order))
         return running
 
     async def _run_job(self, order: StartJob, running: Running) -> None:
@@ -283,7 +231,7 @@ class OneShot:
             try:
                 await trio.to_thread.run_sync(self._caches.save, cache)
             except P2pwfError as error:
-                self._warn(error.message)
+                self._teller.warn(error.message)
         del self._running[attempt]
         self._put(
             JobEnded(
@@ -332,10 +280,22 @@ class OneShot:
             find_cache=self._find_cache,
             cancel=running.cancel,
             prefill=True,
+            ahead=self._take,
             progress=running.teller,
             discard=partial(self._discard, now_ms()),
             now_ms=now_ms,
         )
+
+    async def _take(self, folders: Folders) -> bool:
+        taken = await self._ahead.take(folders)
+        if self._teller.jobs < self._planned():
+            self._ahead.order()
+        return taken
+
+    def _planned(self) -> int:
+        """How many legs the run will have, as far as that is known."""
+        tally = self._run.tally
+        return sum(len(tally.job_legs(job) or ()) for job in self._run.plan.jobs)
 
     async def _fetch(self, cid: Cid) -> Path:
         return self._blobs.path(cid)
@@ -360,69 +320,6 @@ class OneShot:
     async def _find_cache(self, keys: tuple[str, ...], version: str) -> Cache | None:
         return await trio.to_thread.run_sync(self._caches.find, keys, version)
 
-    # -- telling ------------------------------------------------------------------------------------------------
-
-    def _tell(self, told: Told) -> None:
-        """Tell something; log lines are masked already, what may hold a user's text besides is masked here."""
-        if told["type"] != "log" and self._request.secrets:
-            told = cast(Told, masked(told, self._masker.mask))
-        if self._deaf is None:
-            try:
-                self._raw_tell(told)
-            except Exception as error:  # noqa: BLE001 - raised again at the end
-                # Whoever listens is gone, a pipe's reader perhaps: nobody wants to know how it goes on.
-                self._deaf = error
-                self._nursery.cancel_scope.cancel()
-
-    def _warn(self, message: str) -> None:
-        self._tell(notice("warning", message))
-
-    def _tell_finished(self) -> None:
-        """Tell of the legs that have an outcome since the last time, and of jobs that came to none."""
-        run = self._run
-        for key in keys_of(run):
-            finish = run.tally.finish(key)
-            if finish is None or key in self._finished:
-                continue
-            self._finished.add(key)
-            leg = run.tally.leg_of(key)
-            self._tell_job(
-                key,
-                leg.name,
-                leg.matrix,
-                conclusion=conclusion(finish),
-                outcome=finish.body.get("outcome"),
-                outputs=finish.body.get("outputs", {}),
-                error=finish.body.get("error"),
-            )
-        for job, expand in run.tally.expands.items():
-            word = expand.body["conclusion"]
-            if word is not None and job not in self._finished:
-                self._finished.add(job)
-                self._tell_job(
-                    (job, 0), job, None, conclusion=word, outcome=word, outputs={}, error=expand.body["error"]
-                )
-
-    def _tell_job(self, key: Key, name: str, matrix: object, **how: object) -> None:
-        seconds = _seconds(self._started.get(key), now_ms())
-        about = {"job": key[0], "leg": key[1], "name": name, "matrix": matrix}
-        self._tell({"type": "job_finished", **about, **how, "seconds": seconds})
-
-    async def _tell_end(self, word: str) -> None:
-        kept = [] if self._killed else await self._keep_artifacts()
-        jobs = {job: self._run.tally.result(job) or "cancelled" for job in self._run.plan.jobs}
-        self._tell(
-            {
-                "type": "run_finished",
-                "name": self._prepared.body["name"],
-                "conclusion": word,
-                "jobs": jobs,
-                "outputs": self._outputs(),
-                "artifacts": kept,
-                "seconds": _seconds(self._begun, now_ms()),
-            }
-        )
-
     def _outputs(self) -> dict[str, str]:
         """What the file gives to whoever calls it."""
         if not self._prepared.called or self._killed:
@@ -432,7 +329,7 @@ class OneShot:
         try:
             return self._planner.flow(self._run.submission).outputs(ended)
         except P2pwfError as error:
-            self._warn(f"no outputs: {error.message}")
+            self._teller.warn(f"no outputs: {error.message}")
             return {}
 
     async def _keep_artifacts(self) -> list[Told]:
@@ -448,7 +345,7 @@ class OneShot:
                 await layout(artifact.link, self._fetch, folder)
                 kept.append({"name": name, "path": str(folder), "size": artifact.size})
         except (StorageError, OSError) as error:
-            self._warn(f"artifacts are not kept: {error}")
+            self._teller.warn(f"artifacts are not kept: {error}")
         return kept
 
 
@@ -469,25 +366,3 @@ def safe_name(name: str) -> str:
     """An artifact's name as that of a folder."""
     clean = "".join("_" if one in '/\\:<>|*?"\0\r\n' else one for one in name)
     return f"_{clean}" if clean in ("", ".", "..") else clean
-
-
-def notice(level: str, message: str, **where: object) -> Told:
-    """An annotation of no job."""
-    about: Told = {"job": None, "leg": None, "matrix": None, "step": None}
-    place: Told = {"title": "", "file": "", "line": None, "end_line": None, "column": None, "end_column": None}
-    return {"type": "annotation", **about, "level": level, "message": message, **place, **where}
-
-
-def masked(value: object, mask: Callable[[str], str]) -> object:
-    """A JSON-able value with all its texts masked."""
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, dict):
-        return {name: masked(item, mask) for name, item in value.items()}
-    if isinstance(value, list):
-        return [masked(item, mask) for item in value]
-    return value
-
-
-def _seconds(start_ms: int | None, end_ms: int | None) -> float | None:
-    return None if start_ms is None or end_ms is None else max(0, end_ms - start_ms) / 1000

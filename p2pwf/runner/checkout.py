@@ -1,28 +1,21 @@
 """Lay a source manifest out in a folder: what actions/checkout does, without a server.
 
-Knows files and manifests; must not know where blobs come from (`fetch` brings them) or what the tree is for.
-Theory of operation. The manifest came from another peer, and the folder may hold what a job put there. So no path is
-trusted to stay inside: folders are opened one name at a time without following links, files are made anew in them,
-and links come last. What is written is hashed on its way, so what stands there is what the manifest names.
+Knows manifests; must not know where blobs come from (`fetch` brings them) or what the tree is for. How it is written
+is `treewriter`'s.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from hashlib import sha256
-from itertools import groupby
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import trio
 
-from p2pwf.core.ids import Cid, blob_cid, blob_cid_from_digest
-from p2pwf.errors import P2pwfError, StorageError
-from p2pwf.runner.manifest import LINK, MAX_MANIFEST, PROGRAM, Manifest, ManifestError, SourceFile, blobs_of, parse
+from p2pwf.core.ids import Cid
+from p2pwf.errors import P2pwfError
+from p2pwf.runner.manifest import LINK, Manifest, blobs_of, parse
+from p2pwf.runner.treewriter import links_last, make_root, read_manifest, write
 
 Fetch = Callable[[Cid], Awaitable[Path]]
 
@@ -33,13 +26,6 @@ FILES_AT_A_TIME: Final = 256
 FEW_FILES: Final = 16
 FEW_BYTES: Final = 256 * 1024
 """Of a tree that is written faster than threads are asked to: on the event loop, in about a millisecond."""
-CHUNK: Final = 1024 * 1024
-FOLDER_MODE: Final = 0o755
-FILE_MODE: Final = 0o644
-PROGRAM_MODE: Final = 0o755
-
-_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 async def layout(manifest: Cid, fetch: Fetch, dest: Path, wanted: Callable[[str], bool] | None = None) -> Manifest:
@@ -55,23 +41,23 @@ async def layout(manifest: Cid, fetch: Fetch, dest: Path, wanted: Callable[[str]
         tree = Manifest(tuple(file for file in tree.files if wanted(file.path)))
     held = await _fetch_all(blobs_of(tree), fetch)
     if len(tree.files) <= FEW_FILES and tree.bytes <= FEW_BYTES:
-        _make_root(dest)
-        _write(dest, sorted(tree.files, key=lambda file: file.mode == LINK), held)  # the links last, as below
+        make_root(dest)
+        write(dest, links_last(tree.files), held)
         return tree
-    await trio.to_thread.run_sync(_make_root, dest)
+    await trio.to_thread.run_sync(make_root, dest)
     # Files in order of their paths, so that a folder is opened once for most of its files; then the links.
     for part in (
         [file for file in tree.files if file.mode != LINK],
         [file for file in tree.files if file.mode == LINK],
     ):
         for start in range(0, len(part), FILES_AT_A_TIME):
-            await trio.to_thread.run_sync(_write, dest, part[start : start + FILES_AT_A_TIME], held)
+            await trio.to_thread.run_sync(write, dest, part[start : start + FILES_AT_A_TIME], held)
     return tree
 
 
 async def read_tree(manifest: Cid, fetch: Fetch) -> Manifest:
     """What `manifest` names, fetched if need be. Raises as `layout` does; nothing is written."""
-    return parse(await trio.to_thread.run_sync(_read_manifest, await fetch(manifest), manifest))
+    return parse(await trio.to_thread.run_sync(read_manifest, await fetch(manifest), manifest))
 
 
 async def _fetch_all(cids: Sequence[Cid], fetch: Fetch) -> Mapping[Cid, Path]:
@@ -95,103 +81,3 @@ async def _fetch_all(cids: Sequence[Cid], fetch: Fetch) -> Mapping[Cid, Path]:
     if failures:
         raise failures[0]
     return held
-
-
-def _read_manifest(path: Path, cid: Cid) -> bytes:
-    with _disk_errors(path), path.open("rb") as file:
-        block = file.read(MAX_MANIFEST + 1)
-    if len(block) > MAX_MANIFEST:
-        raise ManifestError(f"source manifest {cid} is over {MAX_MANIFEST} bytes")
-    if blob_cid(block) != cid:
-        raise StorageError(f"source manifest {cid} is damaged on its way to this job", "run the job again")
-    return block
-
-
-def _make_root(dest: Path) -> None:
-    with _disk_errors(dest):
-        dest.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-
-
-def _write(dest: Path, files: Sequence[SourceFile], held: Mapping[Cid, Path]) -> None:
-    with _disk_errors(dest):
-        root = os.open(dest, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for folder, inside in groupby(files, key=lambda file: file.path.rpartition("/")[0]):
-            with _disk_errors(dest / folder), _folder(root, folder) as handle:
-                for file in inside:
-                    name = file.path.rpartition("/")[2]
-                    if file.mode == LINK:
-                        _clear(handle, name)
-                        os.symlink(cast(str, file.target), name, dir_fd=handle)
-                    else:
-                        _copy(handle, name, file, held[cast(Cid, file.cid)])
-    finally:
-        os.close(root)
-
-
-@contextmanager
-def _folder(root: int, path: str) -> Iterator[int]:
-    """The folder at `path` below the open folder `root`, made where it is missing, never reached through a link."""
-    handle = os.dup(root)
-    try:
-        for name in path.split("/") if path else ():
-            try:
-                below = _enter(handle, name)
-            finally:
-                os.close(handle)
-                handle = -1
-            handle = below
-        yield handle
-    finally:
-        if handle >= 0:
-            os.close(handle)
-
-
-def _enter(folder: int, name: str) -> int:
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        os.mkdir(name, FOLDER_MODE, dir_fd=folder)
-    else:
-        if not stat.S_ISDIR(found.st_mode):
-            os.unlink(name, dir_fd=folder)
-            os.mkdir(name, FOLDER_MODE, dir_fd=folder)
-    return os.open(name, _FOLDER_FLAGS, dir_fd=folder)
-
-
-def _clear(folder: int, name: str) -> None:
-    """Take away what stands under a name in an open folder, a link itself and not what it points to."""
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        pass
-    except (IsADirectoryError, PermissionError):  # the latter is what macOS says of a folder
-        shutil.rmtree(name, dir_fd=folder)
-
-
-def _copy(folder: int, name: str, file: SourceFile, blob: Path) -> None:
-    """Make one file; it has the right mode whatever this process's umask is."""
-    _clear(folder, name)
-    digest, size = sha256(), 0
-    with blob.open("rb", buffering=0) as source:
-        handle = os.open(name, _FILE_FLAGS, FILE_MODE, dir_fd=folder)
-        with os.fdopen(handle, "wb") as copy:
-            while chunk := source.read(CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-                copy.write(chunk)
-            os.fchmod(copy.fileno(), PROGRAM_MODE if file.mode == PROGRAM else FILE_MODE)
-    if size != file.size or blob_cid_from_digest(digest.digest()) != file.cid:
-        os.unlink(name, dir_fd=folder)
-        raise StorageError(f"{file.path!r} of the source is not what its manifest names", "run the job again")
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"the source cannot be laid out at {path}: {reason}", "see to the disk, then rerun"
-        ) from error

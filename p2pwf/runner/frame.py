@@ -7,7 +7,7 @@ frames of the foreground share. A background step works in a fork of it, joined 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 import trio
@@ -19,6 +19,7 @@ from p2pwf.workflow import ResolvedJob, Status, StepScope, Value
 if TYPE_CHECKING:
     from p2pwf.runner.step import StepRun
 
+Stage = Literal["pre", "main", "post"]
 MAX_DEPTH: Final = 10
 """Composite actions within each other, as on GitHub."""
 

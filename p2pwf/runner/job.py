@@ -19,7 +19,6 @@ import trio
 
 from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.errors import InvalidWorkflow, P2pwfError
-from p2pwf.runner.actions import Actions
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.environment import (
     Folders,
@@ -125,7 +124,7 @@ async def _run(
     folders = Folders.below(job_folder(env.work_root, request), facts.repository)
     try:
         async with (
-            _made(folders, facts, env) as files,
+            _made(folders, facts, env) as (files, is_filled),
             spawner.supervise() as supervisor,
             trio.open_nursery() as readers,
         ):
@@ -158,26 +157,27 @@ async def _run(
                 variables=dict(request.env),
                 job=job_context(facts, resolved.workflow.path),
                 matchers=Matchers(folders.workspace, partial(warn, log, annotations)),
-                actions=Actions(request, folders, env.fetch_blob),
             )
-            ended = await _perform(state)
+            ended = await _perform(state, env.prefill and not is_filled)
     except OSError as error:
         return _failed(error)
     return _result(state, ended)  # only now: the last lines of what was killed have been read
 
 
 @asynccontextmanager
-async def _made(folders: Folders, facts: RunFacts, env: RunnerEnv) -> AsyncIterator[FileCommands]:
-    """The job's folders; gone at the end of the block, whatever is in them."""
+async def _made(folders: Folders, facts: RunFacts, env: RunnerEnv) -> AsyncIterator[tuple[FileCommands, bool]]:
+    """The job's folders, and whether the source is there; gone at the end of the block, whatever is in them."""
     if folders.root.exists():  # of an earlier life of this node
         await trio.to_thread.run_sync(remove_tree, folders.root)
-    folders.make()
+    ahead = env.ahead is not None and await env.ahead(folders)
+    if not ahead:
+        folders.make()
     try:
         folders.event_file.parent.mkdir()
         folders.event_file.write_text(json.dumps(facts.payload), encoding="utf-8")
         files = FileCommands(folders.commands)
         try:
-            yield files
+            yield files, ahead
         finally:
             files.close()
     finally:
@@ -188,14 +188,14 @@ async def _made(folders: Folders, facts: RunFacts, env: RunnerEnv) -> AsyncItera
                 await trio.to_thread.run_sync(remove_tree, folders.root)
 
 
-async def _perform(state: JobState) -> _Ended:
+async def _perform(state: JobState, fill: bool) -> _Ended:
     error: str | None = None
     outputs: dict[str, str] = {}
     goes_on = False
     failed: P2pwfError | OSError | None = None
     state.log.say(0, *_opening(state))
     try:
-        if state.env.prefill and state.request.source is not None:
+        if fill and state.request.source is not None:
             await layout(state.request.source, state.env.fetch_blob, state.folders.workspace)
         state.variables.update(state.resolved.env(state.github))
         goes_on = state.resolved.continue_on_error()

@@ -70,6 +70,8 @@ class Supervisor:
         self._processes: dict[int, Process] = {}
         self._answers: dict[bytes, tuple[trio.Event, list[int]]] = {}
         self._keys = 0
+        self._dead_keys = 0
+        """Of the programs started, as many as were for certain followed by the end of everything."""
         self.lost = False
         """Whether the supervisor is gone before its time. Its processes are being killed, by the spawner."""
 
@@ -127,7 +129,12 @@ class Supervisor:
 
     async def kill_everything(self) -> int:
         """Kill all that the job started; returns once they are dead, with how many there were."""
-        return await self._ask(b"A")
+        keys = self._keys
+        if keys == self._dead_keys:
+            return 0  # nothing was started since that was last done
+        killed = await self._ask(b"A")
+        self._dead_keys = keys
+        return killed
 
     async def _ask(self, *fields: bytes) -> int:
         if self.lost:

@@ -377,3 +377,4 @@ def serve_spawner(link: socket.socket) -> None:
 
 if __name__ == "__main__":
     serve_spawner(socket.socket(fileno=int(sys.argv[1])))
+    os._exit(0)  # nothing is left to do, and somebody may wait while the interpreter takes itself apart

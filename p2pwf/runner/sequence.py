@@ -5,22 +5,23 @@ stages from the last to the first, and the containers' end. Source of the order:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
 from p2pwf.errors import P2pwfError
-from p2pwf.runner import uses
-from p2pwf.runner.background import Background
-from p2pwf.runner.containers import Spec, read_spec
-from p2pwf.runner.engines import find_engine
-from p2pwf.runner.frame import Frame, World
-from p2pwf.runner.services import CALM_STOP_S, STOP_S, Containers
+from p2pwf.runner.frame import Frame, Stage, World
 from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.step import StepRun
 from p2pwf.runner.values import Outcome, StepResult
 from p2pwf.workflow import Step
+
+if TYPE_CHECKING:
+    from p2pwf.runner.background import Background
+    from p2pwf.runner.containers import Spec
+    from p2pwf.runner.services import Containers
+    from p2pwf.runner.uses import Use
 
 WAIT_ALL: Final = "Wait for all background steps"
 
@@ -46,15 +47,11 @@ class Sequence:
     async def run(self) -> None:
         """Run them all. Raises P2pwfError for what keeps the job from beginning."""
         steps = list(_flat(self.state.resolved.steps))
-        using = {index: uses.Use(step.uses) for index, step in enumerate(steps) if step.uses is not None}
+        using: dict[int, Use] = {}
         pre: list[int] = []
-
-        async def prepare() -> None:
-            for index, use in using.items():
-                if await uses.has_stage(self.state, use, "pre"):
-                    pre.append(index)
-
-        if not await self._unless_cancelled(prepare):
+        if any(step.uses is not None for step in steps) and not await self._unless_cancelled(
+            lambda: self._find(steps, using, pre)
+        ):
             return
         wanted = self._wanted()
         try:
@@ -76,7 +73,16 @@ class Sequence:
         finally:
             await self._stop()
 
-    def _next(self, step: Step, stage: uses.Stage, use: uses.Use | None) -> StepRun:
+    async def _find(self, steps: list[Step], using: dict[int, Use], pre: list[int]) -> None:
+        """The actions that steps use, and which of them have something to do before all steps."""
+        from p2pwf.runner.uses import Use, has_stage  # noqa: PLC0415 - a job of scripts does not wait for it
+
+        using.update((index, Use(step.uses)) for index, step in enumerate(steps) if step.uses is not None)
+        for index, use in using.items():
+            if await has_stage(self.state, use, "pre"):
+                pre.append(index)
+
+    def _next(self, step: Step, stage: Stage, use: Use | None) -> StepRun:
         self.number += 1
         return StepRun(self.frame, step, self.number, stage, use)
 
@@ -113,7 +119,9 @@ class Sequence:
         if conclusion == "failure":
             self.frame.count(conclusion)
 
-    async def _with_background(self, steps: list[Step], using: Mapping[int, uses.Use]) -> None:
+    async def _with_background(self, steps: list[Step], using: Mapping[int, Use]) -> None:
+        from p2pwf.runner.background import Background  # noqa: PLC0415 - few jobs have steps in the background
+
         named = {target.lower() for step in steps for target in step.targets}
         async with trio.open_nursery() as nursery:
             background = Background(self.frame, nursery)
@@ -174,6 +182,8 @@ class Sequence:
         resolved = self.state.resolved
         if resolved.job.container is None and resolved.job.services is None:
             return None
+        from p2pwf.runner.containers import read_spec  # noqa: PLC0415 - few jobs ask for containers
+
         at = self.frame.scope({}, {})
         own = read_spec(resolved.container(at))
         described = resolved.services(at)
@@ -182,6 +192,9 @@ class Sequence:
         return (own, services) if own is not None or services else None
 
     async def _start(self, own: Spec | None, services: list[Spec]) -> Outcome:
+        from p2pwf.runner.engines import find_engine  # noqa: PLC0415 - as above
+        from p2pwf.runner.services import Containers  # noqa: PLC0415 - as above
+
         what = "the job's container" if own is not None else "a service container"
         engine = await find_engine(self.state, self.number, what)
         self.containers = containers = Containers(self.state, engine)
@@ -210,6 +223,7 @@ class Sequence:
         containers = self.containers
         if containers is None:
             return
+        from p2pwf.runner.services import CALM_STOP_S, STOP_S  # noqa: PLC0415 - as above
 
         async def stop() -> Outcome:
             await containers.stop(self.number)

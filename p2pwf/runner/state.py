@@ -6,14 +6,12 @@ One JobState per attempt, changed by the steps in turn (and by the job's watch, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import attrs
 import trio
 
 from p2pwf.errors import P2pwfError
-from p2pwf.runner.actions import Actions
-from p2pwf.runner.containers import JobContainer
 from p2pwf.runner.environment import Folders
 from p2pwf.runner.filecommands import FileCommands
 from p2pwf.runner.masking import Masker
@@ -22,6 +20,10 @@ from p2pwf.runner.output import Annotations, JobLog, warn
 from p2pwf.runner.processes import Supervisor
 from p2pwf.runner.values import Annotation, Artifact, Cache, JobRequest, RunnerEnv, StepResult
 from p2pwf.workflow import ResolvedJob, RunFacts, Status, Value
+
+if TYPE_CHECKING:
+    from p2pwf.runner.actions import Actions
+    from p2pwf.runner.containers import JobContainer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,7 +71,8 @@ class JobState:
     running: set[Callable[[bool], None]] = attrs.field(factory=set)
     """Tell the running steps of a cancellation; True: of the end of its grace."""
     matchers: Matchers
-    actions: Actions
+    actions: Actions | None = None
+    """None until a step uses one."""
     images: dict[str, str] = attrs.field(factory=dict)
     """Images of actions that this job has pulled or built, by what names them."""
     container: JobContainer | None = None
@@ -82,7 +85,7 @@ class JobState:
 
     async def evaluate(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a method of the resolved job; off the event loop if it may take long."""
-        if self.slow or self.actions.hashing:
+        if self.slow or (self.actions is not None and self.actions.hashing):
             return await trio.to_thread.run_sync(lambda: function(*args, **kwargs))
         return function(*args, **kwargs)
 

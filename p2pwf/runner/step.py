@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 
 from p2pwf.errors import P2pwfError, UsageError
-from p2pwf.runner import uses
 from p2pwf.runner.environment import step_variables
 from p2pwf.runner.filecommands import MAX_BYTES, StepFiles
-from p2pwf.runner.frame import Frame
+from p2pwf.runner.frame import Frame, Stage
 from p2pwf.runner.output import StepOutput
 from p2pwf.runner.processes import Launch
 from p2pwf.runner.program import Ended, run_program
@@ -27,24 +26,24 @@ from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.values import Outcome, StepResult
 from p2pwf.workflow import BLOCKED, Condition, Step, StepFileError, StepScope, Value, parse_pairs, parse_paths
 
+if TYPE_CHECKING:
+    from p2pwf.runner.uses import Use
+
 MAX_SUMMARIES: Final = 20
 """Step summaries kept of a job, as on GitHub; each is at most a step file long."""
 INSECURE: Final = "ACTIONS_ALLOW_UNSECURE_COMMANDS"
-Stage = uses.Stage
 
 
 class StepRun:
     """One step, run once; `use` is the action that it uses, shared by its stages."""
 
-    def __init__(
-        self, frame: Frame, step: Step, number: int, stage: Stage = "main", use: uses.Use | None = None
-    ) -> None:
+    def __init__(self, frame: Frame, step: Step, number: int, stage: Stage = "main", use: Use | None = None) -> None:
         self.frame = frame
         self.step = step
         self.number = number
         self.stage: Stage = stage
         self.state: JobState = frame.state
-        self.use = use if use is not None or step.uses is None else uses.Use(step.uses)
+        self.use = use if use is not None or step.uses is None else _use(step.uses)
         self.env: dict[str, str] = {}
         self.github: dict[str, Value] = {}
         if not frame.depth:
@@ -149,7 +148,9 @@ class StepRun:
         minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
         if step.uses is None:
             return await self._bounded(self._script, minutes)
-        return await self._bounded(lambda: uses.perform(self), minutes)
+        from p2pwf.runner.uses import perform  # noqa: PLC0415 - a step that is a script does not wait for it
+
+        return await self._bounded(lambda: perform(self), minutes)
 
     async def _bounded(self, work: Callable[[], Awaitable[Outcome]], minutes: float | None) -> Outcome:
         """Do `work` until the step's time is over, or the job is cancelled and the step not meant to go on then."""
@@ -358,9 +359,15 @@ class StepRun:
         """Put a summary after what the step has; those of the steps of an action are the action's."""
         self.summary = (self.summary + text)[:MAX_BYTES]
 
-    def nested(self, frame: Frame, step: Step, stage: Stage = "main", use: uses.Use | None = None) -> StepRun:
+    def nested(self, frame: Frame, step: Step, stage: Stage = "main", use: Use | None = None) -> StepRun:
         """A step of the composite action that this one uses."""
         return StepRun(frame, step, self.number, stage, use)
+
+
+def _use(uses: str) -> Use:
+    from p2pwf.runner.uses import Use  # noqa: PLC0415 - as above
+
+    return Use(uses)
 
 
 def _plain_name(step: Step) -> str:

@@ -14,7 +14,7 @@ import attrs
 
 from p2pwf.errors import UsageError
 from p2pwf.runner import native
-from p2pwf.runner.actions import DOCKER, Found, is_local
+from p2pwf.runner.actions import DOCKER, Actions, Found, is_local
 from p2pwf.runner.containeraction import run_container
 from p2pwf.runner.environment import input_variables
 from p2pwf.runner.frame import MAX_DEPTH, Fork, Frame
@@ -28,7 +28,6 @@ from p2pwf.workflow.diagnostics import Place
 if TYPE_CHECKING:
     from p2pwf.runner.step import StepRun
 
-Stage = Literal["pre", "main", "post"]
 _SUCCESS: Final = Condition("success()", Place(), False, True)
 _NO_NODE: Final = "install Node.js on this peer, or let a step set it up before this one"
 
@@ -76,7 +75,7 @@ async def perform(run: StepRun) -> Outcome:
     assert use is not None
     state, resolved = run.state, run.frame.resolved
     if use.native is None and use.found is None:
-        use.found = await state.actions.find(use.uses)
+        use.found = await _actions(state).find(use.uses)
     if use.found is not None:
         run.github.update(action_repository=use.found.repository, action_ref=use.found.ref)
         if use.has("pre") and is_local(use.uses) and run.stage == "main":
@@ -218,6 +217,12 @@ async def _posts(run: StepRun, use: Use) -> Outcome:
     return outcome
 
 
+def _actions(state: JobState) -> Actions:
+    if state.actions is None:
+        state.actions = Actions(state.request, state.folders, state.env.fetch_blob)
+    return state.actions
+
+
 async def has_stage(state: JobState, use: Use, stage: Literal["pre"], depth: int = 0) -> bool:
     """Whether an action that is no local one has something to do before the job's steps, or one inside of it has.
 
@@ -227,7 +232,7 @@ async def has_stage(state: JobState, use: Use, stage: Literal["pre"], depth: int
     if use.native is not None or is_local(use.uses):
         return False
     if use.found is None:
-        use.found = await state.actions.find(use.uses)
+        use.found = await _actions(state).find(use.uses)
     runs = use.found.action.runs
     if not isinstance(runs, CompositeRuns):
         return use.has(stage)

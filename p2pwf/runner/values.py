@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from p2pwf.core.ids import Cid
+from p2pwf.runner.environment import Folders
 from p2pwf.runner.log import LogSink
 from p2pwf.runner.processes import Spawner
 from p2pwf.workflow.expr import Value
@@ -141,6 +142,9 @@ class RunnerEnv:
     base: Mapping[str, str] | None = None
     prefill: bool = False
     """Whether the source lies in the workspace before the first step; on the network it comes by checkout."""
+    ahead: Callable[[Folders], Awaitable[bool]] | None = None
+    """Puts the job's folders where they belong if they were made ahead, then with the source in the workspace if it is
+    to be there; whether it did. None: the runner makes them."""
     progress: Progress | None = None
     discard: Callable[[Path], None] | None = None
     """Takes the job's folder at the job's end, to remove it; None: the runner does so before it returns."""

@@ -19,7 +19,8 @@ import attrs
 from p2pwf.core.ids import PeerId
 from p2pwf.engine import Engine
 from p2pwf.runs import Run
-from p2pwf.testing.sim import Execution, World
+from p2pwf.testing.machines import Execution
+from p2pwf.testing.sim import World
 
 
 @attrs.frozen(slots=True)

@@ -12,9 +12,10 @@ import attrs
 
 from p2pwf.core.dagcbor import Value
 from p2pwf.engine.inputs import CancelRun, SetPriority
+from p2pwf.testing.machines import Conditions, SimNode
 from p2pwf.testing.oracle import Violation, check
 from p2pwf.testing.planner import in_group, make_submission
-from p2pwf.testing.sim import Conditions, SimNode, World, run_of
+from p2pwf.testing.sim import World, run_of
 
 BIRTH: Final = 3.0
 """Simulated seconds in which nothing breaks: a peer whose admission failed would be no member at all."""

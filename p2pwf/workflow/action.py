@@ -14,12 +14,14 @@ import attrs
 from p2pwf.errors import InvalidWorkflow
 from p2pwf.workflow.build import build_condition, build_steps
 from p2pwf.workflow.diagnostics import Diagnostic, Findings, Place, errors_of
+from p2pwf.workflow.effort import Effort, TooComplex
 from p2pwf.workflow.expr import to_string
 from p2pwf.workflow.language import HASH_FILES, STEP_STATUS
 from p2pwf.workflow.model import Condition, Step
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
-from p2pwf.workflow.rules import Anything, Boolean, Checker, ListOf, MapOf, OneOf, Rule, Text
-from p2pwf.workflow.rules import Scope as Allowed
+from p2pwf.workflow.rules import Checker
+from p2pwf.workflow.schema import Anything, Boolean, ListOf, MapOf, OneOf, Rule, Text
+from p2pwf.workflow.schema import Scope as Allowed
 from p2pwf.workflow.templates import Scope, evaluate_node, evaluate_string, evaluate_strings
 from p2pwf.workflow.yaml import load
 
@@ -207,7 +209,10 @@ def parse_action(data: bytes | str, path: str = "action.yml") -> ParsedAction:
         hint = "an action needs at least 'runs'"
         told = (attrs.evolve(found, hint=hint) if found.code == "empty" else found for found in findings.result())
         return ParsedAction(path, None, tuple(told))
-    Checker(findings, lambda *_: None).check(root, ACTION)
+    try:
+        Checker(findings, lambda *_: None, Effort()).check(root, ACTION)
+    except TooComplex:
+        findings.too_complex()
     using = _using(root, findings)
     if findings.failed or not isinstance(root, MappingNode):
         return ParsedAction(path, None, findings.result())

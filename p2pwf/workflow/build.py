@@ -6,9 +6,9 @@ Source of the made step ids: the open runner's `IdBuilder`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import lru_cache
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from p2pwf.workflow.diagnostics import Place
 from p2pwf.workflow.expr import Part, fold, has_expression, parse, split, uses_status_function
@@ -203,31 +203,51 @@ def build_steps(node: Node | None) -> tuple[Step, ...]:
 
 def step_kind(body: MappingNode) -> StepKind:
     """What a step does, by the key that says so."""
-    keys = {key.text for key, _ in body.entries}
-    return next((kind for kind in _KINDS if kind in keys), "run")
+    return _kind({key.text for key, _ in body.entries})
+
+
+def _kind(keys: Container[str]) -> StepKind:
+    for kind in _KINDS:
+        if kind in keys:
+            return kind
+    return "run"
 
 
 def _step(body: MappingNode, ids: _Ids) -> Step:
-    # A file may hold thousands of steps, and each is asked for every key that there is.
-    kind = step_kind(body)
-    part = {key.text: value for key, value in body.entries}.get
-    given = _text(part("id"))
-    background = _scalar(part("background"))
-    return Step(
-        id=StepId(given) if given else ids.make(body, kind),
-        place=body.place,
-        kind=kind,
-        name=_scalar(part("name")),
-        condition=build_condition(part("if")),
-        run=_scalar(part("run")),
-        uses=_text(part("uses")),
-        with_=part("with"),
-        env=part("env"),
-        shell=_scalar(part("shell")),
-        working_directory=_scalar(part("working-directory")),
-        continue_on_error=_scalar(part("continue-on-error")),
-        timeout_minutes=_scalar(part("timeout-minutes")),
-        background=background is not None and background.value is True,
-        targets=words_of(part("wait")) or words_of(part("cancel")),
-        steps=tuple(_step(item, ids) for item in _items(part("parallel")) if isinstance(item, MappingNode)),
-    )
+    # A file may hold thousands of steps, and each has few of the keys that there are.
+    part = {key.text: value for key, value in body.entries}
+    kind = _kind(part)
+    given = _text(part.get("id"))
+    fields: dict[str, Any] = {}
+    for key, value in part.items():
+        if (made := _STEP.get(key)) is not None:
+            fields[made[0]] = made[1](value)
+    if "parallel" in part:
+        fields["steps"] = tuple(_step(item, ids) for item in _items(part["parallel"]) if isinstance(item, MappingNode))
+    return Step(StepId(given) if given else ids.make(body, kind), body.place, kind, **fields)
+
+
+def _is_true(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value is True
+
+
+def _itself(node: Node) -> Node:
+    return node
+
+
+_STEP: Final[Mapping[str, tuple[str, Callable[[Node], object]]]] = {
+    "name": ("name", _scalar),
+    "if": ("condition", build_condition),
+    "run": ("run", _scalar),
+    "uses": ("uses", _text),
+    "with": ("with_", _itself),
+    "env": ("env", _itself),
+    "shell": ("shell", _scalar),
+    "working-directory": ("working_directory", _scalar),
+    "continue-on-error": ("continue_on_error", _scalar),
+    "timeout-minutes": ("timeout_minutes", _scalar),
+    "background": ("background", _is_true),
+    "wait": ("targets", words_of),
+    "cancel": ("targets", words_of),
+}
+"""From a key of a step to the field of the model, and what is made of its value."""

@@ -7,9 +7,9 @@ from typing import Final
 
 from p2pwf.errors import InvalidWorkflow, UsageError
 from p2pwf.workflow.expr import Value, fold, to_string
-from p2pwf.workflow.expr.parser import Constant, Index, Name
-from p2pwf.workflow.expr.parser import Node as Tree
-from p2pwf.workflow.expr.parser import walk as walk_tree
+from p2pwf.workflow.expr.tree import Constant, Index, Name
+from p2pwf.workflow.expr.tree import Node as Tree
+from p2pwf.workflow.expr.tree import walk as walk_tree
 from p2pwf.workflow.model import InputSpec, Job, Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar
 from p2pwf.workflow.templates import Scope, evaluate_scalar, failure

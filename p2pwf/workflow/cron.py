@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import attrs
-from cronsim import CronSim, CronSimError
 
 from p2pwf.errors import UsageError
 
@@ -88,6 +86,8 @@ def _value_fault(text: str, field: _Field) -> str | None:
 
 def never_due(text: str) -> bool:
     """Whether an expression without fault names no day that there is, such as the 30th of February."""
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - few workflows have a schedule, and it brings much along
+
     try:
         CronSim(text, _ANY_TIME)
     except CronSimError:
@@ -101,6 +101,8 @@ def next_ticks(text: str, after: datetime, count: int = 1, timezone: str | None 
     `after` knows its timezone; `timezone` is a name of the IANA database, None for UTC. Raises UsageError for an
     expression that is none or an unknown timezone.
     """
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - as above
+
     fault = cron_fault(text)
     if fault:
         raise UsageError(f"invalid cron expression '{text[:MAX_LENGTH]}': {fault}", "minute hour day month weekday")
@@ -114,6 +116,8 @@ def zone(name: str | None) -> tzinfo:
     """The timezone of a name, None for UTC; raises UsageError for an unknown one."""
     if name is None or name.upper() == "UTC":
         return UTC
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - as above
+
     try:
         return ZoneInfo(name)
     except (ValueError, KeyError, OSError) as error:

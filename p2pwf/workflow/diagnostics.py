@@ -100,6 +100,13 @@ class Findings:
         """Record a warning: legal, and surely or probably not what was meant."""
         self._add(place, "warning", code, message, hint)
 
+    def too_complex(self) -> None:
+        """Record that the file was not judged to its end, however many findings there are."""
+        message = "The file is too complex to be checked: it has too many mappings, expressions or values of a matrix"
+        hint = "split it: a reusable workflow holds jobs of its own"
+        self._failed = True
+        self._found.append(Diagnostic(1, 1, "error", "too-complex", message, hint))
+
     def _add(self, place: Place, severity: Severity, code: str, message: str, hint: str | None) -> None:
         if self.full:
             self._dropped += 1

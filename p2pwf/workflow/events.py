@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pwf.workflow.rules import Boolean, ListOf, MapOf, Null, Number, OneOf, Rule, Scope, Text
+from p2pwf.workflow.schema import Boolean, ListOf, MapOf, Null, Number, OneOf, Rule, Scope, Text
 
 _WORDS: Final = OneOf((Text(non_empty=True), ListOf(Text(non_empty=True))))
 _BRANCHES: Final = ("branches", "branches-ignore")

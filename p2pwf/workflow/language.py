@@ -10,7 +10,7 @@ from typing import Final
 
 from p2pwf.workflow.events import ON_RULE
 from p2pwf.workflow.expr.parser import MANY
-from p2pwf.workflow.rules import (
+from p2pwf.workflow.schema import (
     Anything,
     Boolean,
     Later,

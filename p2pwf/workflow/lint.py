@@ -10,38 +10,39 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from p2pwf.workflow.build import build_triggers, step_kind
-from p2pwf.workflow.cron import cron_fault, never_due
+from p2pwf.workflow.build import step_kind
 from p2pwf.workflow.diagnostics import Findings, Place
-from p2pwf.workflow.events import EXCLUSIVE_FILTERS
+from p2pwf.workflow.effort import COMPARISON, EDGE, JOB, Effort
 from p2pwf.workflow.expr import Parsed, fold, has_expression
-from p2pwf.workflow.filters import pattern_fault
 from p2pwf.workflow.graph import find_cycles
-from p2pwf.workflow.matrix import MatrixError, build_legs
+from p2pwf.workflow.matrix import MatrixError, check_legs
 from p2pwf.workflow.mistakes import check_expression, check_script, check_shell
-from p2pwf.workflow.model import Trigger
-from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode, to_value, walk
+from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode, scalars, to_value, walk
 from p2pwf.workflow.references import Names, Use, check_references
+from p2pwf.workflow.triggerlint import IDENTIFIER, check_triggers
 
 MAX_ID: Final = 100
 """Characters of a job or step id, GitHub's bound (exclusive)."""
 MAX_GROUP: Final = 400
 """Characters of the name of a concurrency group, GitHub's bound."""
-MAX_INPUTS: Final = 25
-"""Inputs of workflow_dispatch, GitHub's bound."""
 _VERSION = re.compile(r"[0-9]{1,9}\.\*", re.ASCII)
 _REMOTE_WORKFLOW = re.compile(
     r"[\w.-]+/[\w.-]+/\.github/workflows(-lab)?/[^/@]+\.ya?ml@(?P<ref>[^@\s?*\[\]\\~^:]+)", re.ASCII
 )
-_ID = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]*", re.ASCII)
+_WAITING: Final = frozenset(("WAIT", "WAIT-ALL", "CANCEL"))
+"""Keys of steps that name others, folded."""
 _PATH_SEPARATORS = re.compile(r"[/\\]")
 
 
 class Linter:
-    """Collects the expressions of a file while it is checked, then looks at the file as a whole."""
+    """Collects the expressions of a file while it is checked, then looks at the file as a whole.
 
-    def __init__(self, findings: Findings) -> None:
+    `workflow` raises TooComplex where that costs more than `effort` has.
+    """
+
+    def __init__(self, findings: Findings, effort: Effort) -> None:
         self._findings = findings
+        self._effort = effort
         self._expressions: list[Use] = []
 
     def expression(self, expression: Parsed, node: Scalar, offset: int, path: tuple[str, ...]) -> None:
@@ -50,7 +51,7 @@ class Linter:
 
     def workflow(self, root: MappingNode) -> None:
         """Look at the whole file."""
-        self._triggers(root.get("on"))
+        check_triggers(root.get("on"), self._findings, self._effort)
         self._concurrency(root.get("concurrency"))
         jobs = root.get("jobs")
         if isinstance(jobs, MappingNode):
@@ -60,61 +61,6 @@ class Linter:
                 check_references(use, names, self._findings)
                 check_expression(use, names, root, self._findings)
         self._group_of_jobs(root)
-
-    def _triggers(self, on: Node | None) -> None:
-        for trigger in build_triggers(on, tagged=False):
-            for pair in EXCLUSIVE_FILTERS:
-                if all(name in trigger.filters for name in pair):
-                    message = f"You may only define one of '{pair[0]}' and '{pair[1]}' for a single event"
-                    self._findings.error(trigger.place, "exclusive-filters", message, "use '!' patterns in the first")
-                for name in pair:
-                    self._patterns(trigger, name)
-            if trigger.event == "workflow_dispatch" and len(trigger.inputs) > MAX_INPUTS:
-                message = f"You may define up to {MAX_INPUTS} inputs for a workflow_dispatch event"
-                self._findings.error(trigger.inputs[MAX_INPUTS].place, "too-many-inputs", message)
-            for spec in trigger.inputs:
-                self._input(spec.name, spec.place, spec.type, spec.default, spec.options)
-        schedule = on.get("schedule") if isinstance(on, MappingNode) else None
-        for item in schedule.items if isinstance(schedule, SequenceNode) else ():
-            cron = item.get("cron") if isinstance(item, MappingNode) else None
-            if isinstance(cron, Scalar) and cron.text:
-                fault = cron_fault(cron.text)
-                if fault:
-                    hint = "five fields: minute hour day-of-month month day-of-week, in UTC"
-                    self._findings.error(cron.place, "cron", f"Invalid cron expression '{cron.text}': {fault}", hint)
-                elif never_due(cron.text):
-                    self._findings.warning(cron.place, "cron-never", f"The schedule '{cron.text}' is never due")
-
-    def _patterns(self, trigger: Trigger, name: str) -> None:
-        patterns = trigger.filters.get(name, ())
-        node = trigger.config.get(name) if trigger.config else None
-        for item in _scalars(node):
-            fault = pattern_fault(item.text) if not has_expression(item.text) else None
-            if fault:
-                message = f"The pattern '{item.text}' matches nothing: {fault}"
-                self._findings.warning(item.place, "filter-pattern", message, "put a \\ before what has no meaning")
-        if node is not None and patterns and all(pattern.startswith("!") for pattern in patterns):
-            hint = f"begin with a pattern of what is wanted, such as '**', or use {name.removesuffix('-ignore')}-ignore"
-            message = f"'{name}' only takes out, so it never matches"
-            self._findings.warning(node.place, "filter-pattern", message, hint)
-
-    def _input(self, name: str, place: Place, kind: str, default: Scalar | None, options: tuple[str, ...]) -> None:
-        if not _ID.fullmatch(name):
-            hint = "an input's name starts with a letter or '_' and holds letters, digits, '-' and '_'"
-            self._findings.error(place, "input-name", f"The input name '{name}' is invalid", hint)
-        if kind == "choice" and not options:
-            self._findings.error(place, "input-options", f"The choice input '{name}' has no options")
-        if default is None or has_expression(default.text):
-            return
-        fits = {
-            "choice": not options or default.text in options,
-            "boolean": isinstance(default.value, bool) or default.text in ("true", "false"),
-            "number": isinstance(default.value, float),
-        }.get(kind, True)
-        if not fits:
-            listed = f"options: {', '.join(options)}" if kind == "choice" else None
-            message = f"The default '{default.text}' of the input '{name}' is not a {kind}"
-            self._findings.error(default.place, "input-default", message, listed)
 
     def _concurrency(self, node: Node | None) -> None:
         group = node.get("group") if isinstance(node, MappingNode) else node
@@ -149,13 +95,14 @@ class Linter:
         for key, job in jobs.entries:
             self._id(key)
             if isinstance(job, MappingNode):
-                needs[fold(key.text)] = list(_scalars(job.get("needs")))
+                needs[fold(key.text)] = wanted = list(scalars(job.get("needs")))
+                self._effort.spend(JOB + EDGE * len(wanted))
                 self._job(key, job)
         self._graph(jobs, declared, needs)
 
     def _id(self, key: Scalar) -> bool:
         text = key.text
-        if not _ID.fullmatch(text) or len(text) >= MAX_ID:
+        if not IDENTIFIER.fullmatch(text) or len(text) >= MAX_ID:
             message = (
                 f"The identifier '{text}' is invalid. IDs may only contain alphanumeric characters, '_', and '-'. "
                 f"IDs must start with a letter or '_' and must be less than {MAX_ID} characters."
@@ -243,13 +190,15 @@ class Linter:
 
     def _targets(self, steps: SequenceNode) -> None:
         """The steps that `wait` and `cancel` name: they stand before, and run in the background."""
+        if all(isinstance(step, MappingNode) and _WAITING.isdisjoint(step.by_name) for step in steps.items):
+            return
         known: dict[str, bool] = {}
         for step in steps.items:
             if not isinstance(step, MappingNode):
                 continue
             given = step.get("id")
             own = given.text if isinstance(given, Scalar) else ""
-            for target in (*_scalars(step.get("wait")), *_scalars(step.get("cancel"))):
+            for target in (*scalars(step.get("wait")), *scalars(step.get("cancel"))):
                 self._target(target, own, known)
             background = step.get("background")
             known[own] = isinstance(background, Scalar) and background.value is True
@@ -287,7 +236,7 @@ class Linter:
             if isinstance(part, Scalar) and isinstance(part.value, str) and has_expression(part.value):
                 return
         try:
-            build_legs(to_value(matrix))
+            check_legs(to_value(matrix), lambda work: self._effort.spend(COMPARISON * work))
         except MatrixError as error:
             self._findings.error(_place_at(matrix, error.path), "matrix", error.message)
 
@@ -314,22 +263,24 @@ class Linter:
             self._findings.warning(uses.place, "short-sha", message, "write all 40 digits")
 
     def _step(self, step: MappingNode, seen: dict[str, Scalar]) -> None:
-        given = step.get("id")
+        # By the keys that are there: a file may hold thousands of steps, each with few of them.
+        part = {key.text: value for key, value in step.entries}
+        given = part.get("id")
         if isinstance(given, Scalar) and given.text and not has_expression(given.text) and self._id(given):
             first = seen.setdefault(fold(given.text), given)
             if first is not given:
                 message = f"The identifier '{given.text}' may not be used more than once within the same scope."
                 hint = f"it stands first on line {first.place.line}"
                 self._findings.error(given.place, "duplicate-id", message, hint)
-        uses = step.get("uses")
+        uses = part.get("uses")
         if isinstance(uses, Scalar) and uses.text and not has_expression(uses.text):
             self._action(uses)
-        run, shell = step.get("run"), step.get("shell")
+        run, shell = part.get("run"), part.get("shell")
         if isinstance(run, Scalar) and "::" in run.text:
             check_script(run, self._findings)
         if isinstance(shell, Scalar):
             check_shell(shell, self._findings)
-        inner = step.get("parallel")
+        inner = part.get("parallel")
         for nested in inner.items if isinstance(inner, SequenceNode) else ():
             if isinstance(nested, MappingNode):
                 self._parallel(nested)
@@ -362,13 +313,6 @@ def _group(node: Node | None) -> Scalar | None:
     """The written-out group of a `concurrency`."""
     group = node.get("group") if isinstance(node, MappingNode) else node
     return group if isinstance(group, Scalar) and group.text and not has_expression(group.text) else None
-
-
-def _scalars(node: Node | None) -> Iterator[Scalar]:
-    items = node.items if isinstance(node, SequenceNode) else (node,)
-    for item in items:
-        if isinstance(item, Scalar) and item.text:
-            yield item
 
 
 def _steps(node: Node | None) -> Iterator[MappingNode]:

@@ -9,7 +9,7 @@ an entry that matches no leg becomes a leg of its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -19,8 +19,9 @@ from p2pwf.workflow.expr.values import Value, equal, fold, is_primitive, to_numb
 MAX_LEGS: Final = 256
 """Jobs that one matrix may make, GitHub's bound."""
 MAX_WORK: Final = 300_000
-"""Combinations looked at and values compared for one matrix: a few tenths of a second. A full matrix of 256 jobs
-with fifty entries under `include` takes a twentieth of it."""
+"""Combinations times values that they are compared with, for one matrix: some hundredths of a second, since values of
+a key are compared once, not for each combination. A full matrix of 256 jobs with fifty entries under `include` takes a
+twentieth of it."""
 MAX_NAME: Final = 100
 """Characters of a leg's name, GitHub's bound; a longer one ends in an ellipsis."""
 MAX_MATRIX_DEPTH: Final = 16
@@ -44,8 +45,18 @@ class _Filter:
     known: Mapping[str, Value]
     extra: Mapping[str, Value]
 
-    def matches(self, leg: Mapping[str, Value]) -> bool:
-        return all(equal(_at(leg, path), leaf) for path, leaf in self.leaves)
+    def matches(self, vectors: Mapping[str, Sequence[Value]], having: Mapping[str, Sequence[int]], among: int) -> int:
+        """Those of the combinations `among` that have all its leaves; see `_having`."""
+        leaves: dict[str, list[tuple[tuple[str | int, ...], Value]]] = {}
+        for (key, *path), leaf in self.leaves:
+            leaves.setdefault(str(key), []).append((tuple(path), leaf))
+        for key, wanted in leaves.items():
+            fitting = 0
+            for value, combinations in zip(vectors[key], having[key], strict=True):
+                if all(equal(_at(value, path), leaf) for path, leaf in wanted):
+                    fitting |= combinations
+            among &= fitting
+        return among
 
     @property
     def work(self) -> int:
@@ -62,31 +73,70 @@ def build_legs(matrix: Value) -> list[tuple[Matrix, tuple[str, ...]]]:
     vectors, include, exclude = _parts(matrix)
     filters = [_filter(entry, vectors, ("include", index)) for index, entry in enumerate(include)]
     excluded = [_exclusion(entry, vectors, ("exclude", index)) for index, entry in enumerate(exclude)]
-    work = sum(rule.work for rule in (*filters, *excluded))
-    if vectors and math.prod(map(len, vectors.values())) * (1 + work) > MAX_WORK:
+    size = math.prod(map(len, vectors.values())) if vectors else 0
+    if size * (1 + sum(rule.work for rule in (*filters, *excluded))) > MAX_WORK:
         raise MatrixError("The matrix has too many combinations and filters to go through")
-    matched = [False] * len(filters)
-    legs: list[tuple[Matrix, tuple[str, ...]]] = []
-    for leg in _product(vectors):
-        if any(rule.matches(leg) for rule in excluded):
-            continue
-        extra: Matrix = {}
-        for index, rule in enumerate(filters):
-            if rule.matches(leg):
-                matched[index] = True
-                extra.update(rule.extra)
-        legs.append(({**leg, **extra}, segments_of(leg)))
-        _bound(legs)
-    for index, rule in enumerate(filters):
-        if not matched[index]:
-            leg = {**rule.known, **rule.extra}
-            legs.append((leg, segments_of(leg)))
-            _bound(legs)
-    return legs
+    having = _having(vectors, size)
+    left = (1 << size) - 1
+    for rule in excluded:
+        left &= ~rule.matches(vectors, having, left)
+    _bound(left.bit_count())
+    found = {index: _combination(vectors, size, index) for index in _bits(left)}
+    extras: dict[int, Matrix] = {index: {} for index in found}
+    alone: list[Matrix] = []
+    for rule in filters:
+        matched = rule.matches(vectors, having, left)
+        for index in _bits(matched):
+            extras[index].update(rule.extra)
+        if not matched:
+            alone.append({**rule.known, **rule.extra})
+    _bound(len(found) + len(alone))
+    legs = [({**leg, **extras[index]}, segments_of(leg)) for index, leg in found.items()]
+    return legs + [(leg, segments_of(leg)) for leg in alone]
 
 
-def _bound(legs: Sequence[object]) -> None:
-    if len(legs) > MAX_LEGS:
+def _having(vectors: Mapping[str, Sequence[Value]], size: int) -> dict[str, list[int]]:
+    """For each value of each vector the combinations that have it, as a set of bits: what filters are made of."""
+    having: dict[str, list[int]] = {}
+    block = size
+    for key, values in vectors.items():
+        period, block = block, block // len(values)
+        repeated = ((1 << size) - 1) // ((1 << period) - 1)
+        having[key] = [(((1 << block) - 1) << (number * block)) * repeated for number in range(len(values))]
+    return having
+
+
+def _combination(vectors: Mapping[str, Sequence[Value]], size: int, index: int) -> Matrix:
+    leg: Matrix = {}
+    block = size
+    for key, values in vectors.items():
+        block //= len(values)
+        leg[key] = values[index // block % len(values)]
+    return leg
+
+
+def _bits(number: int) -> Iterator[int]:
+    """The positions of the bits that are set, from the lowest."""
+    while number:
+        low = number & -number
+        yield low.bit_length() - 1
+        number ^= low
+
+
+def check_legs(matrix: Value, spend: Callable[[int], None]) -> None:
+    """Raise MatrixError where `build_legs` would; `spend` is told of how many comparisons it takes, before."""
+    if isinstance(matrix, Mapping):
+        vectors, include, exclude = _parts(matrix)
+        size = math.prod(map(len, vectors.values()))
+        if not include and not exclude and size <= MAX_LEGS:
+            return  # nothing to compare, and nothing to build to see that
+        # As much as if every entry named all keys; and every combination that is left may get what an entry adds.
+        spend((len(include) + len(exclude)) * (sum(map(len, vectors.values())) + min(size, MAX_LEGS) // 8))
+    build_legs(matrix)
+
+
+def _bound(legs: int) -> None:
+    if legs > MAX_LEGS:
         raise MatrixError(f"The matrix makes more than {MAX_LEGS} jobs")
 
 
@@ -165,19 +215,6 @@ def _at(value: Value, path: tuple[str | int, ...]) -> Value:
         else:
             return None
     return value
-
-
-def _product(vectors: Mapping[str, Sequence[Value]]) -> Iterator[Matrix]:
-    if not vectors:
-        return
-    size = math.prod(map(len, vectors.values()))
-    for index in range(size):
-        leg: Matrix = {}
-        block = size
-        for key, values in vectors.items():
-            block //= len(values)
-            leg[key] = values[index // block % len(values)]
-        yield leg
 
 
 def segments_of(leg: Value) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from p2pwf.workflow.diagnostics import Findings
 from p2pwf.workflow.expr import ExpressionError, fold
 from p2pwf.workflow.expr.functions import check_format
 from p2pwf.workflow.expr.jsontext import JsonError, read_json
-from p2pwf.workflow.expr.parser import Constant, Index, way_of
+from p2pwf.workflow.expr.tree import Constant, Index, way_of
 from p2pwf.workflow.nodes import MappingNode, Scalar
 from p2pwf.workflow.references import Names, Use
 

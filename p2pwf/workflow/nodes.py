@@ -125,7 +125,7 @@ class MappingNode:
     def get(self, key: str) -> Node | None:
         """The value of a key, or None."""
         entry = self.by_name.get(_folded(key))
-        return entry[1] if entry is not None and entry[0].text == key else None
+        return None if entry is None or entry[0].text != key else entry[1]
 
 
 Node: TypeAlias = Scalar | SequenceNode | MappingNode
@@ -142,6 +142,14 @@ def walk(node: Node) -> Iterator[Node]:
         elif isinstance(node, MappingNode):
             for key, value in reversed(node.entries):
                 stack.extend((value, key))
+
+
+def scalars(node: Node | None) -> Iterator[Scalar]:
+    """A scalar, or the scalars of a sequence; those that hold no text are passed over."""
+    items = node.items if isinstance(node, SequenceNode) else (node,)
+    for item in items:
+        if isinstance(item, Scalar) and item.text:
+            yield item
 
 
 def to_value(node: Node) -> Value:

@@ -17,6 +17,7 @@ from p2pwf.errors import InvalidWorkflow
 from p2pwf.workflow import language
 from p2pwf.workflow.build import build_workflow
 from p2pwf.workflow.diagnostics import Diagnostic, Findings, Place, errors_of
+from p2pwf.workflow.effort import Effort, TooComplex
 from p2pwf.workflow.lint import Linter
 from p2pwf.workflow.model import Workflow
 from p2pwf.workflow.nodes import MappingNode, Scalar
@@ -98,13 +99,17 @@ def _judge(data: bytes | str, path: str) -> Parsed:
     if root is None:
         return Parsed(path, None, findings.result())
     tags = tags_of(root)
-    linter = Linter(findings)
+    effort = Effort()
+    linter = Linter(findings, effort)
     rule = language.TAGGED_WORKFLOW if tags else language.WORKFLOW
-    Checker(findings, linter.expression).check(root, rule)
-    if isinstance(root, MappingNode):
-        if tags:
-            _tagged_omissions(root, tags, findings)
-        linter.workflow(root)
+    try:
+        Checker(findings, linter.expression, effort).check(root, rule)
+        if isinstance(root, MappingNode):
+            if tags:
+                _tagged_omissions(root, tags, findings)
+            linter.workflow(root)
+    except TooComplex:
+        findings.too_complex()
     if findings.failed or not isinstance(root, MappingNode):
         return Parsed(path, None, findings.result())
     return Parsed(path, build_workflow(root, path, tags), findings.result())

@@ -5,7 +5,6 @@ GitHub takes such a name as null and goes on; it is nearly always a slip of the 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -15,7 +14,7 @@ import attrs
 from p2pwf.workflow.build import build_triggers
 from p2pwf.workflow.diagnostics import Findings, Place
 from p2pwf.workflow.expr import fold, has_expression
-from p2pwf.workflow.expr.parser import Parsed, way_of
+from p2pwf.workflow.expr.tree import Parsed, way_of
 from p2pwf.workflow.model import Workflow
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
 from p2pwf.workflow.tags import words_of
@@ -126,7 +125,7 @@ def _matrix_keys(strategy: Node | None) -> AbstractSet[str] | None:
     return keys
 
 
-@attrs.frozen(slots=True)
+@attrs.define(slots=True)  # never changed, and made in great number
 class Use:
     """One expression of a file: what it is, its scalar, where in the scalar it starts, and the path of keys there."""
 
@@ -150,6 +149,8 @@ def check_references(use: Use, names: Names, findings: Findings) -> None:
             continue
         hint = None
         if not findings.full and fault.known:
+            import difflib  # noqa: PLC0415 - only for what is wrong
+
             spelled = {fold(known): known for known in sorted(fault.known)[:MAX_COMPARED]}
             wrong = keys[fault.place][0] or ""
             close = difflib.get_close_matches(fold(wrong)[:64], spelled, 1, 0.6)

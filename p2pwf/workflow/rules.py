@@ -1,4 +1,4 @@
-"""A small schema language and its checker: which nodes may stand where, and which names an expression may use there.
+"""The checker: judges a tree by a rule of the schema language.
 
 Knows nothing of GitHub's keys: those are the tables in `language` and `events`. The way a mapping is matched against
 several shapes, and a scalar against several types, follows the open runner's `TemplateReader`: contexts add up from
@@ -7,117 +7,33 @@ the outside in, keys compare exactly, a number or boolean may stand where a stri
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 import attrs
 
 from p2pwf.workflow.diagnostics import Findings, Place
+from p2pwf.workflow.effort import EXPRESSION, MAPPING, NODE, TOKEN, WRONG, Effort
 from p2pwf.workflow.expr import ExpressionError, Parsed, Part, fold, has_expression, parse_known, split
-from p2pwf.workflow.expr.parser import Arity
 from p2pwf.workflow.expr.template import INSERT
 from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
+from p2pwf.workflow.schema import (
+    NOTHING,
+    Anything,
+    Boolean,
+    Later,
+    ListOf,
+    MapOf,
+    Null,
+    Number,
+    OneOf,
+    Rule,
+    Scope,
+    Text,
+    union,
+)
 
-
-@attrs.frozen(slots=True, eq=False)
-class Scope:
-    """What an expression may use at some place: context names and functions, folded."""
-
-    contexts: frozenset[str] = frozenset()
-    functions: Mapping[str, Arity] = attrs.field(factory=dict)
-
-    def __or__(self, other: Scope) -> Scope:
-        return _union(self, other)
-
-    def __bool__(self) -> bool:
-        return bool(self.contexts or self.functions)
-
-
-NOTHING = Scope()
-
-
-@lru_cache(1024)  # by identity: the tables hold a few dozen scopes, met again at every key
-def _union(outer: Scope, inner: Scope) -> Scope:
-    if not inner:
-        return outer
-    return Scope(outer.contexts | inner.contexts, {**outer.functions, **inner.functions})
-
-
-@attrs.frozen(slots=True, eq=False)
-class Text:
-    """A string. With `values`, one of them; a `condition` is an expression even without `${{ }}`."""
-
-    scope: Scope = NOTHING
-    non_empty: bool = False
-    values: tuple[str, ...] = ()
-    condition: bool = False
-
-
-@attrs.frozen(slots=True, eq=False)
-class Number:
-    """A number."""
-
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class Boolean:
-    """true or false."""
-
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class Null:
-    """Nothing."""
-
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class ListOf:
-    """A sequence of items of one rule."""
-
-    item: Rule
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class MapOf:
-    """A mapping: known keys with their rules, which of them are required, and the rule of any other key."""
-
-    keys: Mapping[str, Rule] = attrs.field(factory=dict)
-    required: tuple[str, ...] = ()
-    other: Rule | None = None
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class OneOf:
-    """One of several rules: at most one of them a sequence, any number of them mappings."""
-
-    options: tuple[Rule, ...]
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class Anything:
-    """Any node."""
-
-    scope: Scope = NOTHING
-
-
-@attrs.frozen(slots=True, eq=False)
-class Later:
-    """A rule that is named before it exists: for rules that hold themselves."""
-
-    get: Callable[[], Rule]
-    scope: Scope = NOTHING
-
-
-Rule: TypeAlias = Text | Number | Boolean | Null | ListOf | MapOf | OneOf | Anything | Later
 Watcher: TypeAlias = Callable[[Parsed, Scalar, int, tuple[str, ...]], None]
 
 
@@ -188,11 +104,12 @@ class Checker:
     """Checks a tree against a rule and records findings.
 
     `watch` is told of every expression that looks something up: what it is, its scalar, the offset of its source, the
-    path of keys that leads to it.
+    path of keys that leads to it. `check` raises TooComplex where the file costs more than `effort` has.
     """
 
-    def __init__(self, findings: Findings, watch: Watcher) -> None:
+    def __init__(self, findings: Findings, watch: Watcher, effort: Effort) -> None:
         self._findings = findings
+        self._effort = effort
         self._watch = watch
         self._path: list[str | int] = []
         self._read: dict[tuple[str, Scope], Parsed | ExpressionError] = {}
@@ -200,7 +117,7 @@ class Checker:
     def check(self, node: Node, rule: Rule, scope: Scope = NOTHING) -> None:
         """Check one node; recursion is bounded by the loader's bound on depth."""
         if rule.scope is not NOTHING:
-            scope = _union(scope, rule.scope)
+            scope = union(scope, rule.scope)
         form = _form(rule)
         if isinstance(node, Scalar):
             value = node.value
@@ -235,6 +152,7 @@ class Checker:
             wanted = self._wanted(form)
             self._findings.error(node.place, "unexpected-sequence", "A sequence was not expected", wanted)
             return
+        self._effort.spend(NODE * len(node.items))
         path = self._path
         path.append(0)
         for index, item in enumerate(node.items):
@@ -248,6 +166,7 @@ class Checker:
             wanted = self._wanted(form)
             self._findings.error(node.place, "unexpected-mapping", "A mapping was not expected", wanted)
             return
+        self._effort.spend(MAPPING + 2 * NODE * len(node.entries))
         opaque = False
         path = self._path
         for key, value in node.entries:
@@ -316,11 +235,14 @@ class Checker:
         return parts
 
     def _expression(self, part: Part, node: Scalar, scope: Scope, path: tuple[str, ...]) -> None:
+        self._effort.spend(EXPRESSION)
         read = self._read.get((part.source, scope))
         if read is None:
             try:
                 read = parse_known(part.source, scope.contexts, scope.functions)
+                self._effort.spend(TOKEN * read.tokens)
             except ExpressionError as error:
+                self._effort.spend(WRONG + TOKEN * len(part.source) // 4)
                 read = error.with_traceback(None)
             self._read[part.source, scope] = read
         if isinstance(read, ExpressionError):
@@ -399,6 +321,8 @@ def _wanted(options: tuple[Rule, ...]) -> str | None:
 
 
 def _nearest(name: str, known: list[str], missing: list[str]) -> str | None:
+    import difflib  # noqa: PLC0415 - only for what is wrong
+
     folded = {fold(word): word for word in known}
     close = difflib.get_close_matches(fold(name)[:64], folded, 1, 0.6)
     if close:

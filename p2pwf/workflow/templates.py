@@ -27,8 +27,8 @@ from p2pwf.workflow.expr import (
     split,
     to_string,
 )
-from p2pwf.workflow.expr.parser import Node as Tree
 from p2pwf.workflow.expr.template import INSERT
+from p2pwf.workflow.expr.tree import Node as Tree
 from p2pwf.workflow.model import Condition
 from p2pwf.workflow.nodes import Node, Scalar, SequenceNode, walk
 

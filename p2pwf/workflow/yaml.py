@@ -163,7 +163,11 @@ class _Loader:
         stack = self.stack
         while (event := next_event()) is not None:
             if isinstance(event, pyyaml.ScalarEvent):
-                scalar = self._scalar(event)
+                text: str = event.value
+                if event.tag is None and (event.style or text[:1] not in _MAY_BE_OTHER) and "${{" not in text:
+                    scalar = Scalar(cast(Mark, event.start_mark), text)
+                else:
+                    scalar = self._scalar(event)
                 self.size += 1
                 if self.size > MAX_NODES:
                     self._too_many(scalar.place)
@@ -299,7 +303,7 @@ class _Loader:
         if tag is None or tag == "!":
             if event.style or tag:  # a plain scalar has the style "" or None, as the parser has it
                 return Scalar(mark, text, raw)
-            if text and text[0] not in _MAY_BE_OTHER:
+            if text[:1] not in _MAY_BE_OTHER:
                 return Scalar(mark, text, raw)
             return Scalar(mark, self._resolve(text, mark), raw)
         name = _CORE_TAGS.get(tag)
@@ -340,7 +344,7 @@ def _place_of(event: pyyaml.Event) -> Place:
     return Place(mark.line + 1, mark.column + 1)
 
 
-_MAY_BE_OTHER: Final = frozenset("+-.0123456789~nNtTfF")
+_MAY_BE_OTHER: Final = frozenset(("", *"+-.0123456789~nNtTfF"))
 """First characters of plain scalars that may be no strings."""
 _WIDER: Final = {"float": "int"}
 

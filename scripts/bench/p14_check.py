@@ -72,12 +72,16 @@ def full(unit: str, head: str, tail: str = "") -> bytes:
     return "".join([*parts, tail]).encode()
 
 
+VALUES = ", ".join(map(str, range(16)))
+MATRIX = f"a: [{VALUES}], b: [{VALUES}], exclude: [{'{a: x},' * 100}]"
 FILES = {
     "job": full(JOB, HEAD),
     "list": full("- a\n", ""),
     "steps": full("      - run: a\n", STEPS)[: 196 * 1024] + b"\n",
     "env": full("k#: v,", STEPS + "      - run: a\n        env: {", "}"),
     "expressions": full("      - run: ${{ vars.a# }}\n", STEPS),
+    "long expressions": full("      - run: ${{ " + "0 == vars.b || " * 1390 + "# }}\n", STEPS),
+    "filters": full(f"  j#: {{runs-on: x, strategy: {{matrix: {{{MATRIX}}}}}, steps: [{{run: a}}]}}\n", HEAD),
     "text": full("a", STEPS + "      - run: "),
 }
 

@@ -16,7 +16,7 @@ import trio.testing
 from p2pwf.core.dagcbor import encode
 from p2pwf.core.ids import Cid, blob_cid, block_cid
 from p2pwf.errors import NotFound, RemoteError, StorageError
-from p2pwf.runner import checkout
+from p2pwf.runner import checkout, treewriter
 from p2pwf.runner.checkout import FETCHES, layout
 from p2pwf.runner.manifest import FILE, LINK, MAX_BYTES, MAX_FILES, PROGRAM, SourceFile, blobs_of, build, parse
 from p2pwf.runner.source import snapshot
@@ -241,7 +241,7 @@ async def test_a_block_that_is_no_manifest_is_refused(tmp_path: Path, peer: Peer
 async def test_a_manifest_that_is_too_large_is_refused_unread(
     tmp_path: Path, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkout, "MAX_MANIFEST", 50)
+    monkeypatch.setattr(treewriter, "MAX_MANIFEST", 50)
     with pytest.raises(RemoteError, match="over 50 bytes"):
         await layout(peer.manifest(peer.file("a", b"a")), peer.fetch, tmp_path / "out")
 

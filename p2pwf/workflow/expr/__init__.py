@@ -17,8 +17,9 @@ from collections.abc import Mapping
 
 from p2pwf.workflow.expr.errors import ErrorKind, ExpressionError
 from p2pwf.workflow.expr.evaluator import Evaluator, Function
-from p2pwf.workflow.expr.parser import Node, Parsed, names_used, parse, parse_known, uses_status_function
+from p2pwf.workflow.expr.parser import parse, parse_known
 from p2pwf.workflow.expr.template import Part, has_expression, split
+from p2pwf.workflow.expr.tree import Node, Parsed, names_used, uses_status_function
 from p2pwf.workflow.expr.values import (
     CaseSensitive,
     Kind,

@@ -15,7 +15,8 @@ from p2pwf.errors import InternalError
 from p2pwf.workflow.expr import functions as built_in
 from p2pwf.workflow.expr.errors import ExpressionError
 from p2pwf.workflow.expr.functions import Budget
-from p2pwf.workflow.expr.parser import Arity, Call, Constant, Index, Name, Node, Operation, Wildcard
+from p2pwf.workflow.expr.parser import Arity
+from p2pwf.workflow.expr.tree import Call, Constant, Index, Name, Node, Operation, Wildcard
 from p2pwf.workflow.expr.values import (
     MAX_INT32,
     CaseSensitive,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import attrs
 
@@ -19,13 +19,19 @@ MAX_LENGTH: Final = 21_000
 
 TokenKind = Literal["literal", "property", "function", "name", "operator", "(", ")", "[", "]", ",", ".", "*"]
 
-_PUNCTUATION: Final = frozenset("()[],*")
-_TWO: Final = frozenset(("!=", ">=", "<=", "==", "&&", "||"))
-_ONE: Final = frozenset("!><")
 _BLANKS = re.compile(f"[{WHITESPACE}]*")
+_CALLED = re.compile(rf"[{WHITESPACE}]*\(")
 _RUN = re.compile(f"[^{re.escape('()[],.!><=&|' + WHITESPACE)}]*")
 _RUN_WITH_DOTS = re.compile(f"[^{re.escape('()[],!><=&|' + WHITESPACE)}]*")
 _KEYWORD = re.compile("[A-Za-z_][A-Za-z0-9_-]*")
+_SIMPLE = re.compile(
+    f"[{WHITESPACE}]*(?:"
+    rf"(?P<word>[A-Za-z_][A-Za-z0-9_-]*+)(?=[{re.escape('()[],.!><=&|' + WHITESPACE)}]|\Z)"
+    r"|(?P<operator>[!><=]=|&&|\|\||[!><])"
+    r"|(?P<string>'[^']*+(?:''[^']*+)*+')"
+    r"|(?P<sign>[()\[\],*]))"
+)
+"""What nearly all tokens are: each is told by one match. Numbers, points and what is wrong go the long way."""
 _NUMBER_MAY_FOLLOW: Final = frozenset((",", "(", "[", "operator"))
 _CONSTANTS: Final[dict[str, bool | float | None]] = {
     "null": None,
@@ -57,28 +63,34 @@ def tokenize(source: str) -> list[Token]:
         raise ExpressionError("lexing", f"Exceeded max expression length {MAX_LENGTH}")
     tokens: list[Token] = []
     last: TokenKind | None = None
-    blanks = _BLANKS.match
+    simple, blanks = _SIMPLE.match, _BLANKS.match
     index, end = 0, len(source)
     while True:
-        index = blanks(source, index).end()  # type: ignore[union-attr]  # it matches nothing, too
-        if index >= end:
-            return tokens
-        character = source[index]
-        if character in _PUNCTUATION:
-            token = Token(character, character, index)  # type: ignore[arg-type]  # one of the six kinds named alike
-        elif character == "'":
-            token = _string(source, index)
-        elif character in "!><=&|":
-            token = _operator(source, index)
-        elif character == "." and last is not None and last not in _NUMBER_MAY_FOLLOW:
-            token = Token(".", ".", index)
-        elif character in ".+-0123456789":
-            token = _number(source, index)
+        found = simple(source, index)
+        if found is not None:
+            group = cast(str, found.lastgroup)
+            raw, start = found[group], found.start(group)
+            if group == "operator":
+                token = Token("operator", raw, start)
+            elif group == "word":
+                token = _word(source, raw, start, after_dot=last == ".")
+            elif group == "sign":
+                token = Token(cast(TokenKind, raw), raw, start)
+            else:
+                token = Token("literal", raw, start, raw[1:-1].replace("''", "'"))
         else:
-            token = _word(source, index, after_dot=last == ".")
+            start = blanks(source, index).end()  # type: ignore[union-attr]  # it matches nothing, too
+            if start >= end:
+                return tokens
+            if source[start] == "." and last is not None and last not in _NUMBER_MAY_FOLLOW:
+                token = Token(".", ".", start)
+            elif source[start] in ".+-0123456789":
+                token = _number(source, start)
+            else:
+                raise _fault(source, start)
         tokens.append(token)
         last = token.kind
-        index += len(token.raw)
+        index = start + len(token.raw)
 
 
 def _unexpected(raw: str, offset: int, source: str, hint: str | None = None) -> ExpressionError:
@@ -90,25 +102,19 @@ def _run(source: str, index: int, pattern: re.Pattern[str] = _RUN) -> str:
     return source[index : found.end() if found else index + 1]
 
 
-def _string(source: str, start: int) -> Token:
-    index = start + 1
-    while True:
-        quote = source.find("'", index)
-        if quote < 0:
-            raise _unexpected(source[start:], start, source, "the string is not closed: add a single quote")
-        if source[quote + 1 : quote + 2] != "'":
-            break
-        index = quote + 2
-    return Token("literal", source[start : quote + 1], start, source[start + 1 : quote].replace("''", "'"))
-
-
-def _operator(source: str, start: int) -> Token:
-    if source[start : start + 2] in _TWO:
-        return Token("operator", source[start : start + 2], start)
-    if source[start] in _ONE:
-        return Token("operator", source[start], start)
-    hints = {"=": "equality is written ==", "&": "and is written &&", "|": "or is written ||"}
-    raise _unexpected(_run(source, start), start, source, hints.get(source[start]))
+def _fault(source: str, start: int) -> ExpressionError:
+    """What is to be said of something that begins no token."""
+    first = source[start]
+    if first == "'":
+        return _unexpected(source[start:], start, source, "the string is not closed: add a single quote")
+    raw = _run(source, start)
+    hints = {
+        "=": "equality is written ==",
+        "&": "and is written &&",
+        "|": "or is written ||",
+        '"': "strings are written in single quotes",
+    }
+    return _unexpected(raw, start, source, hints.get(first))
 
 
 def _number(source: str, start: int) -> Token:
@@ -119,14 +125,9 @@ def _number(source: str, start: int) -> Token:
     return Token("literal", raw, start, number)
 
 
-def _word(source: str, start: int, after_dot: bool) -> Token:
-    raw = _run(source, start)
-    if not is_keyword(raw):
-        hint = "strings are written in single quotes" if raw.startswith('"') else None
-        raise _unexpected(raw, start, source, hint)
+def _word(source: str, raw: str, start: int, after_dot: bool) -> Token:
     if after_dot:
         return Token("property", raw, start)
     if raw in _CONSTANTS:
         return Token("literal", raw, start, _CONSTANTS[raw])
-    rest = _BLANKS.match(source, start + len(raw))
-    return Token("function" if rest and source[rest.end() : rest.end() + 1] == "(" else "name", raw, start)
+    return Token("function" if _CALLED.match(source, start + len(raw)) else "name", raw, start)

@@ -7,7 +7,7 @@ Depth counts as GitHub counts it: chained `&&` and chained `||` are one level, e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Final, TypeAlias, cast
@@ -16,6 +16,7 @@ import attrs
 
 from p2pwf.workflow.expr.errors import ExpressionError, located
 from p2pwf.workflow.expr.lexer import Token, tokenize
+from p2pwf.workflow.expr.tree import Call, Constant, Index, Name, Node, Operation, Parsed, Wildcard
 from p2pwf.workflow.expr.values import fold
 
 MAX_DEPTH: Final = 50
@@ -36,69 +37,6 @@ BUILT_IN: Final[Mapping[str, Arity]] = {
 }
 """Functions of the language itself, names folded, and the least and most arguments of each."""
 
-STATUS_FUNCTIONS: Final = frozenset(("SUCCESS", "FAILURE", "ALWAYS", "CANCELLED"))
-
-
-@attrs.define(slots=True, eq=False)  # never changed: see Token
-class Constant:
-    """A constant."""
-
-    value: bool | float | str | None
-    offset: int
-    depth: int = 1
-
-
-@attrs.define(slots=True, eq=False)  # never changed: see Token
-class Name:
-    """A context, such as `github`; `key` is its folded name."""
-
-    name: str
-    key: str
-    offset: int
-    depth: int = 1
-
-
-@attrs.frozen(slots=True, eq=False)
-class Wildcard:
-    """The `*` of `.*` and `[*]`."""
-
-    offset: int
-    depth: int = 1
-
-
-@attrs.define(slots=True, eq=False)  # never changed: see Token
-class Index:
-    """`target.name`, `target[key]`, `target.*`."""
-
-    target: Node
-    key: Node
-    offset: int
-    depth: int
-
-
-@attrs.frozen(slots=True, eq=False)
-class Call:
-    """A function call; `key` is the folded name."""
-
-    name: str
-    key: str
-    arguments: tuple[Node, ...]
-    offset: int
-    depth: int
-
-
-@attrs.frozen(slots=True, eq=False)
-class Operation:
-    """`!` with one operand, a comparison with two, `&&` or `||` with two or more."""
-
-    operator: str
-    operands: Sequence[Node]
-    offset: int
-    depth: int
-
-
-Node: TypeAlias = Constant | Name | Wildcard | Index | Call | Operation
-
 _PRECEDENCE: Final[Mapping[str, int]] = {
     **dict.fromkeys((".", "["), 20),
     "!": 16,
@@ -109,62 +47,6 @@ _PRECEDENCE: Final[Mapping[str, int]] = {
 }
 _OPERAND_END: Final = frozenset((")", "]", "*", "literal", "property", "name"))
 _OPERAND_START: Final = frozenset((None, ",", "(", "[", "operator"))
-
-
-def children(node: Node) -> Sequence[Node]:
-    """The nodes right below one."""
-    if isinstance(node, Index):
-        return node.target, node.key
-    if isinstance(node, Call):
-        return node.arguments
-    return node.operands if isinstance(node, Operation) else ()
-
-
-def walk(node: Node) -> Iterator[Node]:
-    """A node and all below it."""
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(reversed(children(node)))
-
-
-def uses_status_function(node: Node) -> bool:
-    """Whether success, failure, always or cancelled is called anywhere: then no implicit success() is added."""
-    return any(isinstance(part, Call) and part.key in STATUS_FUNCTIONS for part in walk(node))
-
-
-def names_used(node: Node) -> frozenset[str]:
-    """The folded names of all contexts that an expression mentions."""
-    return frozenset(part.key for part in walk(node) if isinstance(part, Name))
-
-
-@attrs.frozen(slots=True, eq=False)
-class Parsed:
-    """An expression that parses: its tree, None for a blank one, and the parts that are looked up, in reading order."""
-
-    tree: Node | None
-    names: tuple[Name, ...] = ()
-    calls: tuple[Call, ...] = ()
-    chains: tuple[Index, ...] = ()
-    """Whole ways into contexts, such as `a.b.c` and `a['b'].*.d`; see `way_of`."""
-    equalities: tuple[Operation, ...] = ()
-    """All `==` and `!=`."""
-
-
-def way_of(index: Index) -> tuple[Name | None, list[tuple[str | None, int]]]:
-    """The context that a chain of indexes starts from, if it does, and each key with its offset.
-
-    A key that is not written out, a wildcard among them, is None.
-    """
-    keys: list[tuple[str | None, int]] = []
-    node: Node = index
-    while isinstance(node, Index):
-        value = node.key.value if isinstance(node.key, Constant) else None
-        keys.append((value if isinstance(value, str) else None, node.key.offset))
-        node = node.target
-    keys.reverse()
-    return (node if isinstance(node, Name) else None), keys
 
 
 @lru_cache(2048)  # a step's expressions are read when the file is checked, planned and run
@@ -189,7 +71,7 @@ def _way(source: str) -> Parsed:
     for depth, key in enumerate(keys, 2):
         node = Index(node, Constant(key, offset + 1), offset, depth)
         offset += 1 + len(key)
-    return Parsed(node, (name,), (), (node,) if isinstance(node, Index) else ())
+    return Parsed(node, (name,), (), (node,) if isinstance(node, Index) else (), tokens=1 + 2 * len(keys))
 
 
 def parse(source: str) -> Node | None:
@@ -286,7 +168,14 @@ class _Parser:
             raise located("parsing", "Unexpected end of expression", last.raw, last.offset, self.source)
         self._flush(-1)
         calls = sorted(self.calls, key=_offset)
-        return Parsed(self.operands[0], tuple(self.names), tuple(calls), tuple(self.chains), tuple(self.equalities))
+        return Parsed(
+            self.operands[0],
+            tuple(self.names),
+            tuple(calls),
+            tuple(self.chains),
+            tuple(self.equalities),
+            len(self.tokens),
+        )
 
     def _check_place(self, token: Token, last: Token | None) -> None:
         before = last.kind if last else None
