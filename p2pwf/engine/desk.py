@@ -5,7 +5,6 @@ Whatever a part tells the world is collected here and leaves after the store of 
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -17,6 +16,7 @@ from p2pwf.core.bodies import MEMBERSHIP_TYPES
 from p2pwf.core.events import MAX_AFTER, Event, SignedBlock, author_event, parse
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer
+from p2pwf.engine.cold import ColdRuns
 from p2pwf.engine.config import EngineConfig
 from p2pwf.engine.inputs import Now
 from p2pwf.engine.outputs import Alarm, MembersChanged, Named, Output, Publish, Recall, Store
@@ -24,7 +24,6 @@ from p2pwf.errors import InternalError, Refused
 from p2pwf.roster import Roster
 from p2pwf.runs import Run
 from p2pwf.runs.caches import SavedCaches
-from p2pwf.runs.view import owners, summary
 
 KEPT_ENDED = 256
 """Ended runs held whole: what people look at. A run takes some 15 KB in memory, what lists show of it less than 1."""
@@ -50,8 +49,7 @@ class Desk:
         self.keys: dict[str, Cid] = {}
         """The idempotency keys of this node's own submissions."""
         self.caches = SavedCaches()
-        self.cold: dict[Cid, bytes] = {}
-        """Ended runs that are no longer held whole: what lists show of them, as JSON {row, owners}."""
+        self.cold = ColdRuns()
         self._ended: OrderedDict[Cid, None] = OrderedDict()
         self._recalling: dict[Cid, list[Event]] = {}
         """Runs that were asked for, and what has come in of them since."""
@@ -120,8 +118,9 @@ class Desk:
         for cid in touched & self.runs.keys():
             self.runs[cid].revoid(lambda cid: self.clock.dag[cid].void)
             self._settle(self.runs[cid], live=store)
-        for cid in touched & self.cold.keys():
-            self._recall(cid)
+        for cid in touched:
+            if cid is not None and cid in self.cold:
+                self._recall(cid)
 
     def _recall(self, run: Cid, *news: Event) -> None:
         """Ask for a run that is on disk only, once until it comes; `news` of it may be younger than what was read."""
@@ -151,7 +150,7 @@ class Desk:
             oldest, _ = self._ended.popitem(last=False)
             past = self.runs.get(oldest)
             if past is not None and oldest not in self.active:
-                self.cold[oldest] = json.dumps({"row": summary(past), "owners": sorted(owners(past))}).encode()
+                self.cold.put(past)
                 del self.runs[oldest]
 
     def restore(self, run: Cid, blocks: Iterable[SignedBlock]) -> None:
@@ -172,7 +171,7 @@ class Desk:
             whole.add(event, self.clock.roster_at(node.frontier), node.void)
             if event.type == "job.finish":
                 self.caches.note(submission, event)
-        self.cold.pop(run, None)
+        self.cold.discard(run)
         self.runs[run] = whole
         if whole.tally.end is None:
             self.active[run] = whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections import Counter
 from typing import Any
@@ -57,9 +56,9 @@ def list_runs(engine: Engine, wanted: str | None, peer: str | None) -> list[dict
     """All runs, newest first, without jobs; `wanted`: a status; `peer`: owning at least one job."""
     desk = engine.desk
     found = [(summary(run, *_standing(engine, run)), owners(run)) for run in desk.runs.values()]
-    for text in desk.cold.values():
-        kept = json.loads(text)
-        found.append((kept["row"], set(kept["owners"])))
+    for cid in desk.cold:
+        row = desk.cold.row(cid)
+        found.append((row, set(row.pop("owners"))))
     rows = [row for row, own in found if wanted in (None, row["status"]) and (peer is None or peer in own)]
     rows.sort(key=lambda row: (row["created_at"], row["workflow_id"]), reverse=True)
     return rows
@@ -116,7 +115,7 @@ def stats(engine: Engine) -> dict[str, Any]:
     """{peer_id, total_workflows, queue_size, peer_count, merkle_clock_height, status_counts, my_workflows, …}."""
     desk = engine.desk
     counts = Counter(status(run) for run in desk.runs.values())
-    counts.update(json.loads(text)["row"]["status"] for text in desk.cold.values())
+    counts += desk.cold.counts
     mine = {run.id for run, _ in engine.conductor.held()}
     heads = desk.clock.dag.heads()
     return {

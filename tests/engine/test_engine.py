@@ -437,8 +437,12 @@ def test_old_ended_runs_leave_memory_and_come_back_when_asked_for() -> None:
     oldest = next(iter(desk.cold))
     events = tuple(event.signed for event in bench.disk if event.run == oldest)
     assert len(events) == 4
+    row = desk.cold.row(oldest)
+    assert desk.cold.counts == {"completed": 10}
     answer = next(replies(bench.give(Recalled("back", oldest, events))))
     assert answer.error is None
+    assert row == {**summary(desk.runs[oldest]), "owners": [bench.peer]}
+    assert desk.cold.counts == {"completed": 10}  # another one took its place
     assert desk.runs[oldest].tally.conclusion() == "success"
     assert len(desk.runs) == KEPT_ENDED
     assert oldest not in desk.cold
@@ -459,8 +463,7 @@ def test_a_late_event_of_a_run_that_left_memory_brings_it_back() -> None:
             one.give(JobEnded(each.attempt, "success", "success"))
     one.engine.desk.retire(one.engine.desk.runs.get(run_id) or next(iter(one.engine.desk.runs.values())))
     if run_id not in one.engine.desk.cold:
-        one.engine.desk.cold[run_id] = b"{}"
-        del one.engine.desk.runs[run_id]
+        one.engine.desk.cold.put(one.engine.desk.runs.pop(run_id))
     read = tuple(event.signed for event in one.disk if event.run == run_id)  # by somebody who asked before
     two.give(JobEnded(start.attempt, "failure", "failure"))
     (late,) = (event for event in two.disk if event.run == run_id and event.type == "job.finish")
