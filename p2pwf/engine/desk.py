@@ -114,12 +114,12 @@ class Desk:
             self._settle(known, live=store)
         elif event.run in self.cold:
             self._recall(event.run, event)
-        touched = {node.run for node in accepted.revoided if node.run is not None}
+        touched = {run for node in accepted.revoided if (run := node.run) is not None}
         for cid in touched & self.runs.keys():
             self.runs[cid].revoid(lambda cid: self.clock.dag[cid].void)
             self._settle(self.runs[cid], live=store)
         for cid in touched:
-            if cid is not None and cid in self.cold:
+            if cid in self.cold:
                 self._recall(cid)
 
     def _recall(self, run: Cid, *news: Event) -> None:
