@@ -92,7 +92,7 @@ def _draw_peers(peers: list[dict[str, Any]]) -> None:
 
 def _seen(one: dict[str, Any]) -> str:
     if one.get("self"):
-        return "this node"
+        return "this node" if one["roles"] else style("this node, removed", "red")
     if one["connected"]:
         return style("connected", "green")
     return "never" if one["last_seen"] is None else f"{duration(one['last_seen'])} ago"

@@ -66,7 +66,7 @@ class Membership:
                 self._desk.set_meta(name, None)
 
     def join(self, request: JoinAsked) -> None:
-        """Answer a join request: admitted, pending or refused, and why."""
+        """Answer a join request: admitted, pending, refused or removed, and why."""
         peer = request.peer
         network = {"network": self._desk.network}
         if request.network is not None and request.network != self._desk.network:
@@ -76,6 +76,9 @@ class Membership:
         elif request.secret is not None:
             status, reason = self._redeem(request, sha256(request.secret).hexdigest())
             self._reply(request.token, {"status": status, "reason": reason, **network})
+        elif self._desk.roster.cuts.get(peer):
+            reason = "it was removed from the network: an admin may admit it again"
+            self._reply(request.token, {"status": "removed", "reason": reason, **network})
         else:
             self.requests[peer] = request
             self.requests.move_to_end(peer)

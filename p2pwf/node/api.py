@@ -32,6 +32,7 @@ from p2pwf.node.jobs import log_lines
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.node import Node
 from p2pwf.node.sources import keep, take_source
+from p2pwf.node.standing import is_removed, require_member
 from p2pwf.node.submission import Wanted, make_body
 from p2pwf.node.verify import verify_store
 from p2pwf.requests import SubmitRequest
@@ -58,7 +59,7 @@ class NodeApi:
     # -- the node -----------------------------------------------------------------------------------------------
 
     async def info(self) -> dict[str, Any]:
-        """{peer_id, name, addrs, network, control, version, started_at (ms), ready}."""
+        """{peer_id, name, addrs, network, control, version, started_at (ms), ready, removed}."""
         node = self._node
         return {
             "peer_id": node.me,
@@ -68,7 +69,8 @@ class NodeApi:
             "control": self.control,
             "version": __version__,
             "started_at": node.started.wall,
-            "ready": node.shell.ready.is_set(),
+            "ready": node.shell.ready.is_set() and not is_removed(node.engine),
+            "removed": is_removed(node.engine),
         }
 
     async def status(self) -> dict[str, Any]:
@@ -109,6 +111,7 @@ class NodeApi:
     async def invite(self, ttl: float, roles: list[str]) -> dict[str, Any]:
         """A ticket good once: {ticket, roles, expires (ms)}; `ttl` in seconds."""
         node = self._node
+        require_member(node.engine)
         if not 0 < ttl <= MAX_TTL:
             raise UsageError(f"a ticket lasts up to {MAX_TTL // 86400} days, not {ttl:g} s", "try --ttl 24h")
         if node.network is None:
@@ -128,6 +131,7 @@ class NodeApi:
     async def peer_add(self, peer_id: str, name: str | None, roles: list[str]) -> dict[str, Any]:
         """Admit a peer, seen or not; {peer_id, roles, name}."""
         public_key_of(peer_id)
+        require_member(self._node.engine)
         made: dict[str, Any] = await self._node.loop.ask(
             partial(to_engine.AddMember, peer=PeerId(peer_id), roles=tuple(roles), name=name)
         )
@@ -135,6 +139,7 @@ class NodeApi:
 
     async def peer_remove(self, peer: str, keep_runs: bool) -> dict[str, Any]:
         """Remove a member, by peer id or unique name; {peer_id, removed}."""
+        require_member(self._node.engine)
         made: dict[str, Any] = await self._node.loop.ask(
             partial(to_engine.RemoveMember, peer=self._peer(peer), keep_runs=keep_runs)
         )
@@ -157,6 +162,7 @@ class NodeApi:
     async def submit(self, request: SubmitRequest) -> dict[str, Any]:
         """Start a run: {workflow_id, status, copies, name, left_out, warnings}; durable here when it returns."""
         node = self._node
+        require_member(node.engine)
         if not node.shell.ready.is_set():
             raise TryAgain("this node has not joined its network yet", "wait for its ready line")
         number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
@@ -201,6 +207,7 @@ class NodeApi:
     async def assign(self) -> list[dict[str, Any]]:
         """Look again at every job that has no owner: [{workflow_id, job, name, owner}], owner None if nobody fits."""
         node = self._node
+        require_member(node.engine)
         open_before = [
             (run, key) for run in node.engine.desk.active.values() for key in keys_of(run) if run.owner(key) is None
         ]
@@ -235,6 +242,7 @@ class NodeApi:
 
     async def cancel(self, name: str) -> dict[str, Any]:
         """Ask for a run to be cancelled; {workflow_id}."""
+        require_member(self._node.engine)
         made: dict[str, Any] = await self._node.loop.ask(
             partial(to_engine.CancelRun, run=views.find_run(self._node.engine, name))
         )
@@ -256,6 +264,7 @@ class NodeApi:
             raise Refused(
                 "results and errors are recorded by the peers that run the jobs", "see `p2pwf workflow status`"
             )
+        require_member(self._node.engine)
         if priority is not None:
             await self._node.loop.ask(partial(to_engine.SetPriority, run=run.id, priority=priority))
         if wanted == "cancelled":

@@ -11,6 +11,7 @@ from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid, parse_cid
 from p2pwf.engine import Engine
 from p2pwf.errors import NotFound, UsageError
+from p2pwf.node.standing import is_removed
 from p2pwf.runs import Run
 from p2pwf.runs.view import FINAL, detail, owners, status, summary
 
@@ -68,7 +69,8 @@ def list_runs(engine: Engine, wanted: str | None, peer: str | None) -> list[dict
 def peers(engine: Engine) -> list[dict[str, Any]]:
     """The members: {peer_id, name, roles, labels, slots, connected, last_seen, self, load, version, addrs}.
 
-    `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if never.
+    `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if never. A node that was removed
+    shows itself among those that it knew, not connected and without roles.
     """
     desk, liveness = engine.desk, engine.liveness
     rows = []
@@ -92,8 +94,28 @@ def peers(engine: Engine) -> list[dict[str, Any]]:
                 "addrs": [] if presence is None else list(presence.addresses),
             }
         )
+    if is_removed(engine):
+        rows.append(_removed_self(engine))
     rows.sort(key=lambda row: (not row["self"], str(row["name"])))
     return rows
+
+
+def _removed_self(engine: Engine) -> dict[str, Any]:
+    """This node among the members that it knew, of which it is none any more: without roles."""
+    desk = engine.desk
+    return {
+        "peer_id": desk.me,
+        "name": next((add.name for add in reversed(desk.roster.admissions.get(desk.me, ()))), desk.me[-8:]),
+        "roles": [],
+        "labels": [],
+        "slots": 0,
+        "connected": False,
+        "last_seen": None,
+        "self": True,
+        "load": engine.liveness.load,
+        "version": desk.config.version,
+        "addrs": [],
+    }
 
 
 def pending_peers(engine: Engine) -> list[dict[str, Any]]:
@@ -109,6 +131,7 @@ def pending_peers(engine: Engine) -> list[dict[str, Any]]:
             "last_seen": None,
         }
         for request in engine.membership.requests.values()
+        if not engine.desk.roster.holds(request.peer, None)
     ]
 
 
