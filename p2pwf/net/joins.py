@@ -156,6 +156,7 @@ class Joins:
             self._counters.count("join_not_decided")
             return JoinReply(REFUSED, None, "not now: try again")
         self._under_way += 1
+        self._counters.count("join_asked")
         try:
             with trio.fail_after(self._timing.request):
                 return await self._handler(peer, request)

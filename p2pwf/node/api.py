@@ -22,7 +22,7 @@ import trio
 from p2pwf import __version__
 from p2pwf.core.bodies import MAX_WORKFLOW
 from p2pwf.core.events import EventError, SignedBlock, parse
-from p2pwf.core.ids import Cid, PeerId, public_key_of
+from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import InvalidWorkflow, NotFound, P2pwfError, Refused, TryAgain, UsageError
@@ -129,33 +129,21 @@ class NodeApi:
         return views.pending_peers(self._node.engine) if pending else views.peers(self._node.engine)
 
     async def peer_add(self, peer_id: str, name: str | None, roles: list[str]) -> dict[str, Any]:
-        """Admit a peer, seen or not; {peer_id, roles, name}."""
-        public_key_of(peer_id)
+        """Admit a peer, seen or not, by its id, or by the end of one that is known; {peer_id, roles, name}."""
         require_member(self._node.engine)
+        peer = views.peer_to_add(self._node.engine, peer_id)
         made: dict[str, Any] = await self._node.loop.ask(
-            partial(to_engine.AddMember, peer=PeerId(peer_id), roles=tuple(roles), name=name)
+            partial(to_engine.AddMember, peer=peer, roles=tuple(roles), name=name)
         )
         return made
 
     async def peer_remove(self, peer: str, keep_runs: bool) -> dict[str, Any]:
-        """Remove a member, by peer id or unique name; {peer_id, removed}."""
+        """Remove a member, by peer id, its end or unique name; {peer_id, removed}."""
         require_member(self._node.engine)
         made: dict[str, Any] = await self._node.loop.ask(
-            partial(to_engine.RemoveMember, peer=self._peer(peer), keep_runs=keep_runs)
+            partial(to_engine.RemoveMember, peer=views.find_peer(self._node.engine, peer), keep_runs=keep_runs)
         )
         return made
-
-    def _peer(self, name: str) -> PeerId:
-        engine = self._node.engine
-        members = engine.desk.roster.members
-        if name in members or name in engine.membership.requests:
-            return PeerId(name)
-        named = [member.peer for member in members.values() if member.name == name]
-        if len(named) > 1:
-            raise UsageError(f"{len(named)} peers are called {name!r}", "use a peer id: see `p2pwf peer list`")
-        if not named:
-            raise NotFound(f"no peer {name!r}", "see `p2pwf peer list`")
-        return named[0]
 
     # -- runs ---------------------------------------------------------------------------------------------------
 
@@ -228,7 +216,9 @@ class NodeApi:
 
     async def list_runs(self, wanted: str | None, peer: str | None) -> list[dict[str, Any]]:
         """Runs, newest first, without jobs; filtered by status, and by a peer owning at least one job."""
-        return views.list_runs(self._node.engine, wanted, None if peer is None else self._peer(peer))
+        return views.list_runs(
+            self._node.engine, wanted, None if peer is None else views.find_peer(self._node.engine, peer)
+        )
 
     async def run_status(self, name: str) -> dict[str, Any]:
         """One run with its jobs; see runs.view.detail."""

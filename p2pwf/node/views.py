@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from p2pwf.core.events import Event
-from p2pwf.core.ids import Cid, parse_cid
+from p2pwf.core.ids import Cid, PeerId, parse_cid, public_key_of
 from p2pwf.engine import Engine
 from p2pwf.errors import NotFound, UsageError
 from p2pwf.node.standing import is_removed
@@ -16,7 +16,9 @@ from p2pwf.runs import Run
 from p2pwf.runs.view import FINAL, detail, owners, status, summary
 
 MIN_PREFIX = 4
-"""Characters of a run's id that are looked for at the least: fewer would be an accident."""
+"""Characters of a run's or peer's id that are looked for at the least: fewer would be an accident."""
+MAX_NAMED = 8
+"""Peers listed of those that a name may mean."""
 
 
 def find_run(engine: Engine, name: str) -> Cid:
@@ -40,6 +42,44 @@ def find_run(engine: Engine, name: str) -> Cid:
         raise NotFound(f"no run {name!r}", "see `p2pwf workflow list`")
     if len(found) > 1:
         raise UsageError(f"{len(found)} runs have an id like {name!r}", "give more of it: ids differ at their end")
+    return found[0]
+
+
+def find_peer(engine: Engine, name: str) -> PeerId:
+    """The member, or asker, that a user names by its id, its name or a unique end of its id.
+
+    Raises NotFound, or UsageError for what names several.
+    """
+    members, requests = engine.desk.roster.members, engine.membership.requests
+    if name in members or name in requests:
+        return PeerId(name)
+    named = [member.peer for member in members.values() if member.name == name]
+    return _only_one(name, named or _ending_in(name, {*members, *requests}))
+
+
+def peer_to_add(engine: Engine, name: str) -> PeerId:
+    """The peer that a user names to be admitted: any by its whole id, one that is known also by a unique end of it.
+
+    Known are members, former ones and those who ask. Raises UsageError for what is no id, or the end of several.
+    """
+    desk = engine.desk
+    found = _ending_in(name, {*engine.membership.requests, *desk.roster.members, *desk.clock.dag.authors()})
+    if found:
+        return _only_one(name, found)
+    public_key_of(name)
+    return PeerId(name)
+
+
+def _ending_in(end: str, peers: set[PeerId]) -> list[PeerId]:
+    return sorted(peer for peer in peers if peer.endswith(end)) if len(end) >= MIN_PREFIX else []
+
+
+def _only_one(name: str, found: list[PeerId]) -> PeerId:
+    if not found:
+        raise NotFound(f"no peer {name!r}", "see `p2pwf peer list`")
+    if len(found) > 1:
+        every = ", ".join(found[:MAX_NAMED]) + (", …" if len(found) > MAX_NAMED else "")
+        raise UsageError(f"{len(found)} peers are called {name!r}: {every}", "give the whole id of one")
     return found[0]
 
 
@@ -156,6 +196,7 @@ def stats(engine: Engine) -> dict[str, Any]:
         "dropped_pending": engine.intake.pending.dropped,
         "invalid_events": engine.intake.invalid,
         "misbehaved": engine.misbehaved,
+        "rounds_dropped": engine.syncer.dropped,
         "runs_not_conducted": engine.conductor.failures,
         "status_counts": {word: counts.get(word, 0) for word in ("pending", "assigned", "in_progress", *FINAL)},
         "my_workflows": len(mine),
