@@ -77,14 +77,15 @@ async def test_a_member_that_is_removed_while_away_learns_it_when_it_comes_back(
     file = workflow(tmp_path / "w", ONE)
     with Node(tmp_path / "one", "--trust-members") as one, Node(tmp_path / "two") as two:
         one.start().ready()
-        two.start("--join", one.ticket()).ready()
+        ticket = one.ticket()
+        two.start("--join", ticket).ready()
         run = two.submit(file, "--no-source")
         two.wait_for(run)
         two.kill()
         for _ in range(3):  # the cut stands on events that the other has never seen
             one.wait_for(one.submit(file, "--no-source"))
         one.ask("peer", "remove", "two")
-        two.start()
+        two.start("--join", ticket)  # as services do it, at each start; the ticket is used up
         with trio.fail_after(PATIENCE):
             while p2pwf("status", data=two.folder).returncode == 3:  # the control socket is not there yet
                 await trio.sleep(0.1)
