@@ -40,7 +40,7 @@ from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
-from p2pwf.node.standing import Standing, is_removed
+from p2pwf.node.standing import Standing, is_removed, was_member
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner, open_spawner
@@ -105,7 +105,7 @@ class Node:
         self.gate = Gate(
             lambda peer: engine.desk.roster.holds(peer, None),
             frozenset(through),
-            lambda: engine.desk.roster.holds(engine.desk.me, None) or is_removed(engine),
+            partial(was_member, engine),
         )
         self.shell.is_member = self.gate.is_member
         self.standing = Standing(engine, self.loop, store, nursery=nursery, request_for=self._request_for)

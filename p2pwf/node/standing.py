@@ -36,8 +36,13 @@ log = structlog.get_logger()
 
 def is_removed(engine: Engine) -> bool:
     """Whether this node was a member and is none any more."""
+    return was_member(engine) and not engine.desk.roster.holds(engine.desk.me, None)
+
+
+def was_member(engine: Engine) -> bool:
+    """Whether this node is a member by what it knows, or ever was one: its roster is what it goes by then."""
     desk = engine.desk
-    return not desk.roster.holds(desk.me, None) and bool(desk.roster.cuts.get(desk.me))
+    return desk.roster.holds(desk.me, None) or bool(desk.roster.cuts.get(desk.me))
 
 
 def removal(engine: Engine) -> Refused:

@@ -63,7 +63,8 @@ def peer_to_add(engine: Engine, name: str) -> PeerId:
     Known are members, former ones and those who ask. Raises UsageError for what is no id, or the end of several.
     """
     desk = engine.desk
-    found = _ending_in(name, {*engine.membership.requests, *desk.roster.members, *desk.clock.dag.authors()})
+    known = {*engine.membership.requests, *desk.roster.members, *desk.roster.admissions, *desk.roster.cuts}
+    found = _ending_in(name, known)
     if found:
         return _only_one(name, found)
     public_key_of(name)

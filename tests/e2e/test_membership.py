@@ -73,6 +73,7 @@ def test_peers_are_meant_by_the_end_of_their_id_where_that_is_one(tmp_path: Path
         assert done.returncode == 4  # too little to go by
         assert one.ask("peer", "remove", peers[0][-9:])["peer_id"] == peers[0]
         assert peers[0] not in [each["peer_id"] for each in one.ask("peer", "list")]
+        assert one.ask("peer", "add", peers[0][-9:])["peer_id"] == peers[0]  # it is known still
         assert p2pwf("peer", "add", "zzzz", data=one.folder).returncode == 2
 
 
