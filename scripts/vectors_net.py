@@ -70,6 +70,7 @@ ACCEPTED: dict[str, list[tuple[str, str, dict[str, object]]]] = {
         ("request", "that runs no jobs", {**JOIN, "labels": [], "slots": 0}),
         ("reply", "admitted", REPLY),
         ("reply", "pending", {**REPLY, "reason": "an admin has to admit you", "status": "pending"}),
+        ("reply", "removed", {**REPLY, "reason": "it was removed from the network", "status": "removed"}),
         ("reply", "refused", {**REPLY, "network": None, "reason": "x" * 500, "status": "refused"}),
     ],
 }

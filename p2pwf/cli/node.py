@@ -22,6 +22,8 @@ def status(session: Session) -> None:
 def _draw_status(found: dict[str, Any]) -> None:
     slots = found["slots"]
     state = style("ready", "green") if found["ready"] else style("joining", "yellow")
+    if found.get("removed"):
+        state = style("removed from its network", "red")
     rows = [
         ("name", f"{style(clean(found['name'] or '-'), bold=True)}  {state}"),
         ("peer id", found["peer_id"]),
@@ -37,6 +39,9 @@ def _draw_status(found: dict[str, Any]) -> None:
     rows += [("listens on" if not index else "", one) for index, one in enumerate(found["addrs"])]
     if found.get("frozen"):
         rows.append(("frozen", style("this node records nothing until its clock is whole again", "red")))
+    if found.get("removed"):
+        rows.append(("removed", style("it submits and runs nothing, and shows what it has", "red")))
+        rows.append(("", f"an admin lets it in again: p2pwf peer add {found['peer_id']}"))
     rows += [("alarm", style(clean(str(one)), "red")) for one in found.get("alarms", ())]
     pairs(rows)
 

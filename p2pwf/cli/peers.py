@@ -92,7 +92,7 @@ def _draw_peers(peers: list[dict[str, Any]]) -> None:
 
 def _seen(one: dict[str, Any]) -> str:
     if one.get("self"):
-        return "this node"
+        return "this node" if one["roles"] else style("this node, removed", "red")
     if one["connected"]:
         return style("connected", "green")
     return "never" if one["last_seen"] is None else f"{duration(one['last_seen'])} ago"
@@ -126,7 +126,7 @@ def _draw_pending(peers: list[dict[str, Any]]) -> None:
 @anywhere
 @click.pass_obj
 def peer_add(session: Session, peer_id: str, name: str | None, roles: str) -> None:
-    """Admit a peer by its id, seen or not."""
+    """Admit a peer by its id, seen or not; of one that is known, the end of its id will do."""
     body: dict[str, Any] = {"peer_id": peer_id, "roles": roles_of(roles)}
     if name is not None:
         body["name"] = name
@@ -140,6 +140,6 @@ def peer_add(session: Session, peer_id: str, name: str | None, roles: str) -> No
 @anywhere
 @click.pass_obj
 def peer_remove(session: Session, peer_id: str, keep_runs: bool) -> None:
-    """Remove a member, by its id or name."""
+    """Remove a member, by its name, its id or the end of that."""
     made = session.client.call("DELETE", "peers", peer_id, query={"keep_runs": keep_runs})
     session.answer(made, lambda one: click.echo(f"removed {one['peer_id']}"))

@@ -7,7 +7,7 @@ with the number of authors and the difference, not with the log. Source: protoco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from p2pwf.clock.dag import Dag, Node
 from p2pwf.clock.messages import MAX_TIPS, TAG_LENGTH
@@ -44,11 +44,13 @@ def frontier(dag: Dag) -> dict[PeerId, tuple[tuple[int, bytes], ...]]:
     return lines
 
 
-def lacking(dag: Dag, theirs: Frontier) -> list[Node]:
+def lacking(dag: Dag, theirs: Frontier, within: Callable[[Node], bool] | None = None) -> list[Node]:
     """The events of effect that a peer with frontier `theirs` lacks, in topological order.
 
+    `within` names other events instead, void ones among them: a causally closed set, so that no link is missing.
     Cost: proportional to the authors and the difference.
     """
+    wanted = within or (lambda node: not node.void)
     nodes: list[Node] = []
     for author in dag.authors():
         tips = theirs.get(author, ())
@@ -59,6 +61,6 @@ def lacking(dag: Dag, theirs: Frontier) -> list[Node]:
         branched = len(known) < len(tips) or dag.is_forked(author)
         since = max(0, lowest - FORK_REACH) if branched else lowest
         has = dag.chain(known)
-        nodes.extend(node for node in dag.of(author, since) if not node.void and not has(node))
+        nodes.extend(node for node in dag.of(author, since) if wanted(node) and not has(node))
     nodes.sort(key=lambda node: node.order)
     return nodes

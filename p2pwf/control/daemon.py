@@ -19,7 +19,8 @@ from p2pwf.control.server import serve_control
 from p2pwf.errors import InternalError, P2pwfError
 from p2pwf.node.api import NodeApi
 from p2pwf.node.loop import first_error, keep_history
-from p2pwf.node.node import Node, make_ready, open_node, wait_for_signal
+from p2pwf.node.node import Node, make_ready, offer, open_node, wait_for_signal
+from p2pwf.node.standing import is_removed, removal
 
 SETTINGS_ENV = "P2PWF_SETTINGS"
 READY_FIELDS = ("peer_id", "name", "addrs", "network", "control")
@@ -93,9 +94,30 @@ async def _serve(settings: NodeSettings, stop: trio.Event, up: trio.Event) -> No
         path: Path = await nursery.start(serve_control, api, Path(settings.data_dir))
         api.control = str(path)
         nursery.start_soon(_announce, node, api)
+        nursery.start_soon(_watch_standing, node)
         await stop.wait()
         await node.stop()
         nursery.cancel_scope.cancel()
+    if is_removed(node.engine):
+        raise removal(node.engine)
+
+
+async def _watch_standing(node: Node) -> None:
+    """Say once that this node is no member any more, as any error is said; it stays up, to be read and let in again."""
+    said = False
+    while True:
+        seen = node.shell.version
+        removed = is_removed(node.engine)
+        if removed and not said:
+            _say(removal(node.engine), node.settings.json_output)
+        elif said and not removed:
+            structlog.get_logger().info("this node was let into its network again")
+            try:
+                await offer(node)
+            except P2pwfError as error:  # it may be removed once more by now
+                structlog.get_logger().warning("what this node offers is not recorded", error=error.message)
+        said = removed
+        await node.shell.wait_changed(seen)
 
 
 async def _announce(node: Node, api: NodeApi) -> None:

@@ -70,7 +70,7 @@ _CANDIDATE: Final = _object(
 _ERROR: Final = _object(error=_object(code=TEXT, message=TEXT, hint=_or_null(TEXT)))
 _INFO: Final = _object(
     peer_id=TEXT, name=_or_null(TEXT), addrs=TEXTS, network=TEXT, control=TEXT, version=TEXT, started_at=NUMBER,
-    ready={"type": "boolean"},
+    ready={"type": "boolean"}, removed={"type": "boolean"},
 )  # fmt: skip
 SCHEMAS: Final[dict[str, Schema]] = {
     "Info": _INFO,

@@ -22,6 +22,9 @@ WATCHERS: Final = 3
 """Candidates that an owner beats to, beside the submitter."""
 DIGEST_EVERY: Final = 5.0
 """Seconds between the digests sent to each connected peer: what gossip lost is healed within about that."""
+MAX_ROUNDS: Final = 8
+"""Hellos and digests of one peer that are looked at in DIGEST_EVERY seconds: each may cost a walk and an answer of a
+megabyte. Correct peers send three or so; what is dropped, the next digest makes good."""
 PRESENCE_EVERY: Final = 10.0
 """Seconds between presences; in larger networks a twentieth of a second for each member, so gossip carries them."""
 PRESENCE_LASTS: Final = 3.0

@@ -112,9 +112,9 @@ class Desk:
             if event.type == "job.finish":
                 self.caches.note(known.submission, event)
             self._settle(known, live=store)
-        elif event.run in self.cold:
+        elif event.run is not None and event.run in self.cold:
             self._recall(event.run, event)
-        touched = {run for node in accepted.revoided if (run := node.run) is not None}
+        touched = {about for node in accepted.revoided if (about := node.run) is not None}
         for cid in touched & self.runs.keys():
             self.runs[cid].revoid(lambda cid: self.clock.dag[cid].void)
             self._settle(self.runs[cid], live=store)

@@ -66,16 +66,22 @@ class Membership:
                 self._desk.set_meta(name, None)
 
     def join(self, request: JoinAsked) -> None:
-        """Answer a join request: admitted, pending or refused, and why."""
+        """Answer a join request: admitted, pending, refused or removed, and why."""
         peer = request.peer
         network = {"network": self._desk.network}
+        former = bool(self._desk.roster.cuts.get(peer))
         if request.network is not None and request.network != self._desk.network:
             self._reply(request.token, {"status": "refused", "reason": "this is another network", **network})
         elif self._desk.roster.holds(peer, None):
             self._reply(request.token, {"status": "admitted", "reason": "", **network})
         elif request.secret is not None:
             status, reason = self._redeem(request, sha256(request.secret).hexdigest())
+            if status == "refused" and former:  # it may show the ticket that once let it in, for ever
+                status = "removed"
             self._reply(request.token, {"status": status, "reason": reason, **network})
+        elif former:
+            reason = "it was removed from the network: an admin may admit it again"
+            self._reply(request.token, {"status": "removed", "reason": reason, **network})
         else:
             self.requests[peer] = request
             self.requests.move_to_end(peer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2pwf.clock.messages import Digest, Events, Hello, Want
 from p2pwf.clock.sync import Frontier, frontier, lacking, tag
 from p2pwf.core.ids import PeerId
-from p2pwf.engine.config import DIGEST_EVERY
+from p2pwf.engine.config import DIGEST_EVERY, MAX_ROUNDS
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.intake import Intake
 from p2pwf.engine.outputs import Alarm, Misbehaved, Ready, Send, SendEvents
@@ -24,6 +24,11 @@ class Syncer:
         self._goals: dict[PeerId, Frontier] = {}
         self._boots: dict[PeerId, bytes] = {}
         self._next_digest = 0.0
+        self._rounds: dict[PeerId, int] = {}
+        """Of each peer, the hellos and digests since `_rounds_since`."""
+        self._rounds_since = desk.now.mono
+        self.dropped = 0
+        """Hellos and digests beyond MAX_ROUNDS."""
         self.connected: dict[PeerId, None] = {}
         self._started = desk.now.mono
         self.synced_at: float | None = None
@@ -61,6 +66,8 @@ class Syncer:
             return
         if peer == self._desk.me and message.boot != self._desk.config.boot:
             self._desk.emit(Alarm("another node runs with this node's key", "give each node a data folder of its own"))
+        if not self._has_turn(peer):
+            return
         same = message.digest == self._desk.clock.dag.digest()
         if message.reply:
             self._hello(peer, reply=False)
@@ -71,7 +78,19 @@ class Syncer:
         self._goals[peer] = {} if same else message.frontier
         self.check()
 
+    def _has_turn(self, peer: PeerId) -> bool:
+        """Whether a peer may begin one more round of sync; counts it."""
+        now = self._desk.now.mono
+        if now - self._rounds_since >= DIGEST_EVERY:
+            self._rounds.clear()
+            self._rounds_since = now
+        self._rounds[peer] = rounds = self._rounds.get(peer, 0) + 1
+        self.dropped += rounds > MAX_ROUNDS
+        return rounds <= MAX_ROUNDS
+
     def digest(self, peer: PeerId, message: Digest) -> None:
+        if not self._has_turn(peer):
+            return
         if message.digest != self._desk.clock.dag.digest():
             self._hello(peer, reply=True)
         elif peer not in self._goals:

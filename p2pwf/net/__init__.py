@@ -19,6 +19,7 @@ from p2pwf.net.types import (
     PeerDown,
     PeerUp,
     Timing,
+    Unlinked,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "PeerDown",
     "PeerUp",
     "Timing",
+    "Unlinked",
 ]

@@ -5,7 +5,7 @@ Membership is asked of the gate when a connection begins, and for every connecti
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
@@ -13,8 +13,8 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from p2pwf.core.ids import PeerId
 from p2pwf.net.connections import Connections
 from p2pwf.net.counters import Counters
-from p2pwf.net.links import Connection
-from p2pwf.net.types import Gate
+from p2pwf.net.links import Connection, Emit, Links
+from p2pwf.net.types import Gate, Timing, Unlinked
 from p2pwf.net.yamux import GuardedYamux
 
 MAX_STRANGERS = 64
@@ -22,26 +22,28 @@ MAX_STRANGERS = 64
 
 
 class Attendants:
-    """Attends the connections of a host: `serve_member` keeps the clock stream, `open_gossip` opens that for gossip."""
+    """Attends the connections of a host: `links` keeps the clock streams, `open_gossip` opens that for gossip."""
 
     def __init__(
         self,
         connections: Connections,
         *,
         gate: Gate,
-        stranger_idle: float,
+        timing: Timing,
         counters: Counters,
         nursery: trio.Nursery,
-        serve_member: Callable[[Connection], Awaitable[None]],
+        links: Links,
         open_gossip: Callable[[PeerId], None],
+        emit: Emit,
     ) -> None:
         self._connections = connections
         self._gate = gate
-        self._stranger_idle = stranger_idle
+        self._timing = timing
         self._counters = counters
         self._nursery = nursery
-        self._serve_member = serve_member
+        self._links = links
         self._open_gossip = open_gossip
+        self._emit = emit
 
     def on_connection(self, conn: SwarmConn, muxed: GuardedYamux, peer: PeerId) -> None:
         """Attend a connection that just stood up."""
@@ -49,15 +51,24 @@ class Attendants:
         self._connections.add(connection)
         self._nursery.start_soon(self._attend, connection)
 
-    def members_changed(self) -> None:
-        """Let new members in, close the connections of former ones."""
+    def members_changed(self, farewells: Mapping[PeerId, Sequence[bytes]]) -> None:
+        """Let new members in, close the connections of former ones, each after its farewell: last clock frames."""
         for connection in self._connections.all():
             member = self._gate.is_member(connection.peer)
             if member and not connection.admitted:
                 self._admit(connection)
-            elif not member and connection.admitted:
+            elif not member and connection.admitted and not connection.parting:
+                connection.parting = True
                 self._counters.count("member_closed")
-                self._nursery.start_soon(connection.muxed.abort)
+                self._nursery.start_soon(self._part, connection, farewells.get(connection.peer, ()))
+
+    async def _part(self, connection: Connection, farewell: Sequence[bytes]) -> None:
+        if farewell and self._links.connection(connection.peer) is connection:
+            with trio.move_on_after(self._timing.farewell) as told:
+                await self._links.part(connection.peer, farewell)
+            if told.cancelled_caught:
+                self._counters.count("farewell_not_heard")
+        await connection.muxed.abort()
 
     def _admit(self, connection: Connection) -> None:
         connection.admission.set()
@@ -69,10 +80,19 @@ class Attendants:
                 if self._gate.is_member(connection.peer):
                     self._admit(connection)
                 nursery.start_soon(self._tend, connection)
+                nursery.start_soon(self._watch_link, connection)
                 await connection.muxed.event_closed.wait()
                 nursery.cancel_scope.cancel()
         finally:
             self._connections.remove(connection)
+
+    async def _watch_link(self, connection: Connection) -> None:
+        """Tell of a member that is connected and takes, or opens, no clock stream."""
+        await connection.admission.wait()
+        while True:
+            await trio.sleep(self._timing.unlinked)
+            if not connection.parting and self._links.connection(connection.peer) is None:
+                await self._emit(Unlinked(connection.peer))
 
     async def _tend(self, connection: Connection) -> None:
         strangers = sum(not each.admitted for each in self._connections.all())
@@ -81,11 +101,11 @@ class Attendants:
             await connection.muxed.abort()
             return
         while not connection.admitted:
-            left = connection.last_join + self._stranger_idle - trio.current_time()
+            left = connection.last_join + self._timing.stranger_idle - trio.current_time()
             if left <= 0 and not connection.joins:
                 self._counters.count("stranger_closed")
                 await connection.muxed.close()
                 return
-            with trio.move_on_after(left if left > 0 else self._stranger_idle):
+            with trio.move_on_after(left if left > 0 else self._timing.stranger_idle):
                 await connection.admission.wait()
-        await self._serve_member(connection)
+        await self._links.run_outbound(connection)

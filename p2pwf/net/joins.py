@@ -6,8 +6,8 @@ bounded in every field, and answered within a deadline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager
 
 import trio
 
@@ -16,8 +16,8 @@ from p2pwf.errors import RemoteError
 from p2pwf.net.counters import Counters
 from p2pwf.net.links import Connection
 from p2pwf.net.requests import Open, decode_message, encode_message
-from p2pwf.net.stream import WireStream, closing
-from p2pwf.net.types import JoinHandler, JoinReply, JoinRequest, Timing
+from p2pwf.net.stream import StreamBroken, WireStream, closing
+from p2pwf.net.types import JoinHandler, JoinReply, JoinRequest, PastHandler, Timing
 
 PROTOCOL = "/p2pwf/join/1.0.0"
 MAX_REQUEST = 8192
@@ -28,11 +28,19 @@ MAX_LABEL = 64
 MAX_SLOTS = 4096
 MAX_SECRET = 64
 MAX_REASON = 500
+MAX_HAS = 1_000_000
+"""Bytes of the frame that says what a former member has, as of any clock frame."""
+MAX_PAST = 64
+"""Frames of up to a megabyte in one answer to a former member: whoever lacks more asks again, and has got further."""
+PAST_SECONDS = 60.0
+"""How long all of them together may take."""
 MAX_JOINS = 16
 """Requests being decided at a time, of all strangers together."""
 STREAMS_PER_PEER = 2
-ADMITTED, PENDING, REFUSED = "admitted", "pending", "refused"
-STATUSES = (ADMITTED, PENDING, REFUSED)
+ADMITTED, PENDING, REFUSED, REMOVED = "admitted", "pending", "refused", "removed"
+STATUSES = (ADMITTED, PENDING, REFUSED, REMOVED)
+
+Take = Callable[[bytes], Awaitable[None]]
 
 
 def encode_request(request: JoinRequest) -> bytes:
@@ -107,23 +115,48 @@ class Joins:
         self._open = open_stream
         self._busy = busy
         self._handler: JoinHandler | None = None
+        self._past: PastHandler | None = None
         self._under_way = 0
 
-    def serve_with(self, handler: JoinHandler) -> None:
-        """Let `handler` decide from now on; before, everyone is refused."""
+    def serve_with(self, handler: JoinHandler, past: PastHandler | None) -> None:
+        """Let `handler` decide from now on; before, everyone is refused. `past` brings former members to their end."""
         self._handler = handler
+        self._past = past
 
     async def serve(self, stream: WireStream) -> None:
         """Answer the one request of a stream."""
         with self._busy(stream):
             request = decode_request(await stream.expect_frame(MAX_REQUEST, self._timing.request))
-            await stream.write_frame(encode_reply(await self._decide(stream.peer, request)))
+            reply = await self._decide(stream.peer, request)
+            await stream.write_frame(encode_reply(reply))
+            if reply.status == REMOVED and self._past is not None:
+                with trio.move_on_after(PAST_SECONDS) as told:
+                    await self._tell_past(stream, self._past)
+                if told.cancelled_caught:
+                    self._counters.count("past_not_told")
+
+    async def _tell_past(self, stream: WireStream, past: PastHandler) -> None:
+        """Send a former member what it lacks up to the cut that ended its membership, if it says what it has."""
+        has: bytes | None = None
+        with trio.move_on_after(self._timing.request):
+            has = await stream.read_frame(MAX_HAS)
+        if has is None:
+            return
+        sent = 0
+        async with aclosing(past(stream.peer, has)) as frames:
+            async for data in frames:
+                if sent == MAX_PAST:
+                    self._counters.count("past_not_told")
+                    return
+                await stream.write_frame(data)
+                sent += 1
 
     async def _decide(self, peer: PeerId, request: JoinRequest) -> JoinReply:
         if self._handler is None or self._under_way >= MAX_JOINS:
             self._counters.count("join_not_decided")
             return JoinReply(REFUSED, None, "not now: try again")
         self._under_way += 1
+        self._counters.count("join_asked")
         try:
             with trio.fail_after(self._timing.request):
                 return await self._handler(peer, request)
@@ -133,13 +166,27 @@ class Joins:
         finally:
             self._under_way -= 1
 
-    async def ask(self, peer: PeerId, request: JoinRequest) -> JoinReply:
-        """Ask a connected peer to be let in; see Network.ask_join."""
+    async def ask(
+        self, peer: PeerId, request: JoinRequest, has: bytes | None = None, take: Take | None = None
+    ) -> JoinReply:
+        """Ask a connected peer to be let in; see Network.ask_join and Network.ask_standing."""
         stream = await self._open(peer, PROTOCOL)
         with self._busy(stream):
             async with closing(stream):
                 await stream.write_frame(encode_request(request))
-                return decode_reply(await stream.expect_frame(MAX_REPLY, 2 * self._timing.request))
+                reply = decode_reply(await stream.expect_frame(MAX_REPLY, 2 * self._timing.request))
+                if reply.status == REMOVED and has is not None and take is not None:
+                    await stream.write_frame(has)
+                    await stream.finish()
+                    for _ in range(MAX_PAST):
+                        with trio.move_on_after(self._timing.stall) as stalled:
+                            data = await stream.read_frame(MAX_HAS)
+                        if stalled.cancelled_caught:
+                            raise StreamBroken(f"nothing more within {self._timing.stall:g} s")
+                        if data is None:
+                            break
+                        await take(data)
+                return reply
 
 
 @contextmanager

@@ -15,7 +15,7 @@ when it thinks that it has none, and since a second process with the peer's key 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 from attrs import define, field
@@ -58,6 +58,8 @@ class Connection:
     joins: int = 0
     """Join requests under way on it, in either direction."""
     last_join: float = field(factory=trio.current_time)
+    parting: bool = False
+    """Its peer was a member, and is being told that it is none any more."""
 
     @property
     def admitted(self) -> bool:
@@ -149,6 +151,20 @@ class Links:
             self._counters.count("frame_not_queued")
             return False
         return True
+
+    async def part(self, peer: PeerId, frames: Sequence[bytes]) -> None:
+        """Send last frames to a peer that is no member any more, and wait until it has read them and ended the stream.
+
+        To be called under a deadline: the peer may never do so. What it sends meanwhile is dropped.
+        """
+        link = self._links.get(peer)
+        if link is None:
+            return
+        for data in frames:
+            _check_size(data)
+            await link.outbox.put_wait(frame(data))
+        link.outbox.end()
+        await link.down.wait()
 
     async def run_outbound(self, connection: Connection) -> None:
         """Keep a link with the peer of `connection`, if opening it is our part; to be cancelled when that ends."""
@@ -256,11 +272,16 @@ class Links:
             data = await link.stream.read_frame(MAX_FRAME)
             if data is None:
                 return
-            await self._emit(Frame(link.peer, data))
+            if self._gate.is_member(link.peer):
+                await self._emit(Frame(link.peer, data))
+            else:
+                self._counters.count("frame_of_no_member")  # it is being told, and closed
 
     async def _write(self, link: _Link) -> None:
-        while True:
-            await link.stream.write(b"".join(await link.outbox.next_batch()))
+        while batch := await link.outbox.next_batch():
+            await link.stream.write(b"".join(batch))
+        await link.stream.finish()
+        await trio.sleep_forever()  # the reader sees the peer's end
 
     def _note_change(self) -> None:
         self._changed.set()

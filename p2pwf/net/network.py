@@ -31,7 +31,7 @@ from p2pwf.net.gossip import GossipQueue
 from p2pwf.net.host import Host, open_stream, run_host
 from p2pwf.net.joins import PROTOCOL as JOIN
 from p2pwf.net.joins import STREAMS_PER_PEER as JOIN_STREAMS
-from p2pwf.net.joins import Joins, busy_connection
+from p2pwf.net.joins import Joins, Take, busy_connection
 from p2pwf.net.links import PROTOCOL as CLOCK
 from p2pwf.net.links import Links
 from p2pwf.net.logs import PROTOCOL as LOGS
@@ -50,6 +50,7 @@ from p2pwf.net.types import (
     LogHandler,
     NetConfig,
     NetEvent,
+    PastHandler,
     PeerUp,
 )
 
@@ -96,11 +97,12 @@ class Network:
         self._attendants = Attendants(
             self._connections,
             gate=gate,
-            stranger_idle=config.timing.stranger_idle,
+            timing=config.timing,
             counters=counters,
             nursery=nursery,
-            serve_member=self._links.run_outbound,
+            links=self._links,
             open_gossip=lambda peer: host.pubsub.admit(libp2p_id(peer)),
+            emit=self._emit,
         )
         self._dialler = Dialler(
             host.peer,
@@ -180,9 +182,12 @@ class Network:
             await self._dialler.connect(peer, [bare])
         return peer
 
-    def members_changed(self) -> None:
-        """Ask the gate about every connection again: let new members in, close those of former ones."""
-        self._attendants.members_changed()
+    def members_changed(self, farewells: Mapping[PeerId, Sequence[bytes]] | None = None) -> None:
+        """Ask the gate about every connection again: let new members in, close those of former ones.
+
+        `farewells`: of former members, the last clock frames that they are given `farewell` seconds to read.
+        """
+        self._attendants.members_changed(farewells or {})
 
     async def drop(self, peer: PeerId) -> None:
         """Close every connection with `peer`."""
@@ -250,17 +255,28 @@ class Network:
             while chunk := await next_chunk(log):
                 yield chunk
 
-    def serve_join(self, handler: JoinHandler) -> None:
-        """Let `handler(peer, request)` answer the join requests of strangers."""
-        self._joins.serve_with(handler)
+    def serve_join(self, handler: JoinHandler, past: PastHandler | None = None) -> None:
+        """Let `handler(peer, request)` answer the join requests of strangers.
+
+        To whom it answers `removed`, `past(peer, hello)` gives the clock frames that show why, if the peer wants them.
+        """
+        self._joins.serve_with(handler, past)
 
     async def ask_join(self, target: str, request: JoinRequest) -> JoinReply:
         """Ask to be let in, of a connected peer's id or of the peer that a multiaddr names.
 
-        Raises TryAgain if it cannot be reached, RemoteError if it breaks the protocol or off.
-        """
+        Raises TryAgain if it cannot be reached, RemoteError if it breaks the protocol or off."""
         peer = await self.dial(target) if target.startswith("/") else PeerId(target)
         return await self._joins.ask(peer, request)
+
+    async def ask_standing(self, peer: PeerId, request: JoinRequest, hello: bytes, take: Take) -> JoinReply:
+        """Ask a connected peer as what it knows us: admitted, pending, refused or removed.
+
+        If removed, it is sent `hello`, which says what we have, and `take` gets the clock frames that it answers. Their
+        number and size are bounded; what they say is to be checked like anything that a peer sends. Raises TryAgain
+        if it is not connected, RemoteError if it breaks the protocol or off.
+        """
+        return await self._joins.ask(peer, request, hello, take)
 
     # Inside
 

@@ -22,6 +22,7 @@ class Outbox:
         self._filled = trio.Event()
         self._drained = trio.Event()
         self._closed = False
+        self._last = False
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -44,8 +45,8 @@ class Outbox:
         return False
 
     async def next_batch(self) -> list[bytes]:
-        """Wait for frames and take at least one, more while they are small."""
-        while not self._frames:
+        """Wait for frames and take at least one, more while they are small; none once the queue has ended."""
+        while not self._frames and not self._last:
             self._filled = trio.Event()
             await self._filled.wait()
         batch: list[bytes] = []
@@ -57,6 +58,12 @@ class Outbox:
         self._drained.set()
         self._drained = trio.Event()
         return batch
+
+    def end(self) -> None:
+        """Take no further frames; the reader gets those that wait, and then learns that there are no more."""
+        self._closed = self._last = True
+        self._filled.set()
+        self._drained.set()
 
     def close(self) -> int:
         """Refuse further frames and drop those queued; their number."""

@@ -5,7 +5,7 @@ Importing this module is cheap; `p2pwf.net.network`, which makes the real thing,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
@@ -33,6 +33,11 @@ class Timing:
     """A body or a frame that makes no progress for that long is given up."""
     stranger_idle: float = 2.0
     """A connection of no member, without a join request under way, is closed after that long."""
+    unlinked: float = 1.0
+    """How long a member that is connected may take for its clock stream before it is asked whether it knows us: less
+    than `stranger_idle`, after which a peer that does not know us closes the connection."""
+    farewell: float = 2.0
+    """How long a former member has to read why it is closed: what is on its way arrives in a round trip or two."""
     ping: float = 2.0
     """Between two pings of one connection."""
     silence: float = 6.0
@@ -114,7 +119,14 @@ class DuplicateIdentity:
     peer: PeerId
 
 
-NetEvent: TypeAlias = PeerUp | PeerDown | Frame | Gossip | DuplicateIdentity
+@frozen
+class Unlinked:
+    """A member is connected, but there is no clock stream: it may not know this node as a member (any more)."""
+
+    peer: PeerId
+
+
+NetEvent: TypeAlias = PeerUp | PeerDown | Frame | Gossip | DuplicateIdentity | Unlinked
 
 
 @frozen
@@ -130,7 +142,7 @@ class JoinRequest:
 
 @frozen
 class JoinReply:
-    """The answer to a join request: `status` is admitted, pending or refused; `reason` is for people."""
+    """The answer to a join request: `status` is admitted, pending, refused or removed; `reason` is for people."""
 
     status: str
     network: Cid | None = None
@@ -173,6 +185,9 @@ class BlobStore(Protocol):
 
 
 JoinHandler: TypeAlias = Callable[[PeerId, JoinRequest], Awaitable[JoinReply]]
+PastHandler: TypeAlias = Callable[[PeerId, bytes], AsyncGenerator[bytes, None]]
+"""(a former member, the hello that says what it has) to the frames that bring it to the cut that ended it; raises
+RemoteError for what is no hello."""
 HoldHandler: TypeAlias = Callable[[PeerId, tuple[Cid, ...]], Awaitable[Collection[Cid]]]
 LogHandler: TypeAlias = Callable[[RunId, str, int, int, int], Awaitable[AsyncIterator[bytes]]]
 """(run, job, leg, attempt, first line) to chunks of whole NDJSON lines; raises NotFound when there is no such log."""

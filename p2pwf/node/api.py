@@ -22,7 +22,7 @@ import trio
 from p2pwf import __version__
 from p2pwf.core.bodies import MAX_WORKFLOW
 from p2pwf.core.events import EventError, SignedBlock, parse
-from p2pwf.core.ids import Cid, PeerId, public_key_of
+from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import InvalidWorkflow, NotFound, P2pwfError, Refused, TryAgain, UsageError
@@ -34,6 +34,7 @@ from p2pwf.node.node import Node
 from p2pwf.node.reruns import body_again
 from p2pwf.node.results import artifact_files, artifact_rows, reports
 from p2pwf.node.sources import keep, take_source
+from p2pwf.node.standing import is_removed, require_member
 from p2pwf.node.submission import Wanted, make_body
 from p2pwf.node.verify import verify_store
 from p2pwf.requests import SubmitRequest
@@ -61,7 +62,7 @@ class NodeApi:
     # -- the node -----------------------------------------------------------------------------------------------
 
     async def info(self) -> dict[str, Any]:
-        """{peer_id, name, addrs, network, control, version, started_at (ms), ready}."""
+        """{peer_id, name, addrs, network, control, version, started_at (ms), ready, removed}."""
         node = self._node
         return {
             "peer_id": node.me,
@@ -71,7 +72,8 @@ class NodeApi:
             "control": self.control,
             "version": __version__,
             "started_at": node.started.wall,
-            "ready": node.shell.ready.is_set(),
+            "ready": node.shell.ready.is_set() and not is_removed(node.engine),
+            "removed": is_removed(node.engine),
         }
 
     async def status(self) -> dict[str, Any]:
@@ -113,6 +115,7 @@ class NodeApi:
     async def invite(self, ttl: float, roles: list[str]) -> dict[str, Any]:
         """A ticket good once: {ticket, roles, expires (ms)}; `ttl` in seconds."""
         node = self._node
+        require_member(node.engine)
         if not 0 < ttl <= MAX_TTL:
             raise UsageError(f"a ticket lasts up to {MAX_TTL // 86400} days, not {ttl:g} s", "try --ttl 24h")
         if node.network is None:
@@ -130,37 +133,28 @@ class NodeApi:
         return views.pending_peers(self._node.engine) if pending else views.peers(self._node.engine)
 
     async def peer_add(self, peer_id: str, name: str | None, roles: list[str]) -> dict[str, Any]:
-        """Admit a peer, seen or not; {peer_id, roles, name}."""
-        public_key_of(peer_id)
+        """Admit a peer, seen or not, by its id, or by the end of one that is known; {peer_id, roles, name}."""
+        require_member(self._node.engine)
+        peer = views.peer_to_add(self._node.engine, peer_id)
         made: dict[str, Any] = await self._node.loop.ask(
-            partial(to_engine.AddMember, peer=PeerId(peer_id), roles=tuple(roles), name=name)
+            partial(to_engine.AddMember, peer=peer, roles=tuple(roles), name=name)
         )
         return made
 
     async def peer_remove(self, peer: str, keep_runs: bool) -> dict[str, Any]:
-        """Remove a member, by peer id or unique name; {peer_id, removed}."""
+        """Remove a member, by peer id, its end or unique name; {peer_id, removed}."""
+        require_member(self._node.engine)
         made: dict[str, Any] = await self._node.loop.ask(
-            partial(to_engine.RemoveMember, peer=self._peer(peer), keep_runs=keep_runs)
+            partial(to_engine.RemoveMember, peer=views.find_peer(self._node.engine, peer), keep_runs=keep_runs)
         )
         return made
-
-    def _peer(self, name: str) -> PeerId:
-        engine = self._node.engine
-        members = engine.desk.roster.members
-        if name in members or name in engine.membership.requests:
-            return PeerId(name)
-        named = [member.peer for member in members.values() if member.name == name]
-        if len(named) > 1:
-            raise UsageError(f"{len(named)} peers are called {name!r}", "use a peer id: see `p2pwf peer list`")
-        if not named:
-            raise NotFound(f"no peer {name!r}", "see `p2pwf peer list`")
-        return named[0]
 
     # -- runs ---------------------------------------------------------------------------------------------------
 
     async def submit(self, request: SubmitRequest) -> dict[str, Any]:
         """Start a run: {workflow_id, status, copies, name, left_out, warnings}; durable here when it returns."""
         node = self._node
+        require_member(node.engine)
         if not node.shell.ready.is_set():
             raise TryAgain("this node has not joined its network yet", "wait for its ready line")
         number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
@@ -223,6 +217,7 @@ class NodeApi:
     async def assign(self) -> list[dict[str, Any]]:
         """Look again at every job that has no owner: [{workflow_id, job, name, owner}], owner None if nobody fits."""
         node = self._node
+        require_member(node.engine)
         open_before = [
             (run, key) for run in node.engine.desk.active.values() for key in keys_of(run) if run.owner(key) is None
         ]
@@ -242,7 +237,9 @@ class NodeApi:
 
     async def list_runs(self, wanted: str | None, peer: str | None) -> list[dict[str, Any]]:
         """Runs, newest first, without jobs; filtered by status, and by a peer owning at least one job."""
-        return views.list_runs(self._node.engine, wanted, None if peer is None else self._peer(peer))
+        return views.list_runs(
+            self._node.engine, wanted, None if peer is None else views.find_peer(self._node.engine, peer)
+        )
 
     async def run_status(self, name: str) -> dict[str, Any]:
         """One run with its jobs; see runs.view.detail."""
@@ -256,6 +253,7 @@ class NodeApi:
 
     async def cancel(self, name: str) -> dict[str, Any]:
         """Ask for a run to be cancelled; {workflow_id}."""
+        require_member(self._node.engine)
         made: dict[str, Any] = await self._node.loop.ask(
             partial(to_engine.CancelRun, run=views.find_run(self._node.engine, name))
         )
@@ -277,6 +275,7 @@ class NodeApi:
             raise Refused(
                 "results and errors are recorded by the peers that run the jobs", "see `p2pwf workflow status`"
             )
+        require_member(self._node.engine)
         if priority is not None:
             await self._node.loop.ask(partial(to_engine.SetPriority, run=run.id, priority=priority))
         if wanted == "cancelled":

@@ -36,6 +36,8 @@ IDENTITY: Final = "identity.key"
 NETWORK: Final = "network"
 INTRODUCER: Final = "introducer"
 PSK: Final = "psk"
+PEER: Final = "peer"
+"""Whose folder it is: a store goes with one key, since its chain of events does."""
 NAME: Final = "name"
 
 
@@ -114,7 +116,7 @@ async def be_born(
 ) -> Identity:
     """The network that this data folder belongs to; on first use it is founded, or joined, and recorded.
 
-    Raises Refused if the folder belongs to another network than the one asked for, or joining was refused; TryAgain
+    Raises Refused if the folder belongs to another network or another key, or joining was refused; TryAgain
     if the addresses to listen on are taken, before a network is founded or a ticket is used.
     """
     meta = store.meta_all()
@@ -124,6 +126,9 @@ async def be_born(
     ticket = parse_ticket(settings.join) if settings.join else None
     if NETWORK in meta:
         network = Cid(meta[NETWORK])
+        _check_key(settings, seed, meta)
+        if PEER not in meta:  # a folder made before this was kept
+            await trio.to_thread.run_sync(store.commit, Commit((), {PEER: Signer(seed).peer_id.encode()}))
         if ticket is not None and ticket.network != network:
             raise Refused(
                 f"{settings.data_dir} belongs to the network {network.text}, the ticket is for another",
@@ -142,10 +147,22 @@ async def be_born(
         NETWORK: bytes(joined.network),
         INTRODUCER: encode([joined.introducer, list(joined.addresses)]),
         NAME: name.encode(),
+        PEER: Signer(seed).peer_id.encode(),
         PSK: psk,
     }
     await trio.to_thread.run_sync(store.commit, Commit((), values))
     return Identity(seed, joined.network, psk, joined.introducer, joined.addresses, name, labels, slots)
+
+
+def _check_key(settings: NodeSettings, seed: bytes, meta: dict[str, bytes]) -> None:
+    """Raise Refused if the folder's events are those of a node with another key."""
+    peer, owner = Signer(seed).peer_id, meta.get(PEER)
+    if owner is not None and owner != peer.encode():
+        raise Refused(
+            f"{Path(settings.data_dir) / IDENTITY} is the key of {peer}, "
+            f"and the events beside it are those of {owner.decode()}",
+            "put that node's own key back; to start as another node, use another --data-dir (nothing was changed)",
+        )
 
 
 async def _try_listen(addresses: tuple[str, ...]) -> None:
@@ -178,7 +195,12 @@ async def _found(settings: NodeSettings, seed: bytes, store: EventStore, offer: 
         founder=founder,
     )
     psk = os.urandom(32) if settings.private else None
-    values: dict[str, bytes | None] = {NETWORK: bytes(genesis.cid), NAME: offer.name.encode(), PSK: psk}
+    values: dict[str, bytes | None] = {
+        NETWORK: bytes(genesis.cid),
+        NAME: offer.name.encode(),
+        PEER: genesis.author.encode(),
+        PSK: psk,
+    }
     await trio.to_thread.run_sync(store.commit, Commit((stored_event(genesis),), values))
     return Identity(seed, genesis.cid, psk, None, (), offer.name, offer.labels, offer.slots)
 

@@ -15,7 +15,7 @@ import trio
 
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.tickets import Ticket
-from p2pwf.errors import P2pwfError, Refused, TryAgain
+from p2pwf.errors import Refused, RemoteError, TryAgain
 from p2pwf.net.network import open_network
 from p2pwf.net.types import JoinReply, JoinRequest, NetConfig
 
@@ -70,9 +70,16 @@ async def join_network(
                 if reply.status == "admitted" and reply.network is not None:
                     same = tuple(address for address in addresses if peer_of(address) == peer_of(by))
                     return Joined(reply.network, peer_of(by), same)
+                if reply.status == "removed":
+                    raise Refused(
+                        "not admitted: this peer was removed from that network",
+                        f"an admin lets it in again with `p2pwf peer add {net.peer_id}`, or by a new ticket",
+                    )
                 if reply.status == "refused":
                     raise Refused(f"not admitted: {reply.reason}", "ask for a new ticket: `p2pwf invite` at its issuer")
-                why = f"waiting to be admitted: an admin runs `p2pwf peer add {net.peer_id}`"
+                why = f"waiting to be admitted: ask an admin to run `p2pwf peer add {net.peer_id}`"
+                # The next question goes on a connection of its own: this one is closed as idle about when that is due.
+                await net.drop(peer_of(by))
             elif request.secret is not None and trio.current_time() - started > JOIN_SECONDS:
                 raise TryAgain(f"cannot reach the ticket's issuer: {why}", "is it up, and can this machine reach it?")
             if why != said:
@@ -88,8 +95,10 @@ async def _ask_each(
     for address in addresses:
         try:
             return await ask(address, request), address, ""
-        except P2pwfError as error:
+        except TryAgain as error:
             why = error.message
+        except RemoteError:
+            why = f"connected to {peer_of(address)}, which broke off instead of answering: asking again"
     return None, None, why
 
 

@@ -18,17 +18,30 @@ import trio
 
 from p2pwf.config import NodeSettings
 from p2pwf.core.ids import Cid, PeerId
+from p2pwf.core.tickets import parse_ticket
 from p2pwf.engine import Engine
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import InternalError, NotFound, StorageError
 from p2pwf.net.network import Network, open_network
-from p2pwf.net.types import DuplicateIdentity, Frame, Gossip, JoinReply, JoinRequest, NetConfig, PeerDown, PeerUp
+from p2pwf.net.types import (
+    DuplicateIdentity,
+    Frame,
+    Gossip,
+    JoinReply,
+    JoinRequest,
+    NetConfig,
+    PeerDown,
+    PeerUp,
+    Unlinked,
+)
 from p2pwf.node.birth import Identity, be_born, first_start, introducers, make_engine, own_seed
 from p2pwf.node.holds import Holds
 from p2pwf.node.jobs import Jobs
+from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
+from p2pwf.node.standing import Standing, is_removed, was_member
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner, open_spawner
@@ -95,9 +108,11 @@ class Node:
         self.gate = Gate(
             lambda peer: engine.desk.roster.holds(peer, None),
             frozenset(through),
-            lambda: engine.desk.roster.holds(engine.desk.me, None),
+            partial(was_member, engine),
         )
         self.shell.is_member = self.gate.is_member
+        self.standing = Standing(engine, self.loop, store, nursery=nursery, request_for=self._request_for)
+        self.shell.farewell = self.standing.farewell
 
     @property
     def me(self) -> PeerId:
@@ -149,7 +164,7 @@ class Node:
         net.serve_blobs(self.blobs)
         net.serve_hold(self.holds.take)
         net.serve_logs(self._serve_log)
-        net.serve_join(self._join)
+        net.serve_join(self._join, self.standing.past)
         self.shell.network = net
         self.shell.listening.set()
         await self._keep_port(net)
@@ -165,6 +180,8 @@ class Node:
                     await self.loop.put(to_engine.Frame(event.peer, event.data))
                 case Gossip():
                     await self.loop.put(to_engine.Gossip(event.author, event.data))
+                case Unlinked():
+                    self.standing.unlinked(net, event.peer)
                 case DuplicateIdentity():
                     self.shell.alarms.append(f"two nodes run with the key of {event.peer}")
                     log.error("two nodes run with one key", peer=event.peer, hint="give each a data folder of its own")
@@ -186,7 +203,16 @@ class Node:
             blocks = await self.shell.events_of(run)
             await self.loop.ask(partial(to_engine.Recalled, run=run, blocks=blocks))
 
+    def _request_for(self, peer: PeerId) -> JoinRequest:
+        """The question to a member that may not know this node; its issuer is shown the ticket that was given."""
+        identity, join = self.identity, self.settings.join
+        ticket = parse_ticket(join) if join else None
+        secret = ticket.secret if ticket and peer in {peer_of(address) for address in ticket.addresses} else None
+        return JoinRequest(identity.network, secret, identity.name, identity.labels, identity.slots)
+
     async def _join(self, peer: PeerId, request: JoinRequest) -> JoinReply:
+        if is_removed(self.engine):
+            return JoinReply("refused", None, "this peer is no member of its network any more")
         answer = await self.loop.ask(
             lambda token: to_engine.JoinAsked(
                 token, peer, request.network, request.secret, request.name, tuple(request.labels), request.slots
@@ -310,6 +336,11 @@ async def wait_for_signal(stop: trio.Event) -> None:
 async def make_ready(node: Node) -> None:
     """Wait until the node is a member and synced, then record what it offers, if that is new."""
     await node.shell.ready.wait()
+    await offer(node)
+    await node.shell.listening.wait()
+
+
+async def offer(node: Node) -> None:
+    """Record what the node offers, if the members know it otherwise; who was let in by id alone is known by nothing."""
     identity = node.identity
     await node.loop.ask(partial(to_engine.UpdateSelf, name=identity.name, labels=identity.labels, slots=identity.slots))
-    await node.shell.listening.wait()

@@ -67,6 +67,7 @@ class NodeShell:
         self.holds: Holds | None = None
         self.report: Callable[[Recalled], Awaitable[None]]
         self.is_member: Callable[[PeerId], bool] = lambda _: False
+        self.farewell: Callable[[PeerId], Awaitable[list[bytes]]]
         self.ready = trio.Event()
         self.alarms: deque[str] = deque(maxlen=ALARMS_KEPT)
         self.version = 0
@@ -105,13 +106,17 @@ class NodeShell:
     async def perform(self, outputs: list[Output]) -> None:
         fresh: list[SignedBlock] = []
         rest: list[Output] = []
+        learned: dict[PeerId, tuple[str, ...]] = {}
         for output in outputs:
             if isinstance(output, Publish) and isinstance(output.message, Events):
                 fresh.extend(output.message.events)
+            elif isinstance(output, Learned):
+                learned[output.peer] = output.addresses
             else:
                 rest.append(output)
         for chunk in chunks(fresh):
             await self._publish(Events(chunk))
+        await self._learn(learned)
         for output in rest:
             await self._perform(output)
 
@@ -133,14 +138,9 @@ class NodeShell:
             case Recall():
                 self._nursery.start_soon(self._recall, output.run)
             case MembersChanged():
-                if self.network is not None:
-                    self.network.members_changed()
-                    self.want_peers()
-                self.touch()
+                await self._members_changed()
             case RunsChanged():
                 self.touch()
-            case Learned():
-                await self._learn(output.peer, output.addresses)
             case Misbehaved():
                 log.warning("peer broke the protocol", peer=output.peer, reason=output.reason)
                 if self.network is not None and output.peer != self._me:
@@ -152,6 +152,13 @@ class NodeShell:
                 log.error(output.message, hint=output.hint)
             case _:
                 raise TypeError(f"an output that the shell does not know: {output!r}")
+
+    async def _members_changed(self) -> None:
+        if self.network is not None:
+            former = [peer for peer in self.network.peers() if not self.is_member(peer)]
+            self.network.members_changed({peer: await self.farewell(peer) for peer in former})
+            self.want_peers()
+        self.touch()
 
     async def _recall(self, run: Cid) -> None:
         await self.report(Recalled(None, run, await self.events_of(run)))
@@ -208,13 +215,14 @@ class NodeShell:
         finally:
             del self._bulk[peer]
 
-    async def _learn(self, peer: PeerId, addresses: tuple[str, ...]) -> None:
-        if self.addresses.get(peer) == addresses or not addresses:
-            return
-        self.addresses[peer] = addresses
-        commit = Commit((), {ADDRESS + peer: encode(list(addresses))})
-        await trio.to_thread.run_sync(self._store.commit, commit)
-        self.want_peers()
+    async def _learn(self, learned: dict[PeerId, tuple[str, ...]]) -> None:
+        """Keep the addresses that a batch brought, in one commit: one peer may tell those of hundreds."""
+        new = {peer: known for peer, known in learned.items() if known and self.addresses.get(peer) != known}
+        if new:
+            self.addresses.update(new)
+            values = {ADDRESS + peer: encode(list(known)) for peer, known in new.items()}
+            await trio.to_thread.run_sync(self._store.commit, Commit((), values))
+            self.want_peers()
 
     def want_peers(self) -> None:
         """Keep every member whose address is known connected."""
@@ -247,7 +255,7 @@ class NodeShell:
 
 
 class Gate:
-    """Who may speak with this node. Until it is a member itself, those that it joins through are trusted."""
+    """Who may speak with this node. Those that it joins through are trusted until it `joined`, for the first time."""
 
     def __init__(
         self, holds: Callable[[PeerId], bool], introducers: frozenset[PeerId], joined: Callable[[], bool]

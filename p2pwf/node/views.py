@@ -7,14 +7,17 @@ from collections import Counter
 from typing import Any
 
 from p2pwf.core.events import Event
-from p2pwf.core.ids import Cid, parse_cid
+from p2pwf.core.ids import Cid, PeerId, parse_cid, public_key_of
 from p2pwf.engine import Engine
 from p2pwf.errors import NotFound, UsageError
+from p2pwf.node.standing import is_removed
 from p2pwf.runs import Run
 from p2pwf.runs.view import FINAL, detail, owners, status, summary
 
 MIN_PREFIX = 4
-"""Characters of a run's id that are looked for at the least: fewer would be an accident."""
+"""Characters of a run's or peer's id that are looked for at the least: fewer would be an accident."""
+MAX_NAMED = 8
+"""Peers listed of those that a name may mean."""
 
 
 def find_run(engine: Engine, name: str) -> Cid:
@@ -38,6 +41,45 @@ def find_run(engine: Engine, name: str) -> Cid:
         raise NotFound(f"no run {name!r}", "see `p2pwf workflow list`")
     if len(found) > 1:
         raise UsageError(f"{len(found)} runs have an id like {name!r}", "give more of it: ids differ at their end")
+    return found[0]
+
+
+def find_peer(engine: Engine, name: str) -> PeerId:
+    """The member, or asker, that a user names by its id, its name or a unique end of its id.
+
+    Raises NotFound, or UsageError for what names several.
+    """
+    members, requests = engine.desk.roster.members, engine.membership.requests
+    if name in members or name in requests:
+        return PeerId(name)
+    named = [member.peer for member in members.values() if member.name == name]
+    return _only_one(name, named or _ending_in(name, {*members, *requests}))
+
+
+def peer_to_add(engine: Engine, name: str) -> PeerId:
+    """The peer that a user names to be admitted: any by its whole id, one that is known also by a unique end of it.
+
+    Known are members, former ones and those who ask. Raises UsageError for what is no id, or the end of several.
+    """
+    desk = engine.desk
+    known = {*engine.membership.requests, *desk.roster.members, *desk.roster.admissions, *desk.roster.cuts}
+    found = _ending_in(name, known)
+    if found:
+        return _only_one(name, found)
+    public_key_of(name)
+    return PeerId(name)
+
+
+def _ending_in(end: str, peers: set[PeerId]) -> list[PeerId]:
+    return sorted(peer for peer in peers if peer.endswith(end)) if len(end) >= MIN_PREFIX else []
+
+
+def _only_one(name: str, found: list[PeerId]) -> PeerId:
+    if not found:
+        raise NotFound(f"no peer {name!r}", "see `p2pwf peer list`")
+    if len(found) > 1:
+        every = ", ".join(found[:MAX_NAMED]) + (", …" if len(found) > MAX_NAMED else "")
+        raise UsageError(f"{len(found)} peers are called {name!r}: {every}", "give the whole id of one")
     return found[0]
 
 
@@ -67,7 +109,8 @@ def list_runs(engine: Engine, wanted: str | None, peer: str | None) -> list[dict
 def peers(engine: Engine) -> list[dict[str, Any]]:
     """The members: {peer_id, name, roles, labels, slots, connected, last_seen, self, load, version, addrs}.
 
-    `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if never.
+    `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if never. A node that was removed
+    shows itself among those that it knew, not connected and without roles.
     """
     desk, liveness = engine.desk, engine.liveness
     rows = []
@@ -91,8 +134,28 @@ def peers(engine: Engine) -> list[dict[str, Any]]:
                 "addrs": [] if presence is None else list(presence.addresses),
             }
         )
+    if is_removed(engine):
+        rows.append(_removed_self(engine))
     rows.sort(key=lambda row: (not row["self"], str(row["name"])))
     return rows
+
+
+def _removed_self(engine: Engine) -> dict[str, Any]:
+    """This node among the members that it knew, of which it is none any more: without roles."""
+    desk = engine.desk
+    return {
+        "peer_id": desk.me,
+        "name": next((add.name for add in reversed(desk.roster.admissions.get(desk.me, ()))), desk.me[-8:]),
+        "roles": [],
+        "labels": [],
+        "slots": 0,
+        "connected": False,
+        "last_seen": None,
+        "self": True,
+        "load": engine.liveness.load,
+        "version": desk.config.version,
+        "addrs": [],
+    }
 
 
 def pending_peers(engine: Engine) -> list[dict[str, Any]]:
@@ -108,6 +171,7 @@ def pending_peers(engine: Engine) -> list[dict[str, Any]]:
             "last_seen": None,
         }
         for request in engine.membership.requests.values()
+        if not engine.desk.roster.holds(request.peer, None)
     ]
 
 
@@ -132,6 +196,7 @@ def stats(engine: Engine) -> dict[str, Any]:
         "dropped_pending": engine.intake.pending.dropped,
         "invalid_events": engine.intake.invalid,
         "misbehaved": engine.misbehaved,
+        "rounds_dropped": engine.syncer.dropped,
         "runs_not_conducted": engine.conductor.failures,
         "status_counts": {word: counts.get(word, 0) for word in ("pending", "assigned", "in_progress", *FINAL)},
         "my_workflows": len(mine),

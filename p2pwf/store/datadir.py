@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from p2pwf.errors import Refused
+from p2pwf.errors import Refused, StorageError
 from p2pwf.store.disk import disk_errors
 
 LOCK_NAME: Final = "lock"
@@ -53,6 +53,23 @@ class DataDir:
         Raises Refused if another node holds it, if it belongs to another user, or if it is a folder of something
         else; StorageError if it cannot be made. The lock ends with the process, however that ends.
         """
+        whole, new = not self.path.exists(), not (self.path / LOCK_NAME).exists()
+        try:
+            handle = self._take()
+        except StorageError:
+            # A full disk: what was made to be locked is of no use, and none of a user's business.
+            with suppress(OSError):
+                if new:
+                    (self.path / LOCK_NAME).unlink(missing_ok=True)
+                if whole:
+                    self.path.rmdir()
+            raise
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    def _take(self) -> int:
         with disk_errors(self.path):
             self._prepare()
             handle = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -61,9 +78,10 @@ class DataDir:
                 self._acquire(handle)
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-            yield
-        finally:
+        except BaseException:
             os.close(handle)
+            raise
+        return handle
 
     def _prepare(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

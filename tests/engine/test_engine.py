@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import pytest
 
-from p2pwf.clock.messages import Attempt, Beat, Digest, Events, Probe, Stored, encode_message
+from p2pwf.clock.messages import Attempt, Beat, Digest, Events, Hello, Probe, Stored, encode_message
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import PeerId, parse_cid
 from p2pwf.core.sign import Signer
 from p2pwf.engine import Engine, EngineConfig, found
-from p2pwf.engine.config import LEASE, RECEIPT_WAIT
+from p2pwf.engine.config import DIGEST_EVERY, LEASE, MAX_ROUNDS, RECEIPT_WAIT
 from p2pwf.engine.desk import KEPT_ENDED
 from p2pwf.engine.inputs import (
     AddMember,
@@ -45,6 +45,7 @@ from p2pwf.engine.outputs import (
     Recall,
     Reply,
     Send,
+    SendEvents,
     StartJob,
     Store,
     WakeAt,
@@ -368,6 +369,50 @@ def test_t04_a_ticket_works_once_at_its_issuer_only_and_until_it_expires() -> No
     assert ask(8, None) == "pending"
     assert list(bench.engine.membership.requests) == [signer(8).peer_id]
     assert not any(secret in value or late in value for value in bench.meta.values())
+
+
+def test_a_former_member_is_told_so_and_let_in_again_only_by_a_ticket_that_is_good() -> None:
+    bench = founder()
+    old, new = b"o" * 16, b"n" * 16
+    for secret in (old, new):
+        bench.give(Invite("i", sha256(secret).digest(), ("run",), bench.now().wall + 60_000))
+
+    def ask(word: bytes | None) -> str:
+        outputs = bench.give(JoinAsked("ask", signer(5).peer_id, None, word, "new", ("linux",), 1))
+        return str(next(replies(outputs)).result["status"])
+
+    assert ask(old) == "admitted"
+    bench.give(RemoveMember("r", signer(5).peer_id))
+    assert (ask(None), ask(old), ask(b"x" * 16)) == ("removed",) * 3
+    assert not bench.engine.membership.requests
+    assert ask(new) == "admitted"
+
+
+def test_what_runs_at_a_member_that_is_removed_is_stopped_and_its_end_is_written_by_nobody_there() -> None:
+    one, two = pair()
+    _, start = run_owned_by(two, one)
+    one.give(RemoveMember("r", two.peer))
+    assert [each.attempt for each in only(two.hear(one, one.disk), CancelJob)] == [start.attempt]
+    outputs = two.give(JobEnded(start.attempt, "cancelled", "cancelled")) + two.wait(20)
+    assert not only(outputs, Store)
+    assert not only(outputs, StartJob)
+    assert not only(outputs, Alarm)
+    assert isinstance(next(replies(submit(two, {"a": []}))).error, Refused)
+
+
+def test_of_one_peer_only_so_many_rounds_of_sync_are_answered_and_more_later() -> None:
+    one, two = pair()
+    hello = Hello(one.genesis.cid, b"b" * 16, b"d" * 32, {}, True, "test")
+    other = encode_message(Digest(b"e" * 32))
+    for frame in (encode_message(hello), other):
+        one.time += DIGEST_EVERY
+        answers = [one.give(Frame(two.peer, frame)) for _ in range(MAX_ROUNDS + 5)]
+        sent = [any(isinstance(each.message, Hello) for each in only(outputs, Send)) for outputs in answers]
+        assert sent == [True] * MAX_ROUNDS + [False] * 5
+        assert not any(only(outputs, SendEvents) for outputs in answers[MAX_ROUNDS:])
+    assert one.engine.syncer.dropped == 10
+    one.time += DIGEST_EVERY
+    assert only(one.give(Frame(two.peer, other)), Send)
 
 
 def test_t07_t09_rights_are_checked_where_they_count() -> None:

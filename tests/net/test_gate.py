@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 import pytest
 import trio
+from attrs import evolve
 
 from p2pwf.core.ids import block_cid
 from p2pwf.errors import RemoteError
-from p2pwf.net import JoinReply, JoinRequest, PeerDown
+from p2pwf.net import Frame, JoinReply, JoinRequest, NetEvent, PeerDown, Unlinked
+from p2pwf.net.joins import MAX_PAST
+from p2pwf.net.network import Network
 from p2pwf.net.stream import WireStream
-from tests.net.kit import Members, connections, count, event, join, network, peer, until, up
+from tests.net.kit import LIMIT, QUICK, Members, connections, count, event, join, network, peer, until, up
 
 MEMBERS_ONLY = (
     "/p2pwf/clock/1.0.0",
@@ -108,6 +113,81 @@ async def test_a_former_member_is_closed_at_once() -> None:
         assert count(net, "member_closed") == 1
 
 
+async def test_a_former_member_hears_why_before_it_is_closed_and_is_heard_no_more() -> None:
+    gate = Members([peer(2)])
+    async with network(1, gate) as net, network(2) as other:
+        await join(net, other)
+        gate.members.clear()
+        net.members_changed({other.peer_id: [b"you were", b"removed"]})
+        other.send(net.peer_id, b"too late")
+        assert [(await event(other, Frame)).data for _ in range(2)] == [b"you were", b"removed"]
+        assert (await event(other, PeerDown)).peer == net.peer_id
+        heard = await next_of(net)
+        assert heard == PeerDown(other.peer_id)
+        await until(lambda: connections(net) == 0 or net.peers() == [])
+        assert count(net, "member_closed") == 1
+        assert count(net, "farewell_not_heard") == 0
+
+
+async def test_a_former_member_that_does_not_listen_is_closed_all_the_same() -> None:
+    gate = Members([peer(2)])
+    async with network(1, gate, timing=evolve(QUICK, farewell=0.2)) as net, network(2) as other:
+        await join(net, other)
+        frames = [bytes(900_000) for _ in range(100)]  # more than its queues take, and nobody takes its events
+        gate.members.clear()
+        net.members_changed({other.peer_id: frames})
+        assert (await event(net, PeerDown)).peer == other.peer_id
+        assert count(net, "farewell_not_heard") == 1
+
+
+async def test_a_member_that_keeps_no_clock_stream_is_told_of_and_says_that_it_removed_us() -> None:
+    """The one that was removed is 1, of the smaller id or not: both sides notice."""
+
+    async def removed(_who: str, request: JoinRequest) -> JoinReply:
+        return JoinReply("removed", NETWORK, "an admin did")
+
+    async def past(who: str, hello: bytes) -> AsyncGenerator[bytes, None]:
+        assert (who, hello) == (peer(former), b"what it has")
+        for number in range(3):
+            yield b"%d" % number
+
+    timing = evolve(QUICK, unlinked=0.05)
+    for former, member in ((1, 2), (2, 1)):
+        async with network(member, Members()) as net, network(former, timing=timing) as away:
+            net.serve_join(removed, past)
+            away.want_peers({net.peer_id: net.addresses()})
+            assert (await event(away, Unlinked)).peer == net.peer_id
+            got: list[bytes] = []
+
+            async def take(data: bytes, got: list[bytes] = got) -> None:
+                got.append(data)
+
+            reply = await away.ask_standing(net.peer_id, ASK, b"what it has", take)
+            assert (reply.status, got) == ("removed", [b"0", b"1", b"2"])
+            assert (await away.ask_join(net.addresses()[0], ASK)).status == "removed"  # it need not want the rest
+
+
+async def test_what_a_former_member_is_told_has_a_bound() -> None:
+    async def removed(_who: str, request: JoinRequest) -> JoinReply:
+        return JoinReply("removed", NETWORK)
+
+    async def endless(_who: str, _hello: bytes) -> AsyncGenerator[bytes, None]:
+        while True:
+            yield b"more"
+
+    async with network(1, Members()) as net, network(2) as away:
+        net.serve_join(removed, endless)
+        await away.dial(net.addresses()[0])
+        got: list[bytes] = []
+
+        async def take(data: bytes) -> None:
+            got.append(data)
+
+        await away.ask_standing(net.peer_id, ASK, b"", take)
+        assert len(got) == MAX_PAST
+        await until(lambda: count(net, "past_not_told") == 1)
+
+
 async def test_gossip_of_a_former_member_is_not_taken_from_others() -> None:
     gate = Members([peer(1), peer(2), peer(3)])
     async with network(1, gate) as net, network(2) as hub, network(3) as former:
@@ -146,10 +226,6 @@ async def test_a_malformed_join_request_is_not_answered() -> None:
 
 async def test_a_stranger_that_sends_its_request_too_slowly_is_dropped() -> None:
     """T24."""
-    from attrs import evolve
-
-    from tests.net.kit import QUICK
-
     timing = evolve(QUICK, request=0.3, stranger_idle=0.2)
     async with network(1, Members(), timing=timing) as net, network(2) as stranger:
         await stranger.dial(net.addresses()[0])
@@ -157,6 +233,12 @@ async def test_a_stranger_that_sends_its_request_too_slowly_is_dropped() -> None
         await stream.write(b"\x20half of it")
         await until(lambda: connections(net) == 0)
         assert count(net, "stream_broken") == 1
+
+
+async def next_of(net: Network) -> NetEvent:
+    """The next event of a link, whatever it is."""
+    with trio.fail_after(LIMIT):
+        return await net.events.receive()
 
 
 async def answer(stream: WireStream) -> bytes | None:
