@@ -1,6 +1,7 @@
 """p2pwf: GitHub Actions workflow files run peer to peer, with no server and no GitHub API.
 
     from p2pwf import P2PWorkflowCoordinator       # workflows and peers on this machine, no node, no network
+    from p2pwf import connect, connect_async       # the same methods over a running node; for trio
     from p2pwf import MerkleClock, FibonacciHeap, WorkflowPriorityQueue, WorkflowStatus, WorkflowTask
     from p2pwf import hamming_distance, select_task_owner, create_task_hash
     from p2pwf.mcp import P2PWorkflowTools         # the ten tools as plain methods
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from p2pwf.assign import create_task_hash, hamming_distance, select_task_owner
+    from p2pwf.client.blocking import Client, connect
+    from p2pwf.client.nursery import AsyncClient, connect_async
     from p2pwf.embedded.coordinator import P2PWorkflowCoordinator
     from p2pwf.embedded.merkle import MerkleClock
     from p2pwf.errors import P2pwfError
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
+    "Client",
     "FibonacciHeap",
     "MerkleClock",
     "MerkleNode",
@@ -33,12 +38,16 @@ __all__ = [
     "WorkflowStatus",
     "WorkflowTask",
     "__version__",
+    "connect",
+    "connect_async",
     "create_task_hash",
     "hamming_distance",
     "select_task_owner",
 ]
 
 _HOMES = {
+    "AsyncClient": "p2pwf.client.nursery",
+    "Client": "p2pwf.client.blocking",
     "FibonacciHeap": "p2pwf.queue",
     "MerkleClock": "p2pwf.embedded.merkle",
     "MerkleNode": "p2pwf.ledger",
@@ -47,6 +56,8 @@ _HOMES = {
     "WorkflowPriorityQueue": "p2pwf.queue",
     "WorkflowStatus": "p2pwf.ledger",
     "WorkflowTask": "p2pwf.ledger",
+    "connect": "p2pwf.client.blocking",
+    "connect_async": "p2pwf.client.nursery",
     "create_task_hash": "p2pwf.assign",
     "hamming_distance": "p2pwf.assign",
     "select_task_owner": "p2pwf.assign",
