@@ -91,6 +91,36 @@ def test_processes_that_make_the_folder_at_once_all_work(tmp_path: Path) -> None
             assert_one_line(found)
 
 
+CLAIM = """
+import sys
+from p2pwf import P2PWorkflowCoordinator
+
+coordinator = P2PWorkflowCoordinator("shared", sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for task in coordinator.get_my_workflows():
+    if coordinator.update_workflow_status(task.workflow_id, "in_progress"):
+        print(task.workflow_id, flush=True)
+"""
+
+
+def test_of_processes_that_want_one_workflow_one_gets_it(tmp_path: Path) -> None:
+    file = workflow(tmp_path)
+    with P2PWorkflowCoordinator("shared", tmp_path / "state") as one:
+        ids = [one.submit_workflow(file) for _ in range(40)]
+        one.assign_workflows()
+    workers = [python(CLAIM, tmp_path / "state") for _ in range(3)]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    claimed = [line for worker in workers for line in worker.communicate(timeout=60)[0].split()]
+    assert sorted(claimed) == sorted(ids)
+
+
 def test_two_coordinators_of_one_state_see_each_other_and_those_of_two_do_not(tmp_path: Path) -> None:
     file = workflow(tmp_path)
     one, same = P2PWorkflowCoordinator("a", tmp_path / "s"), P2PWorkflowCoordinator("a", tmp_path / "s")
