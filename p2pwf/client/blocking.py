@@ -100,7 +100,7 @@ class Client:
 
         {workflow_id, name, status, priority, tags, assigned_peer, inputs, result, error, created_at, started_at,
         completed_at}: `result` is {job: {result, outputs}}, times are seconds as of `time.time()`. Raises UsageError if
-        several have such an id, or for fewer than four characters.
+        several have such an id.
         """
         return self._do(talks.status(workflow_id))
 

@@ -17,6 +17,7 @@ import attrs
 from p2pwf.client.clock import ClockView
 from p2pwf.errors import NotFound, P2pwfError, UsageError
 from p2pwf.ledger import WorkflowStatus, WorkflowTask
+from p2pwf.ledger.fold import MIN_PREFIX
 from p2pwf.ledger.node import plain
 
 T = TypeVar("T")
@@ -148,6 +149,8 @@ def clock(me: str) -> Talk[ClockView]:
 
 
 def _run(workflow_id: str) -> Talk[dict[str, Any] | None]:
+    if len(workflow_id.strip()) < MIN_PREFIX:  # a node calls that an accident; here it names nothing
+        return None
     try:
         run: dict[str, Any] = yield Ask("GET", ("runs", workflow_id))
     except NotFound:

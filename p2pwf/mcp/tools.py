@@ -5,6 +5,7 @@ Knows the Python API only; whether it is called by an MCP server or by a script 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ TOOLS: Final = (
 )  # fmt: skip
 
 JsonObject = dict[str, Any]
+
+_log = logging.getLogger(__name__)  # of the standard library: a server on stdio must not find lines in its stdout
 
 
 class P2PWorkflowTools:
@@ -162,3 +165,7 @@ def _told(work: Callable[[], JsonObject], **about: object) -> JsonObject:
         return {"success": True, **work()}
     except P2pwfError as error:
         return {"success": False, "error": error.message, "hint": error.hint, "code": error.code, **about}
+    except Exception as error:  # noqa: BLE001 - an assistant wants an answer, and may have sent anything
+        _log.warning("a tool failed", exc_info=error)
+        hint = "check the kinds of the arguments; if they are right, please report it"
+        return {"success": False, "error": f"{type(error).__name__}: {error}", "hint": hint, "code": "bug", **about}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pwf import MerkleClock, hamming_distance, select_task_owner
-from p2pwf.ledger import MAX_PARENTS, BadClock
+from p2pwf.ledger import MAX_PARENTS, BadClock, make_node
 
 DATA = st.dictionaries(
     st.text(max_size=4),
@@ -159,8 +159,6 @@ def test_a_forged_node_does_not_verify_and_is_refused_with_all_that_comes_with_i
 
 
 def test_a_rehashed_node_with_a_clock_that_does_not_follow_is_refused() -> None:
-    from p2pwf.ledger import make_node
-
     clock = MerkleClock("me")
     first = clock.append({})
     for parents, height in (((first.hash,), 9), ((first.hash,), 1), (("ab" * 32,), 2), ((first.hash,) * 2, 2), ((), 5)):
@@ -229,6 +227,19 @@ def test_a_clock_that_lies_about_what_it_pruned_is_refused() -> None:
     assert not MerkleClock.from_dict(told).verify_chain()
     told["nodes"][0]["logical_clock"] = 10
     assert not MerkleClock.from_dict(told).verify_chain()
+
+
+def test_heights_made_up_for_pruned_nodes_are_refused_by_who_holds_them() -> None:
+    clock = MerkleClock("a")
+    third = [clock.append({"n": index}) for index in range(4)][2]
+    forged = make_node("mallory", {}, (third.hash,), 10, 0.0)
+    told = {"peer_id": "mallory", "nodes": [forged.to_dict()], "head_hash": forged.hash, "pruned": {third.hash: 9}}
+    liar = MerkleClock.from_dict(told)
+    assert liar.verify_chain()  # nothing in it says otherwise
+    for one, other in ((clock, liar), (liar, clock)):
+        with pytest.raises(BadClock, match="contradicts"):
+            one.merge(other)
+    assert (len(clock), len(liar)) == (4, 1)
 
 
 @pytest.mark.parametrize("keep", [0, -1, True, 1.5, "2"])

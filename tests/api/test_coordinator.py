@@ -143,6 +143,8 @@ def test_results_errors_and_times_are_kept(one: P2PWorkflowCoordinator, file: Pa
     assert done["created_at"] <= done["started_at"] <= done["completed_at"]
     assert (failed["error"], failed["result"], failed["started_at"]) == ("no disk", None, None)
     assert not one.update_workflow_status("f" * 64, S.FAILED)
+    assert not one.update_workflow_priority(good, 1.0)
+    assert not one.update_workflow_priority("f" * 64, 1.0)
     with pytest.raises(UsageError, match="no status"):
         one.update_workflow_status(good, "done")
     with pytest.raises(ValueError, match="JSON"):
@@ -321,6 +323,15 @@ def test_a_forged_clock_changes_nothing_and_the_own_one_is_not_pruned(
     with pytest.raises(Refused, match="kept whole"):
         one.merkle_clock.prune()
     assert len(one.merkle_clock) == 1
+
+
+def test_a_priority_for_what_has_ended_has_no_effect_whoever_writes_it(one: P2PWorkflowCoordinator, file: Path) -> None:
+    id = one.submit_workflow(file)
+    one.update_workflow_status(id, S.CANCELLED)
+    before = one.list_workflows()
+    one.merkle_clock.append({"event": PRIORITY, "workflow_id": id, "priority": 1.0})
+    one.merkle_clock.append({"event": STATUS, "workflow_id": id, "status": "pending"})
+    assert one.list_workflows() == before
 
 
 @given(

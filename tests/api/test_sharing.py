@@ -11,10 +11,11 @@ from threading import Thread
 
 import pytest
 
-from p2pwf import P2PWorkflowCoordinator
+from p2pwf import P2PWorkflowCoordinator, WorkflowStatus, connect
 from p2pwf.embedded.store import FILE_NAME
 from p2pwf.errors import P2pwfError, Refused, StorageError, UsageError
 from tests.api.kit import python, workflow
+from tests.e2e.kit import Node
 
 WORK = """
 import sys
@@ -135,6 +136,89 @@ def test_two_coordinators_of_one_state_see_each_other_and_those_of_two_do_not(tm
     assert other.list_workflows() == []
     assert other.peer_list == ["b"]
     assert_one_line(same)
+
+
+def test_any_texts_are_peer_ids_and_each_has_a_state_of_its_own(tmp_path: Path) -> None:
+    file = workflow(tmp_path)
+    names = [
+        "",
+        " ",
+        "a",
+        "A",
+        "../a",
+        "/etc/passwd",
+        "a\0",
+        "\0a",
+        "e\u0301",
+        "\u00e9",
+        "名前" * 500,
+        "'; DROP TABLE node; --",
+    ]
+    for count, name in enumerate(names, 1):
+        with P2PWorkflowCoordinator(name, tmp_path / "s") as one:
+            assert one.get_stats()["total_workflows"] == 0
+            for _ in range(count):
+                one.submit_workflow(file)
+            one.add_peer(names[count % len(names)])
+            one.assign_workflows()
+    for count, name in enumerate(names, 1):
+        with P2PWorkflowCoordinator(name, tmp_path / "s") as one:
+            assert one.peer_id == name
+            assert one.peer_list == [name, names[count % len(names)]]
+            assert one.get_stats()["status_counts"]["assigned"] == count
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["embedded.db", "embedded.lock"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_is_done_the_state_is_what_a_fresh_start_makes_of_it(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    file = workflow(tmp_path)
+    # Two coordinators of one state, one of another on the same folder, one on another folder.
+    places = [("a", "s"), ("a", "s"), ("b", "s"), ("a", "t")]
+    them = [P2PWorkflowCoordinator(peer, tmp_path / folder) for peer, folder in places]
+    for _ in range(60):
+        one, other = chance.choice(them), chance.choice(them)
+        ids = [row["workflow_id"] for row in one.list_workflows()] or ["none"]
+        match chance.randrange(8):
+            case 0 | 1:
+                one.submit_workflow(file, priority=chance.choice([1.0, 3.0]))
+            case 2:
+                one.assign_workflows()
+            case 3:
+                one.add_peer(chance.choice("abc"))
+            case 4:
+                peer = chance.choice("abc")
+                assert peer == one.peer_id or one.remove_peer(peer) in (True, False)
+            case 5:
+                one.merkle_clock.merge(other.merkle_clock)
+            case _:
+                one.update_workflow_status(chance.choice(ids), chance.choice(list(WorkflowStatus)))
+        assert them[0].list_workflows() == them[1].list_workflows()
+    for (peer, folder), one in zip(places, them, strict=True):
+        with P2PWorkflowCoordinator(peer, tmp_path / folder) as fresh:
+            assert fresh.list_workflows() == one.list_workflows()
+            assert fresh.get_stats() == one.get_stats()
+            assert fresh.peer_list == one.peer_list
+            assert fresh.merkle_clock.verify_chain()
+            assert fresh.merkle_clock.to_dict() == one.merkle_clock.to_dict()
+    for one in them:
+        for other in them:
+            one.merkle_clock.merge(other.merkle_clock)
+    for one in them:
+        one.merkle_clock.merge(them[-1].merkle_clock)
+        assert one.list_workflows() == them[-1].list_workflows()
+        one.close()
+
+
+def test_a_node_and_coordinators_work_on_one_folder(tmp_path: Path) -> None:
+    file = workflow(tmp_path)
+    with P2PWorkflowCoordinator("me", tmp_path / "one") as before, Node(tmp_path / "one") as node:
+        id = before.submit_workflow(file)
+        node.start().ready()
+        before.assign_workflows()
+        assert connect(tmp_path / "one").get_stats()["total_workflows"] == 0
+        with P2PWorkflowCoordinator("me", tmp_path / "one") as after:
+            assert [row["workflow_id"] for row in after.list_workflows("assigned")] == [id]
 
 
 def test_threads_share_one_coordinator(tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def test_what_goes_wrong_is_told_and_not_raised(tools: P2PWorkflowTools, tmp_pat
         (tools.update_p2p_workflow_status(id, "done"), "usage"),
         (tools.update_p2p_workflow_status("f" * 64, "failed"), "not_found"),
         (tools.remove_p2p_peer("me"), "refused"),
+        (tools.add_p2p_peer(5), "usage"),  # type: ignore[arg-type]
+        (tools.get_p2p_workflow_status(5), "bug"),  # type: ignore[arg-type]
     ):
         assert (answer["success"], answer["code"]) == (False, code), answer
         assert answer["error"]
