@@ -70,7 +70,8 @@ class P2PWorkflowCoordinator:
     def merkle_clock(self) -> DurableClock:
         """The clock, with what other processes have written so far. What is appended or merged into it is on disk.
 
-        Merging the clock of another coordinator brings its workflows.
+        Merging the clock of another coordinator brings its workflows. Its nodes are not signed: take it from whom you
+        trust.
         """
         self._clock.refresh()
         return self._clock

@@ -42,6 +42,10 @@ FORMAT: Final = Format(
     ),
 )
 
+_of_a_parent: list[sqlite3.Connection] = []
+"""Connections that a fork brought here. They are neither used nor closed, nor given up, which would close them: to
+SQLite they are the parent's. One for each coordinator that the parent had open."""
+
 
 class NodeStore:
     """The nodes of one state. Its owner sees to it that one thread at a time calls it."""
@@ -116,9 +120,11 @@ class NodeStore:
     def close(self) -> None:
         """Close the database and let the folder go; calling it twice is fine."""
         connection, self._connection = self._connection, None
-        # A child that was forked shares neither: SQLite would take the parent's locks away.
-        if connection is not None and self._process == os.getpid():
-            connection.close()
+        if connection is not None:
+            if self._process == os.getpid():
+                connection.close()
+            else:
+                _of_a_parent.append(connection)
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)

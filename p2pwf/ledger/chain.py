@@ -16,6 +16,8 @@ from p2pwf.ledger.node import BadClock, MerkleNode, make_node
 
 MAX_PARENTS: Final = 16
 """As of the network's events; of more heads the highest are taken, and the next node takes the others."""
+MAX_CLOCK: Final = 2**53
+"""As of the network's events: every JSON reader holds it exactly. Only a lie about pruned nodes comes near it."""
 
 
 class Chain:
@@ -184,6 +186,8 @@ class Chain:
             if clock is None:
                 return "it stands on a node that is not here"
             highest = max(highest, clock)
+        if node.logical_clock > MAX_CLOCK:
+            return "its logical clock is out of bounds"
         return None if node.logical_clock == highest + 1 else "its logical clock does not follow from its parents"
 
     def _below_pruned(self, other: Chain) -> set[str]:

@@ -242,6 +242,14 @@ def test_heights_made_up_for_pruned_nodes_are_refused_by_who_holds_them() -> Non
     assert (len(clock), len(liar)) == (4, 1)
 
 
+def test_a_height_that_leaves_no_room_above_is_refused() -> None:
+    parent = "ab" * 32
+    node = make_node("mallory", {}, (parent,), 2**53 + 1, 0.0)
+    told = {"peer_id": "mallory", "nodes": [node.to_dict()], "head_hash": node.hash, "pruned": {parent: 2**53}}
+    with pytest.raises(BadClock):
+        MerkleClock("a").merge(MerkleClock.from_dict(told))
+
+
 @pytest.mark.parametrize("keep", [0, -1, True, 1.5, "2"])
 def test_less_than_one_node_cannot_be_kept(keep: Any) -> None:
     with pytest.raises(BadClock):
