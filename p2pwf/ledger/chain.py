@@ -37,7 +37,8 @@ class Chain:
         """What some node stands on: the others are the heads."""
         self._pruned: dict[str, int] = {}
         """Of nodes that were dropped, and that others stand on, the logical clock."""
-        self._told_head: str | None = None
+        self._torn = False
+        """Whether it was read from what told another head, or another height, than its nodes have."""
         self._heads: list[MerkleNode] = []
 
     def __len__(self) -> int:
@@ -97,9 +98,7 @@ class Chain:
 
         What stands on pruned nodes is held against the logical clock that was kept of them. Cost: linear.
         """
-        if self._told_head is not None and self._told_head not in self._by_hash:
-            return False
-        return not any(self._fault(node) for node in self._nodes)
+        return not self._torn and not any(self._fault(node) for node in self._nodes)
 
     def merge(self, other: Chain) -> int:
         """Take in what another clock has and this one has not; the number of nodes that were new.
@@ -158,8 +157,8 @@ class Chain:
             chain = cls(value["peer_id"])
             nodes = [MerkleNode.from_dict(node) for node in value["nodes"]]
             pruned = dict(value.get("pruned") or {})
-            head = value["head_hash"]
-        except (AttributeError, KeyError, TypeError) as error:
+            told = value["head_hash"], value["logical_clock"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadClock(f"not a clock: {error}", "give what to_dict made") from error
         if not all(type(hash) is str and type(clock) is int for hash, clock in pruned.items()):
             raise BadClock("not a clock: what it says of pruned nodes has not the form", "give what to_dict made")
@@ -167,7 +166,7 @@ class Chain:
             raise BadClock("not a clock: one node is there twice", "give what to_dict made")
         chain._replace(sorted(nodes, key=lambda node: node.order))
         chain._pruned = pruned
-        chain._told_head = head
+        chain._torn = told != (chain.head_hash, chain.logical_clock)
         return chain
 
     def _clock_of(self, hash: str) -> int | None:

@@ -229,11 +229,59 @@ def test_a_clock_that_lies_about_what_it_pruned_is_refused() -> None:
     assert not MerkleClock.from_dict(told).verify_chain()
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just("ab" * 32),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_any_change_to_a_told_clock_is_refused_or_does_not_verify(data: st.DataObject) -> None:
+    clock = grown(3, count=2, steps=12)[0]
+    clock.prune(5)
+    told = json.loads(json.dumps(clock.to_dict()))
+    where: Any = told
+    while True:
+        key = data.draw(st.sampled_from(sorted(where) if isinstance(where, dict) else range(len(where))))
+        if not isinstance(where[key], (dict, list)) or not where[key] or data.draw(st.booleans()):
+            break
+        where = where[key]
+    before = where[key]
+    if data.draw(st.booleans()):
+        del where[key]
+    else:
+        where[key] = data.draw(ANYTHING)
+    mine = MerkleClock("me")
+    mine.append({})
+    try:
+        changed = MerkleClock.from_dict(told)
+        verifies = changed.verify_chain()
+        assert mine.merge(changed) >= 0
+        assert mine.verify_chain()
+        assert verifies
+    except BadClock:
+        assert len(mine) == 1
+        return
+    # What may be told otherwise: whose the clock is, its height (it follows from the nodes), and the list of parents,
+    # where there is one or none; and a number may be written otherwise.
+    harmless = (
+        key in ("peer_id", "logical_clock", "parents", "pruned") or where is told["pruned"] or where[key] == before
+    )
+    assert harmless, (key, before)
+
+
 def test_heights_made_up_for_pruned_nodes_are_refused_by_who_holds_them() -> None:
     clock = MerkleClock("a")
     third = [clock.append({"n": index}) for index in range(4)][2]
     forged = make_node("mallory", {}, (third.hash,), 10, 0.0)
-    told = {"peer_id": "mallory", "nodes": [forged.to_dict()], "head_hash": forged.hash, "pruned": {third.hash: 9}}
+    told = {
+        "peer_id": "mallory",
+        "nodes": [forged.to_dict()],
+        "head_hash": forged.hash,
+        "logical_clock": 10,
+        "pruned": {third.hash: 9},
+    }
     liar = MerkleClock.from_dict(told)
     assert liar.verify_chain()  # nothing in it says otherwise
     for one, other in ((clock, liar), (liar, clock)):
@@ -245,7 +293,13 @@ def test_heights_made_up_for_pruned_nodes_are_refused_by_who_holds_them() -> Non
 def test_a_height_that_leaves_no_room_above_is_refused() -> None:
     parent = "ab" * 32
     node = make_node("mallory", {}, (parent,), 2**53 + 1, 0.0)
-    told = {"peer_id": "mallory", "nodes": [node.to_dict()], "head_hash": node.hash, "pruned": {parent: 2**53}}
+    told = {
+        "peer_id": "mallory",
+        "nodes": [node.to_dict()],
+        "head_hash": node.hash,
+        "logical_clock": 2**53 + 1,
+        "pruned": {parent: 2**53},
+    }
     with pytest.raises(BadClock):
         MerkleClock("a").merge(MerkleClock.from_dict(told))
 
