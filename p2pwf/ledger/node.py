@@ -2,7 +2,7 @@
 
 A node's block is DAG-CBOR of {v, peer, time, clock, parents, data}, its hash the SHA-256 of that block in hex; so its
 CID is known too, and any IPLD tool can walk from node to node. Nodes are not signed: their peers are any names, and a
-hash tells only that nobody changed what it names. Source: protocols/store.md.
+hash tells only that nobody changed what it names. Source: protocols/embedded.md.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def read_block(block: bytes) -> MerkleNode:
     if type(links) is not list or not all(type(link) is Cid for link in links):
         raise BadClock("not a node of a clock")
     parents = tuple(cast(Cid, link)[-32:].hex() for link in links)
-    return MerkleNode(time, peer, data, parents, clock, sha256(block).hexdigest())
+    own = cast("dict[str, Any]", plain(data))  # a block may hold links and bytes, JSON may not
+    return MerkleNode(time, peer, own, parents, clock, sha256(block).hexdigest())
 
 
 def cid_of(hash: str) -> Cid:
