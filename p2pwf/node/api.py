@@ -173,7 +173,7 @@ class NodeApi:
 
     def _runner(self, name: str) -> PeerId:
         """The member that a user names to run jobs."""
-        peer = self._peer(name)
+        peer = views.find_peer(self._node.engine, name)
         member = self._node.engine.desk.roster.members.get(peer)
         if member is None or not member.can("run") or member.slots == 0:
             raise Refused(f"{name} runs no jobs", "see roles and slots in `p2pwf peer list`")

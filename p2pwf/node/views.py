@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections import Counter
 from typing import Any
 
+from p2pwf.core.dagjson import plain
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid, PeerId, parse_cid, public_key_of
 from p2pwf.engine import Engine
@@ -225,16 +225,3 @@ def event_line(event: Event) -> dict[str, Any]:
         "type": event.type,
         "body": plain(event.body),
     }
-
-
-def plain(value: object) -> object:
-    """A DAG-CBOR value as JSON: links as {"/": text}, bytes as {"/": {"bytes": base64}} (the DAG-JSON forms)."""
-    if isinstance(value, Cid):
-        return {"/": value.text}
-    if isinstance(value, bytes):
-        return {"/": {"bytes": b64encode(value).decode("ascii").rstrip("=")}}
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value

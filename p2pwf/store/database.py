@@ -43,8 +43,10 @@ class Format:
         return len(self.migrations)
 
 
-def open_database(path: Path, form: Format, *, readonly: bool = False) -> sqlite3.Connection:
+def open_database(path: Path, form: Format, *, readonly: bool = False, shared: bool = False) -> sqlite3.Connection:
     """The database at `path`, checked and of the newest version; made if it is missing and `readonly` is not set.
+
+    `shared`: others, who have checked it, are writing to it, so that only its kind and version are looked at.
 
     The connection commits only what stands between BEGIN and COMMIT; every COMMIT is on disk (WAL, FULL).
     Raises StorageError (damaged, full, unreadable) and Refused (another kind of file, a newer version); then the
@@ -58,7 +60,7 @@ def open_database(path: Path, form: Format, *, readonly: bool = False) -> sqlite
             if log.exists() and log.stat().st_size:
                 raise damaged(path, "it is missing and its log file is there")
             _create(path, form)
-        version = _check(path, form)
+        version = _check(path, form, shared)
         connection = _connect(path, readonly)
         try:
             if not readonly:
@@ -128,8 +130,8 @@ def _create(path: Path, form: Format) -> None:
     sync_folder(path.parent)
 
 
-def _check(path: Path, form: Format) -> int:
-    """The version of the file at `path`, once it is found whole; reads only."""
+def _check(path: Path, form: Format, shared: bool) -> int:
+    """The version of the file at `path`, once it is found whole (a shared one: of this kind); reads only."""
     size = path.stat().st_size
     if size == 0:
         raise damaged(path, "it is empty")
@@ -144,6 +146,8 @@ def _check(path: Path, form: Format) -> int:
                 f"{path} has format {version}, this p2pwf knows up to {form.version}",
                 "a newer p2pwf wrote it: upgrade this one",
             )
+        if shared:
+            return version
         connection.execute("BEGIN")
         lost = lost_commits(path, connection)
         if lost:

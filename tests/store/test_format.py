@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pwf.embedded import store as embedded
 from p2pwf.store import blobindex, events
 from p2pwf.store.database import Format
 
@@ -17,7 +18,10 @@ def _words(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize(("file", "form"), [("events.db", events.FORMAT), ("blobs.db", blobindex.FORMAT)])
+@pytest.mark.parametrize(
+    ("file", "form"),
+    [("events.db", events.FORMAT), ("blobs.db", blobindex.FORMAT), ("embedded.db", embedded.FORMAT)],
+)
 def test_the_page_gives_the_tables_and_marks_as_they_are(file: str, form: Format) -> None:
     block = PAGE.split(f"\n    {file}\n")[1].split("\n\n")[0]
     statements = [statement for step in form.migrations for statement in step]
