@@ -94,6 +94,13 @@ class Planner(Protocol):
         `needs` is in the order in which they ended. Raises P2pwfError if the outputs cannot be evaluated.
         """
 
+    def next_tick(self, schedule: Event, after: int) -> tuple[int, Value] | None:
+        """When a schedule is due next, strictly after a time, both in seconds since 1970, and which of its crons says
+        so; None if it never is."""
+
+    def scheduled(self, schedule: Event, tick: int, cron: Value) -> Mapping[str, Value]:
+        """The body of the run.submit of a tick, without `absent`; raises P2pwfError if the workflow fails with it."""
+
     def beside(self, submission: Event, job: str) -> Sequence[Beside]:
         """The matrices of calls that a job is part of, from the outside in; raises P2pwfError."""
 

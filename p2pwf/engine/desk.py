@@ -24,6 +24,7 @@ from p2pwf.errors import InternalError, Refused
 from p2pwf.roster import Roster
 from p2pwf.runs import Run
 from p2pwf.runs.caches import SavedCaches
+from p2pwf.runs.schedules import Schedules
 
 KEPT_ENDED = 256
 """Ended runs held whole: what people look at. A run takes some 15 KB in memory, what lists show of it less than 1."""
@@ -49,6 +50,7 @@ class Desk:
         self.keys: dict[str, Cid] = {}
         """The idempotency keys of this node's own submissions."""
         self.caches = SavedCaches()
+        self.schedules = Schedules()
         self.cold = ColdRuns()
         self._ended: OrderedDict[Cid, None] = OrderedDict()
         self._recalling: dict[Cid, list[Event]] = {}
@@ -97,7 +99,12 @@ class Desk:
         node = accepted.node
         if event.type in MEMBERSHIP_TYPES:
             self.emit(MembersChanged())
+        if event.type == "schedule.add":
+            self.schedules.add(event)
+        elif event.type == "schedule.remove":
+            self.schedules.remove(event, self.clock.roster_at(node.frontier).holds(event.author, "admin"))
         if event.type == "run.submit":
+            self.dirty.update((one.cid, None) for one in self.schedules.submitted(event) if one.cid in self.active)
             run = Run(event, self.clock.roster_at(node.frontier))
             self.runs[event.cid] = self.active[event.cid] = run
             self.dirty[event.cid] = None

@@ -35,6 +35,7 @@ from p2pwf.engine.forks import Forks
 from p2pwf.engine.inputs import (
     AddMember,
     Addresses,
+    AddSchedule,
     CancelRun,
     Frame,
     Gossip,
@@ -48,6 +49,7 @@ from p2pwf.engine.inputs import (
     Place,
     Recalled,
     RemoveMember,
+    RemoveSchedule,
     SetPriority,
     Stop,
     Submit,
@@ -60,6 +62,7 @@ from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.membership import Membership
 from p2pwf.engine.outputs import Alarm, Misbehaved, Output, Reply, WakeAt
 from p2pwf.engine.syncer import Syncer
+from p2pwf.engine.timetable import Timetable
 from p2pwf.errors import NotFound, P2pwfError, Refused, UsageError
 from p2pwf.runs import Run
 from p2pwf.runs.plan import read_group
@@ -94,6 +97,7 @@ class Engine:
         self.liveness = Liveness(self.desk, self.syncer)
         self.membership = Membership(self.desk)
         self.conductor = Conductor(self.desk, self.liveness)
+        self.timetable = Timetable(self.desk, self.liveness, self._write_submission)
         self.forks = Forks(self.desk, self.liveness)
         self._submitted: dict[Cid, tuple[Token, float]] = {}
         self.misbehaved = 0
@@ -148,10 +152,15 @@ class Engine:
             case Tick():
                 self.syncer.tick()
                 self.conductor.tick()
+                self.timetable.tick()
                 self.forks.tick()
                 self.liveness.tick(self.conductor.held)
             case Submit() | CancelRun() | SetPriority():
                 self._about_a_run(input)
+            case AddSchedule():
+                self.timetable.add(input)
+            case RemoveSchedule():
+                self.timetable.remove(input)
             case Place():
                 self.conductor.place()
                 self.desk.emit(Reply(input.token, {}))
@@ -279,7 +288,16 @@ class Engine:
         if key is not None and key in desk.keys:
             self._acknowledge(desk.keys[key], request.token, copies=1)
             return
-        plan = request.body["plan"]
+        event = self._write_submission(request.body)
+        if self.syncer.connected:
+            self._submitted[event.cid] = (request.token, desk.now.mono + RECEIPT_WAIT)
+        else:
+            self._acknowledge(event.cid, request.token, copies=1)
+
+    def _write_submission(self, body: Mapping[str, Value]) -> Event:
+        """Write a run.submit of this node's; raises UsageError if it is out of bounds."""
+        desk = self.desk
+        plan = body["plan"]
         if size(plan) > MAX_PLAN:
             raise UsageError(f"the plan is over {MAX_PLAN // 1024} KiB", "split the workflow, or its matrix")
         absent = sorted(
@@ -287,19 +305,15 @@ class Engine:
             for member in desk.roster.members.values()
             if member.can("run") and self.liveness.is_absent(member.peer)
         )
-        group = cast("dict[str, Value] | None", request.body["concurrency"])
+        group = cast("dict[str, Value] | None", body["concurrency"])
         if group is not None:
-            repository = cast(str, request.body["repository"])
+            repository = cast(str, body["repository"])
             superseded = self.conductor.groups.to_supersede(repository, read_group(group))
             group = {**group, "supersedes": cast(Value, superseded)}
         try:
-            event = desk.write("run.submit", {**request.body, "absent": cast(Value, absent), "concurrency": group})
+            return desk.write("run.submit", {**body, "absent": cast(Value, absent), "concurrency": group})
         except EventError as error:
             raise UsageError(f"this submission is out of bounds: {error}", "see protocols/events.md") from error
-        if self.syncer.connected:
-            self._submitted[event.cid] = (request.token, desk.now.mono + RECEIPT_WAIT)
-        else:
-            self._acknowledge(event.cid, request.token, copies=1)
 
     def _stored(self, message: Stored) -> None:
         for cid in message.ids:

@@ -81,6 +81,20 @@ class SetPriority:
 
 
 @attrs.frozen(slots=True)
+class AddSchedule:
+    """Have a workflow submitted whenever it is due. `body`: that of schedule.add."""
+
+    token: Token
+    body: Mapping[str, Value]
+
+
+@attrs.frozen(slots=True)
+class RemoveSchedule:
+    token: Token
+    schedule: Cid
+
+
+@attrs.frozen(slots=True)
 class Place:
     """Look once more at every job that has no owner, and answer when that is done."""
 
@@ -187,6 +201,8 @@ Input: TypeAlias = (
     | Submit
     | CancelRun
     | SetPriority
+    | AddSchedule
+    | RemoveSchedule
     | Place
     | AddMember
     | RemoveMember

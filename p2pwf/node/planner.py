@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, TypeAlias, cast
 
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid
 from p2pwf.engine import Beside
-from p2pwf.errors import InvalidWorkflow
-from p2pwf.workflow import Flow, RunFacts, parse
+from p2pwf.errors import InvalidWorkflow, P2pwfError
+from p2pwf.node.submission import normal_legs
+from p2pwf.node.ticks import tick_body
+from p2pwf.workflow import Flow, RunFacts, next_ticks, parse
 
 Needs: TypeAlias = "Mapping[str, Mapping[str, Any]]"
 PARSED_KEPT = 64
@@ -82,6 +85,19 @@ class WorkflowPlanner:
             made = self.flow(submission).finish(job, needs)
             return None if made is None else (made.conclusion, made.outputs)
 
+    def next_tick(self, schedule: Event, after: int) -> tuple[int, Value] | None:
+        found: list[tuple[int, Value]] = []
+        for cron in cast("list[dict[str, Any]]", schedule.body["crons"]):
+            try:
+                ticks = next_ticks(cron["cron"], datetime.fromtimestamp(after, UTC), 1, cron["timezone"])
+            except (P2pwfError, ValueError, OverflowError):
+                continue  # a cron that this node cannot read: others may
+            found += [(int(tick.timestamp()), cast(Value, cron)) for tick in ticks]
+        return min(found, key=lambda one: one[0], default=None)
+
+    def scheduled(self, schedule: Event, tick: int, cron: Value) -> Mapping[str, Value]:
+        return tick_body(schedule, tick, cast("dict[str, Any]", cron))
+
     def beside(self, submission: Event, job: str) -> Sequence[Beside]:
         if "/" not in job:
             return ()
@@ -104,8 +120,3 @@ def _known(job: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise InvalidWorkflow(f"the plan has a job that the workflow has not: {job}") from error
-
-
-def normal_legs(legs: Sequence[Mapping[str, Any]], pins: Sequence[str]) -> list[dict[str, Value]]:
-    """Legs as events hold them: with the labels that the submission adds, sorted, each once."""
-    return [{**leg, "labels": sorted({*leg["labels"], *pins})} for leg in legs]
