@@ -24,6 +24,7 @@ COMMANDS = {
     "invite": ("p2pwf.cli.peers:invite", "Make a ticket that lets one machine join."),
     "peer": ("p2pwf.cli.peers:peer", "List, admit and remove peers."),
     "workflow": ("p2pwf.cli.workflow:workflow", "Submit, follow and cancel workflows."),
+    "schedule": ("p2pwf.cli.schedule:schedule", "Run workflows by the clock."),
     "check": ("p2pwf.cli.check:check", "Check workflow files."),
     "graph": ("p2pwf.cli.graph:graph", "Draw the jobs of a workflow file."),
     "expr": ("p2pwf.cli.expr:expr", "Evaluate an expression."),

@@ -81,6 +81,15 @@ class ControlApi(Protocol):
     def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[JsonObject]:
         """Log lines {job, name, attempt, time (ms), step, stream, text}; with `follow` until each job has ended."""
 
+    async def schedule_add(self, request: SubmitRequest) -> JsonObject:
+        """Have a workflow submitted whenever it is due: the schedule, with {left_out, warnings}."""
+
+    async def schedules(self, every: bool) -> list[JsonObject]:
+        """The schedules that fire, or `every` one that there was."""
+
+    async def schedule_remove(self, name: str) -> JsonObject:
+        """End a schedule; it."""
+
     async def clock_heads(self) -> list[JsonObject]:
         """[{cid, author, seq, lamport}] of the heads."""
 

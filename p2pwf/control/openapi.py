@@ -113,6 +113,11 @@ _UPDATE: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"status": STATUS, "priority": NUMBER, "result": {}, "error": TEXT},
 }  # fmt: skip
+_SCHEDULE: Final = _object(
+    schedule_id=TEXT, name=TEXT, path=TEXT, crons=_list(_object(cron=TEXT, timezone=_or_null(TEXT))), author=TEXT,
+    priority=NUMBER, created_at=NUMBER, active=FLAG, next=_or_null(NUMBER), missed=_list(NUMBER), error=_or_null(TEXT),
+    last=_or_null(_object(tick=NUMBER, workflow_id=TEXT)),
+)  # fmt: skip
 _ARTIFACT: Final = _object(name=TEXT, size=NUMBER, job=TEXT, attempt=NUMBER, link=TEXT)
 _PART: Final = {"oneOf": [
     _object(path=TEXT, mode={"enum": ["file", "program", "link"]}, size=NUMBER, target=_or_null(TEXT)),
@@ -163,6 +168,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               stream=True),
     Operation("GET", "/runs/{run}/report", "reports", "What the steps of a run's jobs came to", _list(_REPORT)),
     Operation("GET", "/runs/{run}/explain", "explain", "Why a job is where it is", _ref("Explanation"), {"job": TEXT}),
+    Operation("POST", "/schedules", "schedule_add", "Have a workflow submitted whenever it is due", _SCHEDULE,
+              body=_ref("Submission")),
+    Operation("GET", "/schedules", "schedules", "The schedules that fire", _list(_SCHEDULE), {"all": FLAG}),
+    Operation("DELETE", "/schedules/{schedule}", "schedule_remove", "End a schedule", _SCHEDULE),
     Operation("GET", "/clock/heads", "clock_heads", "The heads of the Merkle clock",
               _list(_object(cid=TEXT, author=TEXT, seq=NUMBER, lamport=NUMBER))),
     Operation("GET", "/clock/log", "clock_log", "Every event, in an order that respects its parents",

@@ -57,7 +57,7 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 
 
 def _handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
-    return [*_node_handlers(api), *_run_handlers(api), *_clock_handlers(api)]
+    return [*_node_handlers(api), *_run_handlers(api), *_schedule_handlers(api), *_clock_handlers(api)]
 
 
 def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
@@ -183,6 +183,26 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("GET", "/runs/{run}/artifacts/{name}", artifact_files),
         ("GET", "/runs/{run}/report", reports),
         ("GET", "/runs/{run}/explain", explain),
+    ]
+
+
+def _schedule_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
+    async def add(request: Request) -> Response:
+        return json_reply(await api.schedule_add(_submission(await body_fields(request))))
+
+    async def list_schedules(request: Request) -> Response:
+        fields = query_fields(request)
+        every = fields.flag("all")
+        fields.done()
+        return json_reply(await api.schedules(every))
+
+    async def remove(request: Request) -> Response:
+        return json_reply(await api.schedule_remove(request.path_params["schedule"]))
+
+    return [
+        ("POST", "/schedules", add),
+        ("GET", "/schedules", list_schedules),
+        ("DELETE", "/schedules/{schedule}", remove),
     ]
 
 

@@ -19,7 +19,7 @@ from p2pwf.core.sign import Signer
 from p2pwf.engine.cold import ColdRuns
 from p2pwf.engine.config import EngineConfig
 from p2pwf.engine.inputs import Now
-from p2pwf.engine.outputs import Alarm, MembersChanged, Named, Output, Publish, Recall, Store
+from p2pwf.engine.outputs import Alarm, MembersChanged, Named, Output, Publish, Recall, Scheduled, Store
 from p2pwf.errors import InternalError, Refused
 from p2pwf.roster import Roster
 from p2pwf.runs import Run
@@ -101,6 +101,8 @@ class Desk:
             self.emit(MembersChanged())
         if event.type == "schedule.add":
             self.schedules.add(event)
+            if event.author != self.me and self.config.policy(event, ()) is None:
+                self.emit(Scheduled(event))
         elif event.type == "schedule.remove":
             self.schedules.remove(event, self.clock.roster_at(node.frontier).holds(event.author, "admin"))
         if event.type == "run.submit":

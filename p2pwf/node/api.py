@@ -30,6 +30,7 @@ from p2pwf.node.loop import wall_ms
 from p2pwf.node.node import Node
 from p2pwf.node.reruns import body_again
 from p2pwf.node.results import artifact_files, artifact_rows, reports
+from p2pwf.node.schedules import add_schedule, list_schedules, remove_schedule
 from p2pwf.node.sources import keep, read_workflow, take_source
 from p2pwf.node.standing import is_removed, require_member
 from p2pwf.node.submission import Wanted, make_body
@@ -148,11 +149,9 @@ class NodeApi:
     async def submit(self, request: SubmitRequest) -> dict[str, Any]:
         """Start a run: {workflow_id, status, copies, name, left_out, warnings}; durable here when it returns."""
         node = self._node
-        require_member(node.engine)
-        if not node.shell.ready.is_set():
-            raise TryAgain("this node has not joined its network yet", "wait for its ready line")
+        self._require_ready()
         number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
-        pins = [*request.labels, *([] if request.peer is None else [peer_label(self._runner(request.peer))])]
+        pins = self._pins(request)
         body, diagnostics, left_out = await trio.to_thread.run_sync(self._prepare, request, number, pins)
         answer = await node.loop.ask(partial(to_engine.Submit, body=body))
         run = await self._run(answer["workflow_id"])
@@ -164,6 +163,15 @@ class NodeApi:
             "left_out": list(left_out),
             "warnings": [one.to_json() for one in diagnostics],
         }
+
+    def _require_ready(self) -> None:
+        require_member(self._node.engine)
+        if not self._node.shell.ready.is_set():
+            raise TryAgain("this node has not joined its network yet", "wait for its ready line")
+
+    def _pins(self, request: SubmitRequest) -> list[str]:
+        """The labels that a request adds to what every job asks for."""
+        return [*request.labels, *([] if request.peer is None else [peer_label(self._runner(request.peer))])]
 
     def _runner(self, name: str) -> PeerId:
         """The member that a user names to run jobs."""
@@ -315,6 +323,21 @@ class NodeApi:
         async with aclosing(LogReader(self._node).lines(await self._run(name), job, follow)) as lines:
             async for line in lines:
                 yield line
+
+    # -- schedules ----------------------------------------------------------------------------------------------
+
+    async def schedule_add(self, request: SubmitRequest) -> dict[str, Any]:
+        """Have a workflow submitted whenever it is due; see schedules.add_schedule."""
+        self._require_ready()
+        return await add_schedule(self._node, request, self._pins(request))
+
+    async def schedules(self, every: bool) -> list[dict[str, Any]]:
+        """The schedules that fire, or `every` one."""
+        return list_schedules(self._node, every)
+
+    async def schedule_remove(self, name: str) -> dict[str, Any]:
+        """End a schedule; it."""
+        return await remove_schedule(self._node, name)
 
     # -- the clock ----------------------------------------------------------------------------------------------
 

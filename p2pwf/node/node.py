@@ -41,6 +41,7 @@ from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
+from p2pwf.node.sources import keep_scheduled
 from p2pwf.node.standing import Standing, is_removed, was_member
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
@@ -233,6 +234,7 @@ class Node:
         while True:
             await trio.sleep(COLLECT_SECONDS)
             try:
+                await trio.to_thread.run_sync(keep_scheduled, self.engine, self.blobs)
                 await trio.to_thread.run_sync(self.blobs.collect, now().wall)
             except StorageError as error:
                 log.warning("blobs not collected", error=error.message)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 
 from p2pwf.core.bodies import MAX_WORKFLOW
 from p2pwf.core.ids import Cid
-from p2pwf.errors import InvalidWorkflow, UsageError
+from p2pwf.engine import Engine
+from p2pwf.errors import InvalidWorkflow, NotFound, UsageError
 from p2pwf.node.actions import Read, pinned_blobs, source_reader
 from p2pwf.node.jobs import PIN_MS
 from p2pwf.node.loop import now
@@ -72,3 +75,16 @@ def read_workflow(path: Path) -> bytes:
                 f"{path.name}: the file is too large: {size}", "move scripts into files of the source"
             )
         return file.read(MAX_WORKFLOW + 1)
+
+
+def keep_scheduled(engine: Engine, blobs: BlobStore) -> None:
+    """Keep what this node's own schedules need for another while; blocks. Called now and then."""
+    for schedule in list(engine.desk.schedules):
+        if schedule.event.author != engine.desk.me or not engine.timetable.is_live(schedule):
+            continue
+        body = cast("dict[str, Any]", schedule.event.body)
+        manifests = [action["source"] for action in body["actions"].values()]
+        manifests += [] if body["source"] is None else [body["source"]]
+        with suppress(NotFound):  # it is lost already, and the runs say so
+            until = now().wall + PIN_MS
+            blobs.pin_all(pinned_blobs(manifests, blobs), f"schedule {schedule.id.text}", until)

@@ -34,6 +34,7 @@ class MemoryApi:
         self.lines: list[JsonObject] = []
         self.left: dict[str, bytes] = {}
         """Artifacts of every run, each a program of these bytes and a link to it."""
+        self.planned: list[JsonObject] = []
         self.told: JsonObject | None = None
         """The report of every job."""
         self.requests: list[SubmitRequest] = []
@@ -173,6 +174,26 @@ class MemoryApi:
             for job in self.run(name)["jobs"]
             if job["conclusion"] is not None
         ]
+
+    async def schedule_add(self, request: SubmitRequest) -> JsonObject:
+        self.requests.append(request)
+        row: JsonObject = {
+            "schedule_id": f"bafyschedule{len(self.planned):04}", "name": request.name or "nightly", "path": "a.yml",
+            "crons": [{"cron": "30 5 * * *", "timezone": None}], "author": ME, "priority": request.priority,
+            "created_at": START, "active": True, "next": START + 1000, "last": None, "missed": [], "error": None,
+        }  # fmt: skip
+        self.planned.append(row)
+        return {**row, "left_out": [], "warnings": []}
+
+    async def schedules(self, every: bool) -> list[JsonObject]:
+        return [row for row in self.planned if every or row["active"]]
+
+    async def schedule_remove(self, name: str) -> JsonObject:
+        for row in self.planned:
+            if name in (row["name"], row["schedule_id"]):
+                row.update(active=False, next=None)
+                return row
+        raise NotFound(f"no schedule {name!r}", "see `p2pwf schedule list`")
 
     async def assign(self) -> list[JsonObject]:
         return []
