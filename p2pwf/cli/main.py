@@ -22,6 +22,8 @@ COMMANDS = {
     "status": ("p2pwf.cli.node:status", "Show this node."),
     "stats": ("p2pwf.cli.node:stats", "Count runs, events and queues."),
     "invite": ("p2pwf.cli.peers:invite", "Make a ticket that lets one machine join."),
+    "node": ("p2pwf.cli.drain:node", "Pause this node, drain it, let it go on."),
+    "leave": ("p2pwf.cli.drain:leave", "Leave the network for good."),
     "peer": ("p2pwf.cli.peers:peer", "List, admit and remove peers."),
     "workflow": ("p2pwf.cli.workflow:workflow", "Submit, follow and cancel workflows."),
     "schedule": ("p2pwf.cli.schedule:schedule", "Run workflows by the clock."),

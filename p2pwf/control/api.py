@@ -20,13 +20,20 @@ class ControlApi(Protocol):
         """{peer_id, name, addrs, network, control, version, started_at (ms), ready}."""
 
     async def status(self) -> JsonObject:
-        """`info` with {roles, labels, slots, running_jobs, connected_peers, peer_count, private, alarms, frozen}."""
+        """`info` with {roles, labels, slots, running_jobs, connected_peers, peer_count, private, alarms, frozen,
+        paused}."""
 
     async def stats(self) -> JsonObject:
         """Counts of runs, events and queues, and the statistics of the parts."""
 
     async def shutdown(self) -> JsonObject:
         """Stop the node, as SIGTERM does; {stopping: true}."""
+
+    async def pause(self, on: bool) -> JsonObject:
+        """Start no more jobs here, or go on: {paused, running_jobs}."""
+
+    async def leave(self, keep_runs: bool) -> JsonObject:
+        """Hand on what this node owns, leave the network, and stop: {peer_id, removed}."""
 
     async def invite(self, ttl: float, roles: list[str]) -> JsonObject:
         """{ticket, roles, expires (ms)}: a ticket good once, for `ttl` seconds."""

@@ -128,6 +128,8 @@ _RERUN: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"failed": {**FLAG, "description": "only what failed, and what needs that"}, "jobs": TEXTS},
 }  # fmt: skip
+_PAUSE: Final = {"type": "object", "additionalProperties": False, "properties": {"on": FLAG}}
+_LEAVE: Final = {"type": "object", "additionalProperties": False, "properties": {"keep_runs": FLAG}}
 _INVITE: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"ttl": {**NUMBER, "description": "seconds", "default": 86400}, "roles": TEXTS},
@@ -142,6 +144,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("GET", "/status", "status", "How this node is", _ref("Info")),
     Operation("GET", "/stats", "stats", "Counts of runs, events, queues and parts", OBJECT),
     Operation("POST", "/shutdown", "shutdown", "Stop the node", _object(stopping={"type": "boolean"})),
+    Operation("POST", "/pause", "pause", "Start no more jobs here, or go on",
+              _object(paused=FLAG, running_jobs=NUMBER), body=_PAUSE),
+    Operation("POST", "/leave", "leave", "Leave the network, and stop", _object(peer_id=TEXT, removed=FLAG),
+              body=_LEAVE),
     Operation("GET", "/openapi.json", "openapi", "This document", OBJECT),
     Operation("POST", "/invites", "invite", "Make a ticket that admits one peer",
               _object(ticket=TEXT, roles=TEXTS, expires=NUMBER), body=_INVITE),

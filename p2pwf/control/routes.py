@@ -73,6 +73,18 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
     async def shutdown(_: Request) -> Response:
         return json_reply(await api.shutdown())
 
+    async def pause(request: Request) -> Response:
+        fields = await body_fields(request)
+        on = fields.flag("on")
+        fields.done()
+        return json_reply(await api.pause(on))
+
+    async def leave(request: Request) -> Response:
+        fields = await body_fields(request)
+        keep = fields.flag("keep_runs")
+        fields.done()
+        return json_reply(await api.leave(keep))
+
     async def openapi(_: Request) -> Response:
         return json_reply(document())
 
@@ -105,6 +117,8 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("GET", "/status", status),
         ("GET", "/stats", stats),
         ("POST", "/shutdown", shutdown),
+        ("POST", "/pause", pause),
+        ("POST", "/leave", leave),
         ("GET", "/openapi.json", openapi),
         ("POST", "/invites", invite),
         ("GET", "/peers", peers),

@@ -28,7 +28,7 @@ from p2pwf.core.dagcbor import Value, size
 from p2pwf.core.events import Event, EventError, SignedBlock, author_event
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer, verify
-from p2pwf.engine.conductor import Conductor
+from p2pwf.engine.conductor import PAUSED, Conductor
 from p2pwf.engine.config import RECEIPT_WAIT, TICK, EngineConfig
 from p2pwf.engine.desk import Desk, integral
 from p2pwf.engine.forks import Forks
@@ -44,6 +44,7 @@ from p2pwf.engine.inputs import (
     JobEnded,
     JoinAsked,
     Now,
+    Pause,
     PeerDown,
     PeerUp,
     Place,
@@ -107,6 +108,8 @@ class Engine:
         """Take in what the store holds, in topological order; once, before the first input."""
         self.desk.meta.update(meta)
         self.intake.load(blocks)
+        if PAUSED in meta:
+            self.conductor.pause(True)
         self.desk.drain()
 
     def handle(self, input: Input, now: Now) -> list[Output]:
@@ -180,6 +183,9 @@ class Engine:
                 self.desk.restore(input.run, input.blocks)
                 if input.token is not None:
                     self.desk.emit(Reply(input.token, {}))
+            case Pause():
+                self.conductor.pause(input.on)
+                self.desk.emit(Reply(input.token, {"paused": input.on, "running_jobs": len(self.conductor.local)}))
             case Addresses():
                 self.liveness.set_addresses(input.addresses)
             case Stop():

@@ -179,6 +179,14 @@ class Recalled:
 
 
 @attrs.frozen(slots=True)
+class Pause:
+    """Start no more jobs here (`on`), or go on; what runs goes on in any case. Kept over restarts."""
+
+    token: Token
+    on: bool
+
+
+@attrs.frozen(slots=True)
 class Addresses:
     """Where this node can be dialled now: multiaddrs with its peer id."""
 
@@ -211,6 +219,7 @@ Input: TypeAlias = (
     | JoinAsked
     | JobEnded
     | Recalled
+    | Pause
     | Addresses
     | Stop
 )

@@ -41,6 +41,9 @@ from p2pwf.runs.labels import peer_label
 from p2pwf.runs.view import FINAL, explain, find_leg, keys_of, status
 from p2pwf.workflow import Diagnostic
 
+LEAVE_SECONDS: Final = 5.0
+"""How long a node that leaves waits for the others to learn of it."""
+LEAVE_LOOKS: Final = 100
 MAX_TTL: Final = 30 * 24 * 3600
 """Seconds a ticket may last: a month; who needs longer makes a new one."""
 
@@ -51,6 +54,8 @@ class NodeApi:
     def __init__(self, node: Node, stop: trio.Event) -> None:
         self._node = node
         self._stop = stop
+        self.left = False
+        """Whether this node leaves its network by its own will."""
         self.control = ""
         """The path of the control socket, once it is served."""
 
@@ -86,6 +91,7 @@ class NodeApi:
             "private": node.identity.psk is not None,
             "alarms": list(node.shell.alarms),
             "frozen": desk.frozen,
+            "paused": node.engine.conductor.paused,
         }
 
     async def stats(self) -> dict[str, Any]:
@@ -104,6 +110,30 @@ class NodeApi:
         """Stop the node, as SIGTERM does; {stopping: true}."""
         self._stop.set()
         return {"stopping": True}
+
+    async def pause(self, on: bool) -> dict[str, Any]:
+        """Start no more jobs here, or go on: {paused, running_jobs}."""
+        made: dict[str, Any] = await self._node.loop.ask(partial(to_engine.Pause, on=on))
+        return made
+
+    async def leave(self, keep_runs: bool) -> dict[str, Any]:
+        """Hand on what this node owns, leave the network, and stop; {peer_id, removed}."""
+        node = self._node
+        require_member(node.engine)
+        roster = node.engine.desk.roster
+        if not any(roster.holds(peer, "admin") for peer in roster.members if peer != node.me):
+            raise Refused(
+                "the last admin cannot leave", "make another member an admin first: p2pwf peer add ID --roles"
+            )
+        await node.stop()
+        self.left = True
+        made: dict[str, Any] = await node.loop.ask(partial(to_engine.RemoveMember, peer=node.me, keep_runs=keep_runs))
+        for _ in range(LEAVE_LOOKS):  # who has learned of it hangs up
+            if not node.shell.connected():
+                break
+            await trio.sleep(LEAVE_SECONDS / LEAVE_LOOKS)
+        self._stop.set()
+        return made
 
     # -- members ------------------------------------------------------------------------------------------------
 

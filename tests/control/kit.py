@@ -34,6 +34,7 @@ class MemoryApi:
         self.lines: list[JsonObject] = []
         self.left: dict[str, bytes] = {}
         """Artifacts of every run, each a program of these bytes and a link to it."""
+        self.paused = False
         self.planned: list[JsonObject] = []
         self.told: JsonObject | None = None
         """The report of every job."""
@@ -76,6 +77,7 @@ class MemoryApi:
         return {
             **await self.info(), "roles": ["run"], "labels": ["linux"], "slots": 2, "running_jobs": 0,
             "connected_peers": 1, "peer_count": 2, "private": False, "alarms": [], "frozen": False,
+            "paused": self.paused,
         }  # fmt: skip
 
     async def stats(self) -> JsonObject:
@@ -194,6 +196,14 @@ class MemoryApi:
                 row.update(active=False, next=None)
                 return row
         raise NotFound(f"no schedule {name!r}", "see `p2pwf schedule list`")
+
+    async def pause(self, on: bool) -> JsonObject:
+        self.paused = on
+        return {"paused": on, "running_jobs": 0}
+
+    async def leave(self, keep_runs: bool) -> JsonObject:
+        self.stopped.set()
+        return {"peer_id": ME, "removed": True}
 
     async def assign(self) -> list[JsonObject]:
         return []

@@ -114,6 +114,14 @@ class Node:
         finally:
             self._close()
 
+    def ended(self) -> int:
+        """Wait until the process ends by itself; the exit code."""
+        assert self.process is not None
+        try:
+            return self.process.wait(PATIENCE)
+        finally:
+            self._close()
+
     def _close(self) -> None:
         assert self.process is not None
         if self.process.stdout is not None:
