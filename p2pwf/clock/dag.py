@@ -23,9 +23,10 @@ class Frontier:
 
 
 class Node:
-    """One event in the DAG. `frontier`: the membership events below it. `void`: without effect since a cut."""
+    """One event in the DAG. `frontier`: the membership events below it. `void`: without effect since a cut. `unknown`:
+    bytes of the events of unknown type in its author's chain up to here."""
 
-    __slots__ = ("author", "bit", "cid", "frontier", "lamport", "links", "role", "run", "seq", "void")
+    __slots__ = ("author", "bit", "cid", "frontier", "lamport", "links", "role", "run", "seq", "unknown", "void")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Node:
         role: str | None,
         author: PeerId,
         run: Cid | None,
+        unknown: int,
     ) -> None:
         self.cid = event.cid
         self.author = author
@@ -44,6 +46,7 @@ class Node:
         self.frontier = frontier
         self.role = role
         self.run = run
+        self.unknown = unknown
         self.bit = 0
         self.void = False
 
@@ -140,6 +143,11 @@ class Dag:
         if not 0 <= seq < len(chain):
             return []
         return [chain[seq], *self._twins.get(author, {}).get(seq, ())]
+
+    def forks(self, author: PeerId) -> Iterator[list[Node]]:
+        """The events of each seq at which an author wrote more than one, by seq."""
+        for seq in sorted(self._twins.get(author, ())):
+            yield self.at(author, seq)
 
     def length(self, author: PeerId) -> int:
         """One more than the highest seq of an author; 0 for one never heard."""
