@@ -44,8 +44,6 @@ SETTLE: Final = 1.0
 arrive, so that of two that are ready at once all peers let the same one go first."""
 TICK: Final = 0.5
 """Seconds between ticks: the grain of everything above."""
-WANT_AGAIN: Final = 2.0
-"""Seconds after which missing events are asked for once more."""
 MAX_WANT: Final = 512
 """Events asked for at a time."""
 MAX_TICKETS: Final = 1024

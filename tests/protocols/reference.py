@@ -61,6 +61,7 @@ class Roster:
         self.updates = [event for event in acts if event.type == "member.update"]
         self.admissions = [event for event in acts if event.type in ("net.genesis", "member.add")]
         self.cuts: list[tuple[str, frozenset[str], Event]] = []
+        self.said: list[object] = []
         ranks: dict[str, tuple[int, Order]] = {}
         for event in self.admissions:
             depth = 0 if event.type == "net.genesis" else ranks[event.author][0] + 1
@@ -110,13 +111,17 @@ class Roster:
         """Step 3."""
         if self.is_void(cut, role_of(cut)):
             return
-        before = list(self.cuts)
-        peer = (
-            str(body_of(cut)["peer"])
-            if cut.type == "member.remove"
-            else self.world.events[body_of(cut)["first"]].author
-        )
-        roles = frozenset(body_of(cut)["roles"]) if cut.type == "member.remove" else ALL
+        before, body = list(self.cuts), body_of(cut)
+        if cut.type == "member.remove":
+            peer, roles, past = str(body["peer"]), frozenset(body["roles"]), self.world.past[cut.cid]
+        else:
+            peer, roles = self.world.events[body["first"]].author, ALL
+            past = self.world.past[body["first"]] | {body["first"]}
+        about = {add.cid for add in self.admissions if self.admitted(add) == peer and add.cid in past}
+        says = (cut.author, cut.type, peer, roles, body.get("keep_runs"), about)
+        if says in self.said:
+            return
+        self.said.append(says)
         self.cuts.append((peer, roles, cut))
         fallen = {peer}
         while True:
