@@ -62,8 +62,8 @@ class ControlApi(Protocol):
     async def run_status(self, name: str) -> JsonObject:
         """One run with its jobs."""
 
-    async def cancel(self, name: str) -> JsonObject:
-        """Ask for a run to be cancelled; {workflow_id}."""
+    async def cancel(self, name: str, force: bool = False) -> JsonObject:
+        """Ask for a run to be cancelled; {workflow_id}. `force`: what its `if` lets go on is stopped too."""
 
     async def update(
         self, name: str, wanted: str | None, priority: float | None, result: object = None, error: str | None = None

@@ -124,6 +124,10 @@ _PART: Final = {"oneOf": [
     _object(data={**TEXT, "description": "base64"}),
 ]}  # fmt: skip
 _REPORT: Final = _object(job=TEXT, name=TEXT, index=NUMBER, attempt=NUMBER, report=_or_null(OBJECT))
+_CANCEL: Final = {
+    "type": "object", "additionalProperties": False,
+    "properties": {"force": {**FLAG, "description": "also what its `if` lets go on"}},
+}  # fmt: skip
 _RERUN: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"failed": {**FLAG, "description": "only what failed, and what needs that"}, "jobs": TEXTS},
@@ -161,7 +165,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("POST", "/assign", "assign", "Look again at every job without an owner", _list(_PLACED)),
     Operation("GET", "/runs/{run}", "run_status", "One run with its jobs", _ref("Run")),
     Operation("PATCH", "/runs/{run}", "update", "Change a run", _ref("Run"), body=_UPDATE),
-    Operation("POST", "/runs/{run}/cancel", "cancel", "Ask for a run to be cancelled", _object(workflow_id=TEXT)),
+    Operation("POST", "/runs/{run}/cancel", "cancel", "Ask for a run to be cancelled", _object(workflow_id=TEXT),
+              body=_CANCEL),
     Operation("POST", "/runs/{run}/rerun", "rerun", "Submit an ended run once more",
               _object(workflow_id=TEXT, status=STATUS, copies=NUMBER, rerun_of=TEXT), body=_RERUN),
     Operation("GET", "/runs/{run}/watch", "watch", "The run whenever it looks different, until it is final",

@@ -157,7 +157,10 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         return json_reply(await api.update(request.path_params["run"], status, priority, result, error))
 
     async def cancel(request: Request) -> Response:
-        return json_reply(await api.cancel(request.path_params["run"]))
+        fields = await body_fields(request)
+        force = fields.flag("force")
+        fields.done()
+        return json_reply(await api.cancel(request.path_params["run"], force))
 
     async def watch(request: Request) -> Response:
         return LineStream(api.watch(request.path_params["run"]))

@@ -39,6 +39,7 @@ MAX_SIZE: Final = 2**53
 MAX_ATTEMPTS: Final = 8
 MAX_CARRIED: Final = 128 * 1024
 """Bytes of what a rerun carries over, so that a submission fits a frame whatever the rest of it takes."""
+MAX_RERUNS: Final = 10_000
 MAX_CRONS: Final = 16
 """Ways in which one schedule may come due."""
 
@@ -168,10 +169,11 @@ CARRIED_EXPAND: Final[Form] = {
     "author": _peer,
     "time": _integer(0, MAX_SIZE),
     "legs": _list_of(_of_form(LEG), MAX_MATRIX),
-    "conclusion": _optional(_one_of("skipped")),
+    "conclusion": _optional(_one_of("failure", "cancelled", "skipped")),
 }
 RERUN: Final[Form] = {
     "run": _link,
+    "attempt": _integer(2, MAX_RERUNS),
     "expands": _list_of(_of_form(CARRIED_EXPAND), MAX_JOBS),
     "carries": _list_of(_of_form(CARRIED), MAX_LEGS),
 }

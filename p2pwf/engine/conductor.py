@@ -203,7 +203,8 @@ class Conductor:
         elif attempt in self._ended:
             self._finish_ended(run, attempt)
         elif local == attempt:
-            if siblings.cancelled or siblings.failed or siblings.dropped:
+            stays = siblings.cancelled and not run.forced and self.judge.wanted(run, key[0])
+            if siblings.failed or siblings.dropped or (siblings.cancelled and not stays):
                 self._stop_local(run, key, siblings.why)
         elif self._liveness.suspended:
             self._look_within(TICK)
@@ -214,7 +215,7 @@ class Conductor:
             self._takeover.reassign(run, key, "leaving")  # if nobody else may run it, it waits here
         elif (reason := self._refusal(run, key)) is not None:
             self._turn_down(run, attempt, siblings, reason[:MAX_TEXT])
-        elif siblings.failed or siblings.dropped:
+        elif siblings.failed or siblings.dropped or run.forced:
             self._finish(
                 run,
                 JobEnded(attempt, "cancelled", "cancelled", error=siblings.dropped or None),

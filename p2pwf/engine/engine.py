@@ -220,6 +220,8 @@ class Engine:
                 run = self._own_run(input.run, "cancel")
                 if not run.tally.cancels:
                     self.desk.write("run.cancel", {"run": run.id}, run)
+                if input.force and not run.forced:
+                    self.desk.write("run.cancel", {"run": run.id}, run)
                 self.desk.emit(Reply(input.token, {"workflow_id": run.id.text}))
             case SetPriority():
                 run = self._own_run(input.run, "change the priority of")

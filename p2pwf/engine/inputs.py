@@ -69,8 +69,11 @@ class Submit:
 
 @attrs.frozen(slots=True)
 class CancelRun:
+    """Ask for a run to be cancelled; with `force`, if it is already, jobs too whose `if` lets them go on."""
+
     token: Token
     run: Cid
+    force: bool = False
 
 
 @attrs.frozen(slots=True)

@@ -283,11 +283,11 @@ class NodeApi:
         await self._node.recall(cid)
         return self._node.engine.desk.runs[cid]
 
-    async def cancel(self, name: str) -> dict[str, Any]:
-        """Ask for a run to be cancelled; {workflow_id}."""
+    async def cancel(self, name: str, force: bool = False) -> dict[str, Any]:
+        """Ask for a run to be cancelled; {workflow_id}. `force`: what its `if` lets go on is stopped too."""
         require_member(self._node.engine)
         made: dict[str, Any] = await self._node.loop.ask(
-            partial(to_engine.CancelRun, run=views.find_run(self._node.engine, name))
+            partial(to_engine.CancelRun, run=views.find_run(self._node.engine, name), force=force)
         )
         return made
 

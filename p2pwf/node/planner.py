@@ -23,8 +23,10 @@ PARSED_KEPT = 64
 
 
 def facts_of(submission: Event, attempt: int = 1) -> RunFacts:
-    """The facts of a run from its submission. Its number is the submission's lamport: it rises along the clock."""
+    """The facts of a run from its submission. Its number is the submission's lamport: it rises along the clock. A rerun
+    goes on counting attempts from the run before."""
     body = submission.body
+    rerun = cast("Mapping[str, int] | None", body["rerun"])
     return RunFacts(
         event=cast(str, body["event"]),
         payload=cast("Mapping[str, Any]", body["payload"]),
@@ -38,7 +40,7 @@ def facts_of(submission: Event, attempt: int = 1) -> RunFacts:
         workflow_path=cast(str, body["path"]),
         run_id=submission.cid.text,
         run_number=submission.lamport,
-        attempt=attempt,
+        attempt=attempt + (0 if rerun is None else rerun["attempt"] - 1),
     )
 
 

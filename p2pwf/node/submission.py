@@ -201,7 +201,9 @@ def _inputs(workflow: Workflow, event: str, wanted: Wanted, facts: RunFacts) -> 
     if event == CALL:
         return call_inputs(workflow, wanted.inputs, facts.contexts())
     if wanted.inputs:
-        raise UsageError(f"the event {event} takes no inputs", "declare `on: workflow_dispatch` with inputs")
+        declared = any(trigger.event == DISPATCH for trigger in workflow.triggers)
+        hint = f"add --event {DISPATCH}" if declared else f"declare `on: {DISPATCH}` with inputs"
+        raise UsageError(f"the event {event} takes no inputs", hint)
     return {}
 
 

@@ -158,6 +158,12 @@ class Run:
         if entry.counts:
             self.tally.apply(entry)
 
+    @property
+    def forced(self) -> bool:
+        """Whether a cancellation that counts stands on another one: then nothing goes on, whatever its `if` says."""
+        cancels = self.tally.cancels
+        return any(one.past & other.bit for one in cancels for other in cancels)
+
     # -- who owns what ------------------------------------------------------------------------------------------
 
     def _planned(self, key: Key) -> Leg:

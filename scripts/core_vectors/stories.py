@@ -366,7 +366,12 @@ def rerun_cases() -> Iterator[Case]:
     old = carried("a", one.cid, one.author, outputs={"version": "1"})
     lost = carried("z", two.cid, two.author), carried("a", two.cid, two.author), carried("b", one.cid, one.author)
     rest = [*lost, carried("b", two.cid, two.author, index=1)]
-    rerun = {"run": first.run.cid, "expands": [expanded("b", one.cid, one.author, [leg("b")])], "carries": [old, *rest]}
+    rerun = {
+        "run": first.run.cid,
+        "attempt": 2,
+        "expands": [expanded("b", one.cid, one.author, [leg("b")])],
+        "carries": [old, *rest],
+    }
     plan = job("a"), job("b", "a"), job("c", "b")
     story = Story.within(first.scene, first.people, *plan, rerun=rerun)
     assert story.order()
@@ -392,7 +397,12 @@ def rerun_cases() -> Iterator[Case]:
     wrong = [expanded("n", two.cid, two.author, []), expanded("n", named.cid, named.author, legs)]
     expands = [*twice, *wrong, expanded("n", first.run.cid, one.author, [], conclusion="skipped")]
     over = [carried("a", one.cid, one.author), carried("m", two.cid, two.author, index=1)]
-    rerun = {"run": first.run.cid, "expands": expands, "carries": [*over, carried("m", one.cid, one.author)]}
+    rerun = {
+        "run": first.run.cid,
+        "attempt": 2,
+        "expands": expands,
+        "carries": [*over, carried("m", one.cid, one.author)],
+    }
     story = Story.within(first.scene, first.people, job("a"), dynamic("a"), dynamic("m") | {"id": "n"}, rerun=rerun)
     late = story.expand(story.people[0], legs, uses=[one.cid])
     story.start(story.owner("m"), "m", uses=[one.cid])

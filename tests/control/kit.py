@@ -216,7 +216,7 @@ class MemoryApi:
     async def run_status(self, name: str) -> JsonObject:
         return self.run(name)
 
-    async def cancel(self, name: str) -> JsonObject:
+    async def cancel(self, name: str, force: bool = False) -> JsonObject:
         run: str = self.run(name)["workflow_id"]
         self.end(run, "cancelled")
         return {"workflow_id": run}
