@@ -117,8 +117,8 @@ class Desk:
             if event.author == self.me and event.body["key"] is not None:
                 self.keys.setdefault(cast(str, event.body["key"]), event.cid)
         elif event.run is not None and (known := self.runs.get(event.run)) is not None:
-            known.add(event, self.clock.roster_at(node.frontier), node.void)
-            if event.type == "job.finish":
+            entry = known.add(event, self.clock.roster_at(node.frontier), node.void)
+            if event.type == "job.finish" and entry.counts:
                 self.caches.note(known.submission, event)
             self._settle(known, live=store)
         elif event.run is not None and event.run in self.cold:
@@ -177,8 +177,8 @@ class Desk:
             if event is submission:
                 continue
             node = self.clock.dag[event.cid]
-            whole.add(event, self.clock.roster_at(node.frontier), node.void)
-            if event.type == "job.finish":
+            entry = whole.add(event, self.clock.roster_at(node.frontier), node.void)
+            if event.type == "job.finish" and entry.counts:
                 self.caches.note(submission, event)
         self.cold.discard(run)
         self.runs[run] = whole

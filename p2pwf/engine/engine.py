@@ -61,7 +61,7 @@ from p2pwf.engine.inputs import (
 from p2pwf.engine.intake import Intake
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.membership import Membership
-from p2pwf.engine.outputs import Alarm, Misbehaved, Output, Reply, WakeAt
+from p2pwf.engine.outputs import Alarm, Misbehaved, Output, Recall, Reply, WakeAt
 from p2pwf.engine.syncer import Syncer
 from p2pwf.engine.timetable import Timetable
 from p2pwf.errors import NotFound, P2pwfError, Refused, UsageError
@@ -110,7 +110,9 @@ class Engine:
         self.intake.load(blocks)
         if PAUSED in meta:
             self.conductor.pause(True)
-        self.desk.drain()
+        for output in self.desk.drain():
+            if isinstance(output, Recall):  # ended runs that looked otherwise at first: with the first input
+                self.desk.emit(output)
 
     def handle(self, input: Input, now: Now) -> list[Output]:
         """Take one input; returns what the shell is to do, in order, ending with when to wake this engine."""

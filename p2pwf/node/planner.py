@@ -48,19 +48,18 @@ class WorkflowPlanner:
     """Implements `engine.Planner` with `p2pwf.workflow`; raises InvalidWorkflow where an expression fails."""
 
     def __init__(self) -> None:
-        self._flows: OrderedDict[Cid, Flow] = OrderedDict()
+        self._flows: OrderedDict[Cid, Flow | InvalidWorkflow] = OrderedDict()
 
     def flow(self, submission: Event) -> Flow:
         """The workflow of a submission and what it calls; raises InvalidWorkflow if their texts do not check here."""
         flow = self._flows.get(submission.cid)
         if flow is None:
-            body = submission.body
-            workflow = parse(cast(str, body["workflow"]), cast(str, body["path"])).require()
-            flow = Flow(workflow, facts_of(submission), cast("Mapping[str, str]", body["called"]))
-            self._flows[submission.cid] = flow
+            flow = self._flows[submission.cid] = _parsed(submission)
             if len(self._flows) > PARSED_KEPT:
                 self._flows.popitem(last=False)
         self._flows.move_to_end(submission.cid)
+        if isinstance(flow, InvalidWorkflow):
+            raise InvalidWorkflow(flow.message, flow.hint, flow.diagnostics)
         return flow
 
     def should_run(
@@ -114,6 +113,16 @@ class WorkflowPlanner:
                 )
                 for frame, legs in flow.matrices_of(job)
             ]
+
+
+def _parsed(submission: Event) -> Flow | InvalidWorkflow:
+    """The workflow of a submission, or what is wrong with it: both are kept, since each look asks for every job."""
+    body = submission.body
+    try:
+        workflow = parse(cast(str, body["workflow"]), cast(str, body["path"])).require()
+        return Flow(workflow, facts_of(submission), cast("Mapping[str, str]", body["called"]))
+    except InvalidWorkflow as error:
+        return error
 
 
 @contextmanager

@@ -147,8 +147,12 @@ def _broke_groups(world: World, engines: dict[PeerId, Engine]) -> Found:
             key = run.id, attempt.job, attempt.leg
             held.setdefault(("job", repository, leg.concurrency.name.lower()), {}).setdefault(key, []).append(times)
     for name, holders in held.items():
-        spans = sorted((min(one[0] for one in times), max(one[1] for one in times), str(who))
-                       for who, times in holders.items())  # fmt: skip
+        spans: list[tuple[float, float, str]] = []
+        for who, held_for in holders.items():
+            whole = name[0] == "run"  # a run holds its group from its first job to its last, a job for each attempt
+            parts = [(min(one[0] for one in held_for), max(one[1] for one in held_for))] if whole else held_for
+            spans += [(start, end, str(who)) for start, end in parts]
+        spans.sort()
         for one, other in pairwise(spans):
             if other[0] < one[1]:
                 yield "I7", f"{one[2]} and {other[2]} were both running in the group {name}"
