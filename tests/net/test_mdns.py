@@ -21,7 +21,8 @@ async def test_two_hosts_that_may_find_each_other_connect() -> None:
 
 
 async def test_a_host_that_stops_ends_what_it_started() -> None:
-    async with network(1, mdns=True):
+    async with network(1, mdns=True) as first, network(2, mdns=True) as second:
+        await up(first, second.peer_id)
         assert any(isinstance(thread, ServiceBrowser) for thread in threading.enumerate())
     assert not any(isinstance(thread, ServiceBrowser) for thread in threading.enumerate())
 
