@@ -37,6 +37,7 @@ _LINK = bytes((0xD8, LINK_TAG, 0x58, CID_LENGTH + 1, 0))
 """The head of a link: tag 42, a byte string of 37 bytes, and the zero before the binary CID."""
 _FLOAT = struct.Struct(">d")
 _SIMPLE: Mapping[int, Value] = {0xF4: False, 0xF5: True, 0xF6: None}
+_EMPTY: Mapping[int, Callable[[], Value]] = {0x80: list, 0xA0: dict}
 
 
 def decode(data: bytes, max_size: int = MAX_BLOCK) -> Value:
@@ -141,8 +142,13 @@ def _map(data: bytes, at: int, number: int, room: int) -> tuple[Value, int]:
         elif head in _SIMPLE:
             found[key] = _SIMPLE[head]
             at = end + 1
-        elif head == 0xD8 and room:
+        elif not room:  # a list, a map or a link is too deep; anything else is read
+            found[key], at = _read(data, end, room)
+        elif head == 0xD8:
             found[key], at = _link(data, end)
+        elif head in _EMPTY:
+            found[key] = _EMPTY[head]()
+            at = end + 1
         else:
             found[key], at = _read(data, end, room)
     return found, at

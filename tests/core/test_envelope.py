@@ -83,6 +83,16 @@ def test_what_is_no_envelope_is_refused(changes: dict[str, object]) -> None:
         open_envelope(encode({**FIELDS, **changes}))
 
 
+@pytest.mark.parametrize("longer", ["1807", "190007", "1a00000007", "1b0000000000000007"])
+@pytest.mark.parametrize("name", ["seq", "time", "lamport"])
+def test_an_integer_is_as_short_as_it_can_be(name: str, longer: str) -> None:
+    block = encode({**FIELDS, name: 7})
+    key = encode(name)
+    assert same(block)
+    with pytest.raises(DagCborError):
+        open_envelope(block.replace(key + b"\x07", key + bytes.fromhex(longer)))
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_is_needed(name: str) -> None:
     with pytest.raises(DagCborError):
