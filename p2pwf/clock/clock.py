@@ -99,10 +99,11 @@ class Clock:
             return Invalid("a signature that is not the author's")
         # One object for each author and each run, and not one for each event that names it.
         before = None if event.prev is None else self.dag.get(event.prev)
-        of = None if event.run is None else self.dag.get(event.run)
+        run = event.run
+        of = None if run is None else self.dag.get(run)
         author = event.author if before is None else before.author
         unknown = _unknown(event, before)
-        node = Node(event, links, frontier, role, author, event.run if of is None else of.cid, unknown)
+        node = Node(event, links, frontier, role, author, run if of is None else of.cid, unknown)
         if event.type in MEMBERSHIP_TYPES:
             return self._accept_membership(event, node)
         self.dag.add(node)

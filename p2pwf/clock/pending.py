@@ -20,7 +20,7 @@ MAX_PENDING = 8192
 """Events in the pool: a few chunks of a sync that overtook one another."""
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 MAX_PER_SENDER = 1024
-"""From one peer: an eighth of the pool, four times what one message has."""
+"""From one peer: an eighth of the pool, two messages full of events."""
 MAX_SENDER_BYTES = 4 * 1024 * 1024
 """From one peer: more than the four largest events."""
 KEPT = 120.0

@@ -18,7 +18,7 @@ Frontier = Mapping[PeerId, tuple[tuple[int, bytes], ...]]
 MAX_LINES = 12_288
 """Tips in a frontier: with 54 bytes for the author and 20 for the tip, 909 KB."""
 FORK_REACH = 256
-"""How far below a tip that we do not know the resend starts: what one message holds; the rest is asked for by id."""
+"""How far below a tip that we do not know the resend starts: half of what one message holds, more is asked for."""
 
 
 def tag(node: Node) -> bytes:

@@ -30,6 +30,8 @@ KEPT_ENDED = 256
 """Ended runs held whole: what people look at. A run takes some 15 KB in memory, what lists show of it less than 1."""
 GOSSIP_BYTES = 512 * 1024
 """Bytes of events in one gossip message: half of what one carries, so that framing never matters."""
+MAX_SENT = 512
+"""Events in one message: what a peer verifies in well under a tenth of a second, so that nothing else has to wait."""
 
 
 class Desk:
@@ -270,12 +272,12 @@ def superseded(submission: Event) -> list[Cid]:
 
 
 def chunks(blocks: list[SignedBlock], limit: int = GOSSIP_BYTES) -> list[tuple[SignedBlock, ...]]:
-    """Blocks in order, cut into lists of at most `limit` bytes (a larger one stands alone) and 256 entries."""
+    """Blocks in order, cut into lists of at most `limit` bytes (a larger one stands alone) and MAX_SENT entries."""
     out: list[list[SignedBlock]] = []
     size = 0
     for signed in blocks:
         length = len(signed.block) + len(signed.signature) + 16
-        if not out or size + length > limit or len(out[-1]) >= 256:
+        if not out or size + length > limit or len(out[-1]) >= MAX_SENT:
             out.append([])
             size = 0
         out[-1].append(signed)

@@ -132,7 +132,7 @@ class Node:
             listen = await self._listen()
             config = NetConfig(
                 listen=listen,
-                topic=f"p2pwf/1/{self.identity.network.text}",
+                topic=f"p2pwf/2/{self.identity.network.text}",
                 boot=self.engine.desk.config.boot,
                 announce=tuple(self.settings.announce),
                 psk=self.identity.psk,

@@ -189,8 +189,8 @@ def test_any_bytes_are_a_message_or_the_remotes_fault(data: bytes) -> None:
     [
         {"t": "hello"},
         {"t": "digest", "digest": b"short"},
-        {"t": "events", "events": [[b"block"]]},
-        {"t": "events", "events": [[b"block", b"short signature"]]},
+        {"t": "events", "blocks": [b"block"]},
+        {"t": "events", "blocks": [b"block"], "sigs": b"short signature"},
         {"t": "want", "ids": ["text"]},
         {"t": "beat", "held": [[block_cid(b"r"), "job", -1, 1]]},
         {"t": "presence", "boot": b"12345678", "addrs": [1], "version": "", "load": 0, "slots": 0},

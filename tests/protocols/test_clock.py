@@ -41,7 +41,12 @@ def hello(value: dict[str, Any]) -> Message:
 BUILD: dict[str, Callable[[dict[str, Any]], Message]] = {
     "hello": hello,
     "digest": lambda value: messages.Digest(value["digest"]),
-    "events": lambda value: messages.Events(tuple(SignedBlock(*one) for one in value["events"])),
+    "events": lambda value: messages.Events(
+        tuple(
+            SignedBlock(block, value["sigs"][64 * number : 64 * number + 64])
+            for number, block in enumerate(value["blocks"])
+        )
+    ),
     "want": lambda value: messages.Want(tuple(value["ids"])),
     "stored": lambda value: messages.Stored(tuple(value["ids"])),
     "beat": lambda value: messages.Beat(attempts(value["held"])),

@@ -121,8 +121,8 @@ def test_the_page_has_every_message() -> None:
 
 
 def test_the_topic_is_named_by_the_network() -> None:
-    assert "p2pwf/1/" in row("clock", "topic")
-    assert '"p2pwf/1/{' in (ROOT / "p2pwf/node/node.py").read_text(encoding="utf-8")
+    assert "p2pwf/2/" in row("clock", "topic")
+    assert '"p2pwf/2/{' in (ROOT / "p2pwf/node/node.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "protocols").glob("*.md")])
