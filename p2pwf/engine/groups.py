@@ -163,18 +163,21 @@ class Groups:
         return known
 
     def _raw_legs(self, run: Run) -> Iterator[tuple[Key, Group, bool, bool]]:
-        """The unfinished legs in a group: their group, whether their needs have ended, whether they have started."""
+        """The unfinished legs in a group: their group, whether their needs have ended (and as many legs before them as
+        max-parallel asks for), whether they have started."""
         calls = {call.job for call in self._shape(run).calls}
         for job in run.plan.jobs.values():
             legs = () if job.id in calls else run.tally.job_legs(job.id) or ()
             if all(leg.concurrency is None for leg in legs):
                 continue
             ended = all(run.tally.result(need) is not None for need in job.needs)
+            finishes = [run.tally.finish((job.id, index)) is not None for index in range(len(legs))]
+            reach = sum(finishes) + job.max_parallel if job.max_parallel else len(legs)
             for index, leg in enumerate(legs):
                 key = (job.id, index)
-                if leg.concurrency is not None and run.tally.finish(key) is None:
+                if leg.concurrency is not None and not finishes[index]:
                     state = run.tally.leg(key)
-                    yield key, leg.concurrency, ended, state.attempt in state.starts
+                    yield key, leg.concurrency, ended and index < reach, state.attempt in state.starts
 
     def _raw_calls(self, run: Run) -> Iterator[tuple[Key, Call, bool, bool]]:
         """The same of calls that have not ended."""
@@ -249,8 +252,8 @@ class Groups:
         return any(self._waits(kind, unit) for kind, unit in self._around(run, key))
 
     def gives_way(self, run: Run, key: Key, wanted: Wanted) -> bool:
-        """Whether a leg is to be cancelled for a job or a call of a later run: if it runs, where that is asked for; if
-        it waits, where only the newest may."""
+        """Whether a leg is to be cancelled for a later job or call: if it runs, where that is asked for; if it waits,
+        where only the newest may."""
         return any(self._gives_way(kind, unit, wanted) for kind, unit in self._around(run, key))
 
     def unstarted(self, run: Run, key: Key) -> list[Key]:
@@ -264,7 +267,7 @@ class Groups:
         waits = mine.ready and self._waits(kind, mine)
         return any(
             (other.group.cancel_in_progress or (other.group.queue == "single" and waits))
-            and _may_replace(other.run, mine.run)
+            and _may_replace(other, mine)
             and wanted(other.run, other.key[0])
             for other in self._line(_named(kind, mine.run, mine.group)).hopeful
         )
@@ -334,8 +337,9 @@ def _named(kind: int, run: Run, group: Group) -> Name:
     return kind, cast(str, run.submission.body["repository"]).lower(), group.name.lower()
 
 
-def _may_replace(later: Run, run: Run) -> bool:
-    """Only a later run of the same submitter, or of an admin, takes the place of another."""
-    if later is run or later.submission.order <= run.submission.order:
+def _may_replace(other: _Unit, mine: _Unit) -> bool:
+    """Only what comes later takes the place of another: of the same run, the same submitter, or an admin."""
+    if other.place <= mine.place:
         return False
-    return later.submitter == run.submitter or later.roster.holds(later.submitter, "admin")
+    later, run = other.run, mine.run
+    return later is run or later.submitter == run.submitter or later.roster.holds(later.submitter, "admin")

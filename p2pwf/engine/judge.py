@@ -16,7 +16,7 @@ from p2pwf.errors import P2pwfError
 from p2pwf.runs import PlannedJob, Run
 from p2pwf.runs.tally import RunEvent, conclusion
 
-REPLACED: Final = "a later run of its concurrency group takes its place"
+REPLACED: Final = "a later one of its concurrency group takes its place"
 GIVEN_UP: Final = "the run was cancelled while it waited for its concurrency group"
 
 
@@ -93,7 +93,7 @@ class Judge:
         )
 
     def is_cancelled(self, run: Run) -> bool:
-        """Whether a run was cancelled, by somebody or by a later run of its concurrency group."""
+        """Whether a run was cancelled, by somebody or by a later one of its concurrency group."""
         return self._desk.is_cancelled(run) or self._groups.is_superseded(run)
 
     def wanted(self, run: Run, job: str) -> bool:

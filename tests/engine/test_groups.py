@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from p2pwf.core.dagcbor import Value
 from p2pwf.engine.config import SETTLE
 from p2pwf.engine.inputs import JobEnded, Submit
@@ -83,6 +85,39 @@ def test_a_job_gives_way_to_one_of_a_later_run() -> None:
     outputs = submit(bench, {"ship": []}, job_groups=groups)
     assert [one.attempt for one in only(outputs, CancelJob)] == [first[0].attempt]
     assert started(end(bench, first[0], "cancelled")) == ["ship"]
+
+
+def legs_started(outputs: list[Output]) -> list[int]:
+    return [one.attempt.leg for one in only(outputs, StartJob)]
+
+
+def matrix(bench: Bench, group: Value, max_parallel: int = 0) -> list[Output]:
+    """A run of four legs that are in one group."""
+    return submit(bench, {"m": []}, legs={"m": 4}, job_groups={"m": group}, max_parallel=max_parallel, fail_fast=False)
+
+
+def test_of_the_legs_of_one_matrix_one_runs_and_the_newest_waits() -> None:
+    bench = founder()
+    outputs = matrix(bench, in_group("deploy"))
+    (first,) = only(outputs, StartJob)
+    assert first.attempt.leg == 0
+    assert legs_started(end(bench, first)) == [3]
+    (run,) = bench.engine.desk.runs.values()
+    finishes = [run.tally.finish(("m", leg)) for leg in range(4)]
+    assert [one and one.body["conclusion"] for one in finishes] == ["success", "cancelled", "cancelled", None]
+
+
+def test_the_newest_leg_of_a_matrix_cancels_what_runs_where_that_is_asked_for() -> None:
+    assert legs_started(matrix(founder(), in_group("deploy", cancel_in_progress=True))) == [3]
+
+
+def test_all_legs_of_a_matrix_run_one_after_the_other_where_only_one_may_start_or_all_may_wait() -> None:
+    for group, parallel in ((in_group("deploy"), 1), (in_group("deploy", queue="max"), 0)):
+        bench = founder()
+        outputs = matrix(bench, cast(Value, group), parallel)
+        for leg in range(4):
+            assert legs_started(outputs) == [leg]
+            outputs = end(bench, only(outputs, StartJob)[0])
 
 
 def test_nobody_else_s_run_is_taken_the_place_of_unless_by_an_admin() -> None:

@@ -222,7 +222,7 @@ def test_a_job_that_will_not_run_cancels_nothing() -> None:
 
 def test_legs_of_one_matrix_in_one_group_run_one_after_the_other() -> None:
     net = Net(3)
-    run = net.submit(make_submission({"a": []}, {"a": 3}, job_groups={"a": in_group("g")}))
+    run = net.submit(make_submission({"a": []}, {"a": 3}, job_groups={"a": in_group("g", queue="max")}))
     for leg in range(3):
         net.wait(SETTLE + 1)
         assert set(net.running()) == {("a", leg)}
