@@ -50,7 +50,7 @@ def test_the_views_tell_what_waits_and_what_gave_way() -> None:
     ]
     assert [row["workflow_id"] for row in list_runs(engine, "pending", None)] == [third.text]
     gone = run_status(engine, net.run(second))
-    assert "later run of its concurrency group" in gone["jobs"][0]["error"]
+    assert "later one of its concurrency group" in gone["jobs"][0]["error"]
 
 
 def test_cancel_in_progress_ends_what_runs_and_waits_for_its_end() -> None:
