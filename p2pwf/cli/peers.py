@@ -95,7 +95,7 @@ def _seen(one: dict[str, Any]) -> str:
         return "this node" if one["roles"] else style("this node, removed", "red")
     if one["connected"]:
         return style("connected", "green")
-    return "never" if one["last_seen"] is None else f"{duration(one['last_seen'])} ago"
+    return "not since start" if one["last_seen"] is None else f"{duration(one['last_seen'])} ago"
 
 
 def _draw_pending(peers: list[dict[str, Any]]) -> None:

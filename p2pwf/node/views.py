@@ -109,8 +109,8 @@ def list_runs(engine: Engine, wanted: str | None, peer: str | None) -> list[dict
 def peers(engine: Engine) -> list[dict[str, Any]]:
     """The members: {peer_id, name, roles, labels, slots, connected, last_seen, self, load, version, addrs}.
 
-    `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if never. A node that was removed
-    shows itself among those that it knew, not connected and without roles.
+    `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if not since this node started. A
+    node that was removed shows itself among those that it knew, not connected and without roles.
     """
     desk, liveness = engine.desk, engine.liveness
     rows = []
