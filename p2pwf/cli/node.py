@@ -22,6 +22,8 @@ def status(session: Session) -> None:
 def _draw_status(found: dict[str, Any]) -> None:
     slots = found["slots"]
     state = style("ready", "green") if found["ready"] else style("joining", "yellow")
+    if found.get("paused"):
+        state = style("paused", "yellow")
     if found.get("removed"):
         state = style("removed from its network", "red")
     rows = [

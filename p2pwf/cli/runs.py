@@ -22,11 +22,16 @@ def word_of(job: dict[str, Any]) -> str:
     return str(job["conclusion"] or job["status"])
 
 
+def name_of_run(run: dict[str, Any]) -> str:
+    """What a run is called: by its run-name, or its workflow's name."""
+    return clean(run.get("title") or run["name"])
+
+
 def title(run: dict[str, Any]) -> str:
     """The run in one line."""
     word = run["status"]
     parts = [
-        f"{glyph(word)} {style(clean(run['name']), bold=True)}",
+        f"{glyph(word)} {style(name_of_run(run), bold=True)}",
         style(word.replace("_", " "), colour_of(word)),
         span(run["started_at"], run["completed_at"]),
         dim(short(run["workflow_id"])),

@@ -64,7 +64,7 @@ def submit(
         raise UsageError("--source and --no-source exclude each other", "leave one out")
     body: dict[str, Any] = {
         "key": os.urandom(16).hex() if key is None else key,  # so that asking twice starts one run
-        "file": _absolute(file),
+        "file": absolute(file),
         "priority": priority,
         "inputs": _inputs(pairs, inputs),
         "no_source": no_source,
@@ -81,10 +81,10 @@ def submit(
     if event_file is not None:
         body["payload"] = _json_object(_read(event_file), f"the event in {event_file}")
     if source is not None:
-        body["source_dir"] = _absolute(source)
+        body["source_dir"] = absolute(source)
     client = session.client
     made = client.call("POST", "runs", body=body, again=True)
-    _tell_asides(made, session.json)
+    tell_asides(made, session.json)
     if not wait:
         shown = {key: made[key] for key in ("workflow_id", "status", "copies")}
         session.answer(shown, lambda one: _draw(one, made))
@@ -114,11 +114,12 @@ def _last(views: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return last
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
+    """A path as the node needs it, which has a working folder of its own."""
     return str(Path(path).expanduser().absolute())
 
 
-def _tell_asides(made: dict[str, Any], as_json: bool) -> None:
+def tell_asides(made: dict[str, Any], as_json: bool) -> None:
     """Warnings and files left out: on stderr, so that a script's stdout stays one answer."""
     if as_json:
         return

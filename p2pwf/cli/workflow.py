@@ -10,7 +10,7 @@ import click
 from p2pwf.cli.base import LazyGroup, Session, anywhere
 from p2pwf.cli.names import name_of, peer_names, run_id
 from p2pwf.cli.reports import draw_reports
-from p2pwf.cli.runs import draw_run
+from p2pwf.cli.runs import draw_run, name_of_run
 from p2pwf.cli.text import clean, glyph, moment, short, span, style, table
 from p2pwf.errors import UsageError
 
@@ -64,7 +64,7 @@ def _draw_list(runs: list[dict[str, Any]], names: dict[str, str]) -> None:
             (
                 glyph(one["status"]),
                 short(one["workflow_id"]),
-                clean(one["name"]),
+                name_of_run(one),
                 one["status"].replace("_", " "),
                 name_of(names, one["assigned_peer"]),
                 moment(one["created_at"]),
@@ -98,11 +98,15 @@ def status(session: Session, workflow_id: str, whole: bool) -> None:
 
 @click.command()
 @click.argument("workflow_id", metavar="ID", callback=run_id)
+@click.option("--force", is_flag=True, help="Also jobs whose `if` is always() or cancelled().")
 @anywhere
 @click.pass_obj
-def cancel(session: Session, workflow_id: str) -> None:
-    """Cancel a run: its running jobs are stopped, the others do not start."""
-    made = session.client.call("POST", "runs", workflow_id, "cancel")
+def cancel(session: Session, workflow_id: str, force: bool) -> None:
+    """Cancel a run: its running jobs are stopped, the others do not start.
+
+    Jobs whose `if` is true of a cancelled run, such as always(), run to their end, as on GitHub, unless forced.
+    """
+    made = session.client.call("POST", "runs", workflow_id, "cancel", body={"force": force})
     session.answer(made, lambda one: click.echo(f"cancelling {one['workflow_id']}"))
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 import attrs
 
 from p2pwf.clock.dag import Dag, Frontier, Node, Past
-from p2pwf.core.bodies import MEMBERSHIP_TYPES, ROLE_FOR
+from p2pwf.core.bodies import FORMS, MEMBERSHIP_TYPES, ROLE_FOR
 from p2pwf.core.events import MAX_PARENTS, Event
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import verify
@@ -25,6 +25,9 @@ ROSTERS_KEPT = 1024
 """Rosters cached by frontier. Events of the present share a few; a walk of old history meets them in order."""
 MAX_UPDATES = 1024
 """member.update events of one author: any member may write them, and everyone folds each of them for ever."""
+MAX_UNKNOWN = 8 * 1024 * 1024
+"""Bytes of one author's events of types that protocols/events.md does not list: room for years of what later programs
+may add. No role is asked for them, and no fold looks at them, so nothing else would bound them."""
 
 Verify: TypeAlias = Callable[[PeerId, bytes, bytes], bool]
 
@@ -63,6 +66,10 @@ class Clock:
         self._rosters: OrderedDict[int, Roster] = OrderedDict({0: EMPTY})
         self._updates: dict[PeerId, int] = {}
         """Of each author, the mask of its member.update events."""
+        self._admissions: dict[PeerId, int] = {}
+        """Of each peer ever admitted, the mask of its admissions."""
+        self._proofs: dict[PeerId, dict[tuple[int, PeerId], int]] = {}
+        """Of each author that forked, by epoch (see `_epoch`) and who proved it, the mask of the member.fork events."""
         self._pasts: dict[Cid, Past] = {}
         """Of each cut that took effect, what it knew of."""
         self.roster: Roster = EMPTY
@@ -92,9 +99,11 @@ class Clock:
             return Invalid("a signature that is not the author's")
         # One object for each author and each run, and not one for each event that names it.
         before = None if event.prev is None else self.dag.get(event.prev)
-        of = None if event.run is None else self.dag.get(event.run)
+        run = event.run
+        of = None if run is None else self.dag.get(run)
         author = event.author if before is None else before.author
-        node = Node(event, links, frontier, role, author, event.run if of is None else of.cid)
+        unknown = _unknown(event, before)
+        node = Node(event, links, frontier, role, author, run if of is None else of.cid, unknown)
         if event.type in MEMBERSHIP_TYPES:
             return self._accept_membership(event, node)
         self.dag.add(node)
@@ -115,8 +124,7 @@ class Clock:
             first, second = (self.dag[cast(Cid, event.body[name])] for name in ("first", "second"))
             if first.author != second.author or first.seq != second.seq or first.cid >= second.cid:
                 return "no proof of a fork"
-            admissions = sum(one.bit for one in self._memberships if one.admits and one.peer == first.author)
-            if first.below & admissions != second.below & admissions:
+            if self._epoch(first) != self._epoch(second):
                 return "two events of one seq, apart by a readmission, are no fork"
         return None
 
@@ -126,10 +134,9 @@ class Clock:
         roster = self.roster_at(frontier)
         if not roster.holds(event.author, role):
             return f"its author was not a member{f' with the role {role}' if role else ''} where it stands"
-        if event.type == "member.update":
-            before_it = frontier.mask & self._updates.get(event.author, 0)
-            if before_it.bit_count() >= MAX_UPDATES:
-                return f"its author has changed itself {MAX_UPDATES:,} times"
+        reason = self._idle(event, frontier, roster)
+        if reason is not None:
+            return reason
         for cut in roster.cuts.get(event.author, ()):
             if cut.roles != ALL_ROLES:
                 continue
@@ -140,6 +147,30 @@ class Clock:
             if not any(add.tip == event.prev for add in back):
                 return "its author was readmitted, to go on from another event"
         return None
+
+    def _idle(self, event: Event, frontier: Frontier, roster: Roster) -> str | None:
+        """Why an event that any member may write, and everyone folds for ever, is one too many."""
+        if event.type == "member.update":
+            before_it = frontier.mask & self._updates.get(event.author, 0)
+            if before_it.bit_count() >= MAX_UPDATES:
+                return f"its author has changed itself {MAX_UPDATES:,} times"
+        elif event.type not in FORMS:
+            if _unknown(event, None if event.prev is None else self.dag[event.prev]) > MAX_UNKNOWN:
+                return f"its author has written more than {MAX_UNKNOWN:,} bytes of unknown types"
+        elif event.type == "member.remove" and event.body["peer"] == event.author:
+            if roster.members[event.author].roles.isdisjoint(cast("list[str]", event.body["roles"])):
+                return "its author has none of the roles that it gives up"
+        elif event.type == "member.fork":
+            first = self.dag[cast(Cid, event.body["first"])]
+            epoch = self._epoch(first)
+            own = self._proofs.get(first.author, {}).get((epoch, event.author), 0)
+            if frontier.mask & own or epoch in _proven(roster, first.author):
+                return "the fork is proven already where it stands"
+        return None
+
+    def _epoch(self, node: Node) -> int:
+        """The admissions of its author at or below a node: a fork is of one of them."""
+        return node.below & self._admissions.get(node.author, 0)
 
     def frontier_of(self, links: tuple[Node, ...]) -> Frontier:
         """The membership events at or below these nodes."""
@@ -170,6 +201,12 @@ class Clock:
         node.bit = membership.bit
         if event.type == "member.update":
             self._updates[event.author] = self._updates.get(event.author, 0) | node.bit
+        elif membership.admits:
+            self._admissions[membership.peer] = self._admissions.get(membership.peer, 0) | node.bit
+        elif event.type == "member.fork":
+            proofs = self._proofs.setdefault(membership.peer, {})
+            claim = membership.admissions, membership.author
+            proofs[claim] = proofs.get(claim, 0) | node.bit
         self.dag.add(node)
         node.void = self._is_void(node)  # only now: a twin of another event is known as one
         self.dag.crown(node)
@@ -180,13 +217,15 @@ class Clock:
 
     def _membership(self, event: Event, number: int, past: int) -> Membership:
         body = event.body
-        peer, roles, about = event.author, ALL_ROLES, body
+        peer, roles, about, admissions = event.author, ALL_ROLES, body, 0
         if event.type == "net.genesis":
             about = cast("dict[str, object]", body["founder"])  # type: ignore[assignment]
         elif event.type == "member.fork":
-            peer = self.dag[cast(Cid, body["first"])].author
+            first = self.dag[cast(Cid, body["first"])]
+            peer, admissions = first.author, self._epoch(first)
         elif event.type in ("member.add", "member.remove"):
             peer, roles = cast(PeerId, body["peer"]), frozenset(cast("list[str]", body["roles"]))
+            admissions = past & self._admissions.get(peer, 0)
         else:
             roles = frozenset()
         return Membership(
@@ -203,6 +242,7 @@ class Clock:
             slots=cast(int, about.get("slots", 0)),
             tip=cast("Cid | None", body.get("tip")),
             keep_runs=bool(body.get("keep_runs", False)),
+            admissions=admissions,
         )
 
     def roster_at(self, frontier: Frontier) -> Roster:
@@ -259,19 +299,20 @@ class Clock:
         return tuple(changed)
 
     def fork_of(self, author: PeerId) -> tuple[Node, Node] | None:
-        """Two events of one seq by `author` that prove a fork: neither is void, and no readmission parts them."""
-        admissions = sum(one.bit for one in self._memberships if one.admits and one.peer == author)
-        for seq in range(self.dag.length(author)):
-            level = [node for node in self.dag.at(author, seq) if not node.void]
-            if len(level) > 1 and level[0].below & admissions == level[1].below & admissions:
-                return level[0], level[1]
-        return None
+        """Two events of one seq by `author` that prove a fork which is not proven yet: neither is void, and no
+        readmission parts them.
 
-    def is_proven(self, author: PeerId) -> bool:
-        """Whether a proof was written for the newest admission of `author` (it takes effect unless it would leave no
-        admin)."""
-        forks = sum(one.type == "member.fork" and one.peer == author for one in self._memberships)
-        return forks >= sum(one.admits and one.peer == author for one in self._memberships)
+        A proof by who is a member takes effect, or would leave no admin; one by anyone else may be void.
+        """
+        by_members = {epoch for epoch, by in self._proofs.get(author, ()) if self.roster.holds(by, None)}
+        proven = by_members | _proven(self.roster, author)
+        for level in self.dag.forks(author):
+            seen: dict[int, Node] = {}
+            for node in level:
+                epoch = self._epoch(node)
+                if not node.void and epoch not in proven and seen.setdefault(epoch, node) is not node:
+                    return seen[epoch], node
+        return None
 
     def is_signed(self, event: Event) -> bool:
         """Whether the signature is its author's."""
@@ -289,3 +330,15 @@ class Clock:
             newest_first = sorted(heads, key=lambda node: (node is not tip, -node.lamport, node.cid))
             heads = newest_first[:MAX_PARENTS]
         return tuple(heads), tip
+
+
+def _unknown(event: Event, before: Node | None) -> int:
+    """Bytes of the events of unknown type in an author's chain up to an event, `before` the one before it."""
+    spent = 0 if before is None else before.unknown
+    return spent if event.type in FORMS else spent + len(event.signed.block)
+
+
+def _proven(roster: Roster, author: PeerId) -> set[int]:
+    """The admissions (as masks) of an author of which a fork is proven to effect in a roster."""
+    cuts = (cut.event for cut in roster.cuts.get(author, ()))
+    return {cut.admissions for cut in cuts if cut.type == "member.fork" and cut.peer == author}

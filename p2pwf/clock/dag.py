@@ -23,9 +23,10 @@ class Frontier:
 
 
 class Node:
-    """One event in the DAG. `frontier`: the membership events below it. `void`: without effect since a cut."""
+    """One event in the DAG. `frontier`: the membership events below it. `void`: without effect since a cut. `unknown`:
+    bytes of the events of unknown type in its author's chain up to here."""
 
-    __slots__ = ("author", "bit", "cid", "frontier", "lamport", "links", "role", "run", "seq", "void")
+    __slots__ = ("author", "bit", "cid", "frontier", "lamport", "links", "role", "run", "seq", "unknown", "void")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Node:
         role: str | None,
         author: PeerId,
         run: Cid | None,
+        unknown: int,
     ) -> None:
         self.cid = event.cid
         self.author = author
@@ -44,6 +46,7 @@ class Node:
         self.frontier = frontier
         self.role = role
         self.run = run
+        self.unknown = unknown
         self.bit = 0
         self.void = False
 
@@ -92,6 +95,8 @@ class Dag:
         self._twins: dict[PeerId, dict[int, list[Node]]] = {}
         """Of an author that forked, the others."""
         self._heads: dict[Cid, Node] = {}
+        self._tips: dict[PeerId, list[Node]] = {}
+        """Of an author that forked, what `tips` found; until its chain or what is void changes."""
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -112,6 +117,7 @@ class Dag:
         """Put in a node whose links are all here."""
         self._nodes[node.cid] = node
         chain = self._chains.setdefault(node.author, [])
+        self._tips.pop(node.author, None)
         if node.seq == len(chain):
             chain.append(node)
         else:
@@ -119,6 +125,7 @@ class Dag:
 
     def crown(self, node: Node) -> None:
         """Make a node that was just put in a head, in place of what it stands on; unless it is void."""
+        self._tips.pop(node.author, None)
         if not node.void:
             for link in node.links:
                 self._heads.pop(link.cid, None)
@@ -141,6 +148,11 @@ class Dag:
             return []
         return [chain[seq], *self._twins.get(author, {}).get(seq, ())]
 
+    def forks(self, author: PeerId) -> Iterator[list[Node]]:
+        """The events of each seq at which an author wrote more than one, by seq."""
+        for seq in sorted(self._twins.get(author, ())):
+            yield self.at(author, seq)
+
     def length(self, author: PeerId) -> int:
         """One more than the highest seq of an author; 0 for one never heard."""
         return len(self._chains.get(author, ()))
@@ -157,9 +169,13 @@ class Dag:
         if author not in self._twins:
             newest = next((node for node in reversed(self._chains.get(author, [])) if not node.void), None)
             return [] if newest is None else [newest]
-        alive = [node for node in self.of(author) if not node.void]
-        followed = {link.cid for node in alive for link in node.links if link.author == author}
-        return sorted((node for node in alive if node.cid not in followed), key=lambda node: node.order)
+        found = self._tips.get(author)
+        if found is None:
+            alive = [node for node in self.of(author) if not node.void]
+            followed = {link.cid for node in alive for link in node.links if link.author == author}
+            found = sorted((node for node in alive if node.cid not in followed), key=lambda node: node.order)
+            self._tips[author] = found
+        return found
 
     def heads(self) -> list[Node]:
         """The events that no event of effect stands on, sorted by id."""
@@ -171,6 +187,7 @@ class Dag:
 
     def rebuild_heads(self) -> None:
         """Find the heads anew, after a cut made events void. Cost: linear in the log; cuts are rare."""
+        self._tips.clear()
         covered = {link.cid for node in self._nodes.values() if not node.void for link in node.links}
         self._heads = {cid: node for cid, node in self._nodes.items() if not node.void and cid not in covered}
 

@@ -1,4 +1,4 @@
-"""The frames of `/p2pwf/clock/1.0.0` and of the gossip topic: values, and their DAG-CBOR encoding both ways.
+"""The frames of `/p2pwf/clock/2.0.0` and of the gossip topic: values, and their DAG-CBOR encoding both ways.
 
 One frame is one map with a `t` that says what it is. A frame of a kind that is not known here is passed over (a newer
 peer may send it); a frame that is malformed is the remote's fault. Source: protocols/clock.md.
@@ -15,8 +15,9 @@ from p2pwf.core.bodies import MAX_ATTEMPTS, MAX_LEGS, MAX_NAME
 from p2pwf.core.dagcbor import DagCborError, Value, decode, encode
 from p2pwf.core.events import MAX_SEQ, SignedBlock
 from p2pwf.core.ids import Cid, PeerId
+from p2pwf.core.sign import SIGNATURE_LENGTH
 
-PROTOCOL: Final = "/p2pwf/clock/1.0.0"
+PROTOCOL: Final = "/p2pwf/clock/2.0.0"
 TAG_LENGTH: Final = 8
 """Bytes of an event's digest that name it in a frontier: a hint, so 64 bits are plenty."""
 MAX_FRAME: Final = 1_000_000
@@ -145,7 +146,8 @@ def _to_map(message: Message) -> Mapping[str, object]:
         case Digest():
             return {"t": "digest", "digest": message.digest}
         case Events():
-            return {"t": "events", "events": [[signed.block, signed.signature] for signed in message.events]}
+            signatures = b"".join(signed.signature for signed in message.events)
+            return {"t": "events", "blocks": [signed.block for signed in message.events], "sigs": signatures}
         case Want():
             return {"t": "want", "ids": message.ids}
         case Stored():
@@ -252,11 +254,16 @@ def _hello(value: Mapping[str, Value]) -> Hello:
 
 
 def _events(value: Mapping[str, Value]) -> Events:
-    events = []
-    for item in _list(value["events"], MAX_IDS):
-        block, signature = _list(item, 2)
-        events.append(SignedBlock(_bytes(block, 1, MAX_FRAME), _bytes(signature, 64, 64)))
-    return Events(tuple(events))
+    blocks = [_bytes(block, 1, MAX_FRAME) for block in _list(value["blocks"], MAX_IDS)]
+    length = len(blocks) * SIGNATURE_LENGTH
+    signatures = _bytes(value["sigs"], length, length)
+    starts = range(0, length, SIGNATURE_LENGTH)
+    return Events(
+        tuple(
+            SignedBlock(block, signatures[start : start + SIGNATURE_LENGTH])
+            for block, start in zip(blocks, starts, strict=True)
+        )
+    )
 
 
 def _presence(value: Mapping[str, Value]) -> Presence:

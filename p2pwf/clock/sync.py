@@ -7,7 +7,7 @@ with the number of authors and the difference, not with the log. Source: protoco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from p2pwf.clock.dag import Dag, Node
 from p2pwf.clock.messages import MAX_TIPS, TAG_LENGTH
@@ -17,8 +17,8 @@ Frontier = Mapping[PeerId, tuple[tuple[int, bytes], ...]]
 
 MAX_LINES = 12_288
 """Tips in a frontier: with 54 bytes for the author and 20 for the tip, 909 KB."""
-FORK_REACH = 8
-"""How far below a tip that we do not know the resend starts: forks are short, and the rest is asked for by id."""
+FORK_REACH = 256
+"""How far below a tip that we do not know the resend starts: half of what one message holds, more is asked for."""
 
 
 def tag(node: Node) -> bytes:
@@ -55,12 +55,26 @@ def lacking(dag: Dag, theirs: Frontier, within: Callable[[Node], bool] | None = 
     for author in dag.authors():
         tips = theirs.get(author, ())
         known = [node for seq, mark in tips for node in dag.at(author, seq) if tag(node) == mark]
-        lowest = min((seq for seq, _ in tips), default=0)
-        if len(known) < len(tips) and not known and lowest >= dag.length(author):
-            continue  # they are ahead of us on this chain
-        branched = len(known) < len(tips) or dag.is_forked(author)
-        since = max(0, lowest - FORK_REACH) if branched else lowest
-        has = dag.chain(known)
-        nodes.extend(node for node in dag.of(author, since) if wanted(node) and not has(node))
+        if known or not tips:
+            since = 0 if dag.is_forked(author) or not known else max(node.seq for node in known) + 1
+            has = dag.chain(known)
+            nodes.extend(node for node in dag.of(author, since) if wanted(node) and not has(node))
+        else:
+            nodes.extend(node for node in _beside(dag, author, min(seq for seq, _ in tips)) if wanted(node))
     nodes.sort(key=lambda node: node.order)
     return nodes
+
+
+def _beside(dag: Dag, author: PeerId, lowest: int) -> Iterator[Node]:
+    """What of a chain a peer may lack that names no tip which is known here, the lowest of them at seq `lowest`.
+
+    Beyond our end they are ahead of us, else they have another branch, which left ours not far below. Either way their
+    tips stand on one of our branches at the most: what is on none but the others they lack, whatever its depth.
+    """
+    end = dag.length(author)
+    since = end if lowest >= end else max(0, lowest - FORK_REACH)
+    if not dag.is_forked(author):
+        yield from dag.of(author, since)
+        return
+    longest = dag.chain(dag.tips(author)[-1:])
+    yield from (node for node in dag.of(author) if node.seq >= since or not longest(node))

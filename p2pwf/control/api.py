@@ -20,13 +20,20 @@ class ControlApi(Protocol):
         """{peer_id, name, addrs, network, control, version, started_at (ms), ready}."""
 
     async def status(self) -> JsonObject:
-        """`info` with {roles, labels, slots, running_jobs, connected_peers, peer_count, private, alarms, frozen}."""
+        """`info` with {roles, labels, slots, running_jobs, connected_peers, peer_count, private, alarms, frozen,
+        paused}."""
 
     async def stats(self) -> JsonObject:
         """Counts of runs, events and queues, and the statistics of the parts."""
 
     async def shutdown(self) -> JsonObject:
         """Stop the node, as SIGTERM does; {stopping: true}."""
+
+    async def pause(self, on: bool) -> JsonObject:
+        """Start no more jobs here, or go on: {paused, running_jobs}."""
+
+    async def leave(self, keep_runs: bool) -> JsonObject:
+        """Hand on what this node owns, leave the network, and stop: {peer_id, removed}."""
 
     async def invite(self, ttl: float, roles: list[str]) -> JsonObject:
         """{ticket, roles, expires (ms)}: a ticket good once, for `ttl` seconds."""
@@ -55,8 +62,8 @@ class ControlApi(Protocol):
     async def run_status(self, name: str) -> JsonObject:
         """One run with its jobs."""
 
-    async def cancel(self, name: str) -> JsonObject:
-        """Ask for a run to be cancelled; {workflow_id}."""
+    async def cancel(self, name: str, force: bool = False) -> JsonObject:
+        """Ask for a run to be cancelled; {workflow_id}. `force`: what its `if` lets go on is stopped too."""
 
     async def update(
         self, name: str, wanted: str | None, priority: float | None, result: object = None, error: str | None = None
@@ -80,6 +87,15 @@ class ControlApi(Protocol):
 
     def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[JsonObject]:
         """Log lines {job, name, attempt, time (ms), step, stream, text}; with `follow` until each job has ended."""
+
+    async def schedule_add(self, request: SubmitRequest) -> JsonObject:
+        """Have a workflow submitted whenever it is due: the schedule, with {left_out, warnings}."""
+
+    async def schedules(self, every: bool) -> list[JsonObject]:
+        """The schedules that fire, or `every` one that there was."""
+
+    async def schedule_remove(self, name: str) -> JsonObject:
+        """End a schedule; it."""
 
     async def clock_heads(self) -> list[JsonObject]:
         """[{cid, author, seq, lamport}] of the heads."""

@@ -94,20 +94,20 @@ async def _serve(settings: NodeSettings, stop: trio.Event, up: trio.Event) -> No
         path: Path = await nursery.start(serve_control, api, Path(settings.data_dir))
         api.control = str(path)
         nursery.start_soon(_announce, node, api)
-        nursery.start_soon(_watch_standing, node)
+        nursery.start_soon(_watch_standing, node, api)
         await stop.wait()
         await node.stop()
         nursery.cancel_scope.cancel()
-    if is_removed(node.engine):
+    if is_removed(node.engine) and not api.left:
         raise removal(node.engine)
 
 
-async def _watch_standing(node: Node) -> None:
+async def _watch_standing(node: Node, api: NodeApi) -> None:
     """Say once that this node is no member any more, as any error is said; it stays up, to be read and let in again."""
     said = False
     while True:
         seen = node.shell.version
-        removed = is_removed(node.engine)
+        removed = is_removed(node.engine) and not api.left
         if removed and not said:
             _say(removal(node.engine), node.settings.json_output)
         elif said and not removed:

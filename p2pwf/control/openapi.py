@@ -113,16 +113,27 @@ _UPDATE: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"status": STATUS, "priority": NUMBER, "result": {}, "error": TEXT},
 }  # fmt: skip
+_SCHEDULE: Final = _object(
+    schedule_id=TEXT, name=TEXT, path=TEXT, crons=_list(_object(cron=TEXT, timezone=_or_null(TEXT))), author=TEXT,
+    priority=NUMBER, created_at=NUMBER, active=FLAG, next=_or_null(NUMBER), missed=_list(NUMBER), error=_or_null(TEXT),
+    last=_or_null(_object(tick=NUMBER, workflow_id=TEXT)),
+)  # fmt: skip
 _ARTIFACT: Final = _object(name=TEXT, size=NUMBER, job=TEXT, attempt=NUMBER, link=TEXT)
 _PART: Final = {"oneOf": [
     _object(path=TEXT, mode={"enum": ["file", "program", "link"]}, size=NUMBER, target=_or_null(TEXT)),
     _object(data={**TEXT, "description": "base64"}),
 ]}  # fmt: skip
 _REPORT: Final = _object(job=TEXT, name=TEXT, index=NUMBER, attempt=NUMBER, report=_or_null(OBJECT))
+_CANCEL: Final = {
+    "type": "object", "additionalProperties": False,
+    "properties": {"force": {**FLAG, "description": "also what its `if` lets go on"}},
+}  # fmt: skip
 _RERUN: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"failed": {**FLAG, "description": "only what failed, and what needs that"}, "jobs": TEXTS},
 }  # fmt: skip
+_PAUSE: Final = {"type": "object", "additionalProperties": False, "properties": {"on": FLAG}}
+_LEAVE: Final = {"type": "object", "additionalProperties": False, "properties": {"keep_runs": FLAG}}
 _INVITE: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"ttl": {**NUMBER, "description": "seconds", "default": 86400}, "roles": TEXTS},
@@ -137,6 +148,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("GET", "/status", "status", "How this node is", _ref("Info")),
     Operation("GET", "/stats", "stats", "Counts of runs, events, queues and parts", OBJECT),
     Operation("POST", "/shutdown", "shutdown", "Stop the node", _object(stopping={"type": "boolean"})),
+    Operation("POST", "/pause", "pause", "Start no more jobs here, or go on",
+              _object(paused=FLAG, running_jobs=NUMBER), body=_PAUSE),
+    Operation("POST", "/leave", "leave", "Leave the network, and stop", _object(peer_id=TEXT, removed=FLAG),
+              body=_LEAVE),
     Operation("GET", "/openapi.json", "openapi", "This document", OBJECT),
     Operation("POST", "/invites", "invite", "Make a ticket that admits one peer",
               _object(ticket=TEXT, roles=TEXTS, expires=NUMBER), body=_INVITE),
@@ -150,7 +165,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("POST", "/assign", "assign", "Look again at every job without an owner", _list(_PLACED)),
     Operation("GET", "/runs/{run}", "run_status", "One run with its jobs", _ref("Run")),
     Operation("PATCH", "/runs/{run}", "update", "Change a run", _ref("Run"), body=_UPDATE),
-    Operation("POST", "/runs/{run}/cancel", "cancel", "Ask for a run to be cancelled", _object(workflow_id=TEXT)),
+    Operation("POST", "/runs/{run}/cancel", "cancel", "Ask for a run to be cancelled", _object(workflow_id=TEXT),
+              body=_CANCEL),
     Operation("POST", "/runs/{run}/rerun", "rerun", "Submit an ended run once more",
               _object(workflow_id=TEXT, status=STATUS, copies=NUMBER, rerun_of=TEXT), body=_RERUN),
     Operation("GET", "/runs/{run}/watch", "watch", "The run whenever it looks different, until it is final",
@@ -163,6 +179,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               stream=True),
     Operation("GET", "/runs/{run}/report", "reports", "What the steps of a run's jobs came to", _list(_REPORT)),
     Operation("GET", "/runs/{run}/explain", "explain", "Why a job is where it is", _ref("Explanation"), {"job": TEXT}),
+    Operation("POST", "/schedules", "schedule_add", "Have a workflow submitted whenever it is due", _SCHEDULE,
+              body=_ref("Submission")),
+    Operation("GET", "/schedules", "schedules", "The schedules that fire", _list(_SCHEDULE), {"all": FLAG}),
+    Operation("DELETE", "/schedules/{schedule}", "schedule_remove", "End a schedule", _SCHEDULE),
     Operation("GET", "/clock/heads", "clock_heads", "The heads of the Merkle clock",
               _list(_object(cid=TEXT, author=TEXT, seq=NUMBER, lamport=NUMBER))),
     Operation("GET", "/clock/log", "clock_log", "Every event, in an order that respects its parents",

@@ -57,7 +57,7 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 
 
 def _handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
-    return [*_node_handlers(api), *_run_handlers(api), *_clock_handlers(api)]
+    return [*_node_handlers(api), *_run_handlers(api), *_schedule_handlers(api), *_clock_handlers(api)]
 
 
 def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
@@ -72,6 +72,18 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
 
     async def shutdown(_: Request) -> Response:
         return json_reply(await api.shutdown())
+
+    async def pause(request: Request) -> Response:
+        fields = await body_fields(request)
+        on = fields.flag("on")
+        fields.done()
+        return json_reply(await api.pause(on))
+
+    async def leave(request: Request) -> Response:
+        fields = await body_fields(request)
+        keep = fields.flag("keep_runs")
+        fields.done()
+        return json_reply(await api.leave(keep))
 
     async def openapi(_: Request) -> Response:
         return json_reply(document())
@@ -105,6 +117,8 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("GET", "/status", status),
         ("GET", "/stats", stats),
         ("POST", "/shutdown", shutdown),
+        ("POST", "/pause", pause),
+        ("POST", "/leave", leave),
         ("GET", "/openapi.json", openapi),
         ("POST", "/invites", invite),
         ("GET", "/peers", peers),
@@ -143,7 +157,10 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         return json_reply(await api.update(request.path_params["run"], status, priority, result, error))
 
     async def cancel(request: Request) -> Response:
-        return json_reply(await api.cancel(request.path_params["run"]))
+        fields = await body_fields(request)
+        force = fields.flag("force")
+        fields.done()
+        return json_reply(await api.cancel(request.path_params["run"], force))
 
     async def watch(request: Request) -> Response:
         return LineStream(api.watch(request.path_params["run"]))
@@ -183,6 +200,26 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("GET", "/runs/{run}/artifacts/{name}", artifact_files),
         ("GET", "/runs/{run}/report", reports),
         ("GET", "/runs/{run}/explain", explain),
+    ]
+
+
+def _schedule_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
+    async def add(request: Request) -> Response:
+        return json_reply(await api.schedule_add(_submission(await body_fields(request))))
+
+    async def list_schedules(request: Request) -> Response:
+        fields = query_fields(request)
+        every = fields.flag("all")
+        fields.done()
+        return json_reply(await api.schedules(every))
+
+    async def remove(request: Request) -> Response:
+        return json_reply(await api.schedule_remove(request.path_params["schedule"]))
+
+    return [
+        ("POST", "/schedules", add),
+        ("GET", "/schedules", list_schedules),
+        ("DELETE", "/schedules/{schedule}", remove),
     ]
 
 

@@ -39,8 +39,13 @@ MAX_SIZE: Final = 2**53
 MAX_ATTEMPTS: Final = 8
 MAX_CARRIED: Final = 128 * 1024
 """Bytes of what a rerun carries over, so that a submission fits a frame whatever the rest of it takes."""
+MAX_RERUNS: Final = 10_000
 MAX_CRONS: Final = 16
 """Ways in which one schedule may come due."""
+SMALL: Final = 4 * MAX_TEXT
+"""Bytes of a leg's matrix: the least of the bounds on maps."""
+_SIZED: Final = ("run.submit", "schedule.add")
+_SIZES: Final = {"plan": MAX_PLAN, "payload": MAX_PAYLOAD, "inputs": MAX_PAYLOAD, "vars": MAX_PAYLOAD}
 
 ROLES: Final = ("admin", "run", "submit")
 CONCLUSIONS: Final = ("success", "failure", "cancelled", "skipped")
@@ -78,21 +83,23 @@ def _one_of(*choices: str) -> Check:
 
 
 def _list_of(check: Check, limit: int, least: int = 0) -> Check:
-    return lambda v: type(v) is list and least <= len(v) <= limit and all(map(check, v))
+    return lambda v: type(v) is list and least <= len(v) <= limit and (not v or all(map(check, v)))
 
 
 def _set_of(check: Check, limit: int, least: int = 0) -> Check:
     entries = _list_of(check, limit, least)
 
     def strictly_rising(value: Value) -> bool:
+        if not entries(value):
+            return False
         items = cast("list[str]", value)
-        return entries(value) and all(a < b for a, b in pairwise(items))
+        return len(items) < 2 or all(a < b for a, b in pairwise(items))
 
     return strictly_rising
 
 
-def _map_within(limit: int) -> Check:
-    return lambda v: type(v) is dict and size(v) <= limit
+def _map(value: Value) -> bool:
+    return type(value) is dict
 
 
 def _peer(value: Value) -> bool:
@@ -114,7 +121,7 @@ def outputs_size(outputs: Mapping[str, str]) -> int:
 def _outputs(value: Value) -> bool:
     if type(value) is not dict or not all(type(item) is str for item in value.values()):
         return False
-    return outputs_size(cast("dict[str, str]", value)) <= MAX_OUTPUTS
+    return not value or outputs_size(cast("dict[str, str]", value)) <= MAX_OUTPUTS
 
 
 def _of_form(form: Form) -> Check:
@@ -123,7 +130,29 @@ def _of_form(form: Form) -> Check:
 
 def has_form(body: Mapping[str, Value], form: Form) -> bool:
     """Whether `body` has exactly the fields of `form`, each as it must be."""
-    return len(body) == len(form) and all(name in body and check(body[name]) for name, check in form.items())
+    if body.keys() != form.keys():
+        return False
+    for name, check in form.items():  # noqa: SIM110 - a generator would take as long as the checks
+        if not check(body[name]):
+            return False
+    return True
+
+
+def has_sizes(kind: str, body: Mapping[str, Value]) -> bool:
+    """Whether the maps in a body that has its form take no more bytes than they may. None does in a block that is no
+    larger than SMALL."""
+    if any(size(body[name]) > limit for name, limit in _SIZES.items() if kind in _SIZED and name in body):
+        return False
+    expands: list[dict[str, Value]] = []
+    if kind == "job.expand":
+        expands = [cast("dict[str, Value]", body)]
+    elif kind == "run.submit":
+        plan, rerun = cast("dict[str, Value]", body["plan"]), cast("dict[str, Value] | None", body["rerun"])
+        expands = [*cast("list[dict[str, Value]]", plan["jobs"])]
+        if rerun is not None:
+            expands += cast("list[dict[str, Value]]", rerun["expands"])
+    legs = [leg for one in expands for leg in cast("list[dict[str, Value]]", one["legs"] or ())]
+    return all(leg["matrix"] is None or size(leg["matrix"]) <= SMALL for leg in legs)
 
 
 _name = _text(MAX_NAME, 1)
@@ -141,7 +170,7 @@ GROUP: Final[Form] = {
 }
 LEG: Final[Form] = {
     "name": _text(1024, 1),
-    "matrix": _optional(_map_within(MAX_TEXT * 4)),
+    "matrix": _optional(_map),
     "labels": _labels,
     "continue_on_error": _boolean,
     "concurrency": _optional(_of_form(GROUP)),
@@ -168,10 +197,11 @@ CARRIED_EXPAND: Final[Form] = {
     "author": _peer,
     "time": _integer(0, MAX_SIZE),
     "legs": _list_of(_of_form(LEG), MAX_MATRIX),
-    "conclusion": _optional(_one_of("skipped")),
+    "conclusion": _optional(_one_of("failure", "cancelled", "skipped")),
 }
 RERUN: Final[Form] = {
     "run": _link,
+    "attempt": _integer(2, MAX_RERUNS),
     "expands": _list_of(_of_form(CARRIED_EXPAND), MAX_JOBS),
     "carries": _list_of(_of_form(CARRIED), MAX_LEGS),
 }
@@ -189,22 +219,27 @@ def _called(value: Value) -> bool:
     """The files of reusable workflows by path, with the bound of one workflow together."""
     if type(value) is not dict or not all(type(text) is str for text in value.values()):
         return False
-    return outputs_size(cast("dict[str, str]", value)) <= MAX_WORKFLOW
+    return not value or outputs_size(cast("dict[str, str]", value)) <= MAX_WORKFLOW
+
+
+_action = _of_form(ACTION)
 
 
 def _actions(value: Value) -> bool:
-    form = _of_form(ACTION)
-    return type(value) is dict and len(value) <= MAX_ACTIONS and all(map(form, value.values()))
+    return type(value) is dict and len(value) <= MAX_ACTIONS and all(map(_action, value.values()))
+
+
+_jobs = _list_of(_of_form(JOB), MAX_JOBS, 1)
 
 
 def _plan(value: Value) -> bool:
-    """A plan within its bounds: known needs, no cycle, not too many legs, at most MAX_PLAN bytes."""
-    if type(value) is not dict or set(value) != {"jobs"} or not _list_of(_of_form(JOB), MAX_JOBS, 1)(value["jobs"]):
+    """A plan within its bounds but for its bytes: known needs, no cycle, not too many legs."""
+    if type(value) is not dict or value.keys() != {"jobs"} or not _jobs(value["jobs"]):
         return False
     jobs = cast("list[dict[str, Value]]", value["jobs"])
     needs = {cast(str, job["id"]): cast("list[str]", job["needs"]) for job in jobs}
     legs = sum(MAX_MATRIX if job["legs"] is None else len(cast("list[Value]", job["legs"])) for job in jobs)
-    return len(needs) == len(jobs) and legs <= MAX_LEGS and _acyclic(needs) and size(value) <= MAX_PLAN
+    return len(needs) == len(jobs) and legs <= MAX_LEGS and (not any(needs.values()) or _acyclic(needs))
 
 
 def _acyclic(needs: Mapping[str, list[str]]) -> bool:
@@ -263,13 +298,13 @@ FORMS: Final[Mapping[str, Form]] = {
         "path": _text(MAX_TEXT),
         "plan": _plan,
         "event": _name,
-        "payload": _map_within(MAX_PAYLOAD),
+        "payload": _map,
         "ref": _text(MAX_TEXT),
         "sha": _text(MAX_NAME),
         "repository": _text(MAX_TEXT),
         "actor": _text(MAX_NAME),
-        "inputs": _map_within(MAX_PAYLOAD),
-        "vars": _map_within(MAX_PAYLOAD),
+        "inputs": _map,
+        "vars": _map,
         "tags": _set_of(_name, MAX_LABELS),
         "priority": _number,
         "source": _optional(_link),
@@ -321,7 +356,7 @@ FORMS: Final[Mapping[str, Form]] = {
         "sha": _text(MAX_NAME),
         "repository": _text(MAX_TEXT),
         "actor": _text(MAX_NAME),
-        "vars": _map_within(MAX_PAYLOAD),
+        "vars": _map,
         "priority": _number,
         "source": _optional(_link),
         "called": _called,

@@ -1,21 +1,21 @@
 """DAG-CBOR, strictly: one value has one encoding, and only that encoding is read.
 
-`cbor2` writes and reads; on its own it accepts much that is not canonical. So what is received counts only if its
-size and depth are in bounds, if it holds nothing but the IPLD data model, if map keys are text in canonical order
-(shorter first, then bytewise), and if encoding it again gives the same bytes: that settles minimal integers, definite
-lengths, 64-bit floats and trailing bytes. Links are tag 42 over a zero byte and the binary CID.
-Source: the IPLD DAG-CBOR specification.
+`cbor2` writes. What is received is read here, in one pass that takes nothing else: lengths and integers as short as can
+be, map keys that are text and rise (shorter first, then bytewise: the order of their encodings), floats of 64 bits,
+UTF-8, no tag but 42 around a CID of the two kinds used here, nothing after the value. So what was read need not be
+written again to see that it was canonical. Source: the IPLD DAG-CBOR specification, RFC 8949.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, cast
 
 import cbor2
 
-from p2pwf.core.ids import Cid, is_cid
+from p2pwf.core.ids import CID_LENGTH, Cid, is_cid
 
 Value: TypeAlias = bool | int | float | str | bytes | Cid | list["Value"] | dict[str, "Value"] | None
 
@@ -33,35 +33,148 @@ class DagCborError(ValueError):
     """The bytes, or the value, are not strict DAG-CBOR: the remote's fault when the bytes came from one."""
 
 
-def _refuse_tag(_content: object, _immutable: bool) -> None:
-    raise DagCborError("a tag other than 42")
-
-
-_BUILT_IN_TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 43, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
-_DECODERS = dict.fromkeys(_BUILT_IN_TAGS, _refuse_tag)
+_LINK = bytes((0xD8, LINK_TAG, 0x58, CID_LENGTH + 1, 0))
+"""The head of a link: tag 42, a byte string of 37 bytes, and the zero before the binary CID."""
+_FLOAT = struct.Struct(">d")
+_SIMPLE: Mapping[int, Value] = {0xF4: False, 0xF5: True, 0xF6: None}
+_EMPTY: Mapping[int, Callable[[], Value]] = {0x80: list, 0xA0: dict}
 
 
 def decode(data: bytes, max_size: int = MAX_BLOCK) -> Value:
     """The value of one strict DAG-CBOR block of at most `max_size` bytes; raises DagCborError otherwise."""
     if len(data) > max_size:
         raise DagCborError(f"{len(data)} bytes, the bound is {max_size}")
+    value, end = read(data, 0)
+    if end != len(data):
+        raise DagCborError("bytes after the value, or not all of it")
+    return value
+
+
+def read(data: bytes, at: int, room: int = MAX_DEPTH) -> tuple[Value, int]:
+    """The value that begins at `data[at]`, and where it ends; at most `room` lists, maps and links one in another.
+
+    The end lies beyond the data if the last text, bytes or number was cut short. Raises DagCborError. Cost: linear.
+    """
     try:
-        value = cbor2.loads(
-            data,
-            semantic_decoders=_DECODERS,
-            max_depth=MAX_DEPTH,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            strict_hashable_types=True,
-        )
-        again = cbor2.dumps(value)
-    except DagCborError:
-        raise
-    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise DagCborError(f"not DAG-CBOR: {error}") from error
-    if again != data:
-        raise DagCborError("not the canonical encoding")
-    return _settled(value)
+        return _read(data, at, room)
+    except IndexError:
+        raise DagCborError("cut short") from None
+    except UnicodeDecodeError as error:
+        raise DagCborError(f"text that is not UTF-8: {error.reason}") from error
+
+
+def _read(data: bytes, at: int, room: int) -> tuple[Value, int]:
+    head = data[at]
+    kind, number = head >> 5, head & 31
+    at += 1
+    if number > 23 and kind != 7:
+        number, at = _argument(data, at, number)
+    if kind == 3:
+        end = at + number
+        return data[at:end].decode(), end
+    if kind == 2:
+        return data[at : at + number], at + number
+    if kind == 0:
+        return number, at
+    if kind == 7:
+        return _simple(data, at, head)
+    if kind == 1:
+        return -1 - number, at
+    if not room:
+        raise DagCborError(f"nested deeper than {MAX_DEPTH}")
+    if kind == 5:
+        return _map(data, at, number, room - 1)
+    if kind == 4:
+        return _list(data, at, number, room - 1)
+    if head != _LINK[0]:
+        raise DagCborError("a tag that is not a link")
+    return _link(data, at - 2)
+
+
+def _link(data: bytes, at: int) -> tuple[Cid, int]:
+    start = at + len(_LINK)
+    end = start + CID_LENGTH
+    content = data[start:end]
+    if data[at:start] != _LINK or not is_cid(content):
+        raise DagCborError("a tag that is not a link to a CIDv1 of sha2-256")
+    return Cid(content), end
+
+
+def _argument(data: bytes, at: int, low: int) -> tuple[int, int]:
+    """An integer or a length of 1, 2, 4 or 8 bytes, where it needs as many."""
+    if low == 24:
+        number, end = data[at], at + 1
+        least = 24
+    elif low < 28:
+        width = 1 << (low - 24)
+        end = at + width
+        number = int.from_bytes(data[at:end], "big")
+        least = 1 << (width << 2)
+    else:
+        raise DagCborError("an indefinite length, or none at all")
+    if number < least:
+        raise DagCborError("an integer or a length longer than it need be")
+    return number, end
+
+
+def _map(data: bytes, at: int, number: int, room: int) -> tuple[Value, int]:
+    found: dict[str, Value] = {}
+    last = b""
+    for _ in range(number):
+        head = data[at]
+        if 0x60 <= head < 0x78:
+            start, end = at + 1, at + head - 0x5F
+        elif 0x78 <= head < 0x7C:
+            length, start = _argument(data, at + 1, head - 0x60)
+            end = start + length
+        else:
+            raise DagCborError("a map key that is not text")
+        raw = data[at:end]
+        if raw <= last:
+            raise DagCborError("map keys out of order")
+        last = raw
+        key = data[start:end].decode()
+        head = data[end]
+        if head < 0x18:
+            found[key] = head
+            at = end + 1
+        elif 0x60 <= head < 0x78:
+            at = end + head - 0x5F
+            found[key] = data[end + 1 : at].decode()
+        elif head in _SIMPLE:
+            found[key] = _SIMPLE[head]
+            at = end + 1
+        elif not room:  # a list, a map or a link is too deep; anything else is read
+            found[key], at = _read(data, end, room)
+        elif head == 0xD8:
+            found[key], at = _link(data, end)
+        elif head in _EMPTY:
+            found[key] = _EMPTY[head]()
+            at = end + 1
+        else:
+            found[key], at = _read(data, end, room)
+    return found, at
+
+
+def _list(data: bytes, at: int, number: int, room: int) -> tuple[Value, int]:
+    items: list[Value] = []
+    for _ in range(number):
+        item, at = _read(data, at, room)
+        items.append(item)
+    return items, at
+
+
+def _simple(data: bytes, at: int, head: int) -> tuple[Value, int]:
+    if head in _SIMPLE:
+        return _SIMPLE[head], at
+    if head != 0xFB:
+        raise DagCborError("not in the IPLD data model: a simple value, or a float that is not 64 bits wide")
+    if at + 8 > len(data):
+        raise DagCborError("cut short")
+    value = _FLOAT.unpack_from(data, at)[0]
+    if not math.isfinite(value):
+        raise DagCborError("NaN or an infinity")
+    return cast(float, value), at + 8
 
 
 def size(value: Value) -> int:
@@ -86,48 +199,6 @@ def _write_link(encoder: cbor2.CBOREncoder, link: bytes) -> None:
 
 
 _ENCODERS: Mapping[type, Callable[[cbor2.CBOREncoder, bytes], None]] = {Cid: _write_link}
-_PLAIN = frozenset((str, bytes, bool, int, type(None)))
-"""Kinds that need no look: cbor2 has refused broken UTF-8, and integers beyond 64 bits come as tags."""
-
-
-def _settled(value: object) -> Value:
-    """`value` as cbor2 decoded it with its tags made links, in place.
-
-    Raises DagCborError unless it is of the data model with its map keys in order. Text compares by code point, which is
-    the order of its UTF-8 bytes.
-    """
-    kind = type(value)
-    if kind in _PLAIN:
-        return cast(Value, value)
-    if isinstance(value, dict):
-        length, last = -1, ""
-        for key, item in value.items():
-            if type(key) is not str:
-                raise DagCborError("a map key that is not text")
-            size = len(key) if key.isascii() else len(key.encode())
-            if size < length or (size == length and key <= last):
-                raise DagCborError("map keys out of order")
-            length, last = size, key
-            if type(item) not in _PLAIN:
-                value[key] = _settled(item)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            if type(item) not in _PLAIN:
-                value[index] = _settled(item)
-    elif isinstance(value, cbor2.CBORTag):
-        return _link(value)
-    elif not isinstance(value, float):
-        raise DagCborError(f"not in the IPLD data model: {kind.__name__}")
-    elif not math.isfinite(value):
-        raise DagCborError("NaN or an infinity")
-    return cast(Value, value)
-
-
-def _link(tag: cbor2.CBORTag) -> Cid:
-    content = tag.value
-    if tag.tag != LINK_TAG or type(content) is not bytes or content[:1] != b"\0" or not is_cid(content[1:]):
-        raise DagCborError("a tag that is not a link to a CIDv1 of sha2-256")
-    return Cid(content[1:])
 
 
 def _key_order(key: str) -> tuple[int, str]:

@@ -31,6 +31,8 @@ from p2pwf.runs import Run
 from p2pwf.runs.labels import may_run
 from p2pwf.runs.run import Key
 
+PAUSED = "paused"
+"""The name under which it is kept that this node is paused."""
 MAX_READY = 100_000
 """Attempts queued here at a time; a run has at most 4096 legs, and a node that holds more should be given fewer."""
 
@@ -60,6 +62,7 @@ class Conductor:
         self._concerned: set[PeerId] = set()
         """Of the run at hand, whom it has to do with."""
         self.stopped = False
+        self.paused = False
 
     # -- the step -----------------------------------------------------------------------------------------------
 
@@ -88,6 +91,13 @@ class Conductor:
     def peer_changed(self, peer: PeerId) -> None:
         """A peer came or went: what it has to do with is to be looked at with the next tick."""
         self._attention.peer_changed(peer)
+
+    def pause(self, on: bool) -> None:
+        """Start nothing more here, or go on: what has not started goes to whoever else may run it."""
+        self.paused = on
+        self._desk.set_meta(PAUSED, b"1" if on else None)
+        self._liveness.set_paused(on)
+        self._desk.dirty.update((run.id, None) for run in self._mine())
 
     def place(self) -> None:
         """Look at once at everything that lacks an owner."""
@@ -193,15 +203,19 @@ class Conductor:
         elif attempt in self._ended:
             self._finish_ended(run, attempt)
         elif local == attempt:
-            if siblings.cancelled or siblings.failed or siblings.dropped:
+            stays = siblings.cancelled and not run.forced and self.judge.wanted(run, key[0])
+            if siblings.failed or siblings.dropped or (siblings.cancelled and not stays):
                 self._stop_local(run, key, siblings.why)
         elif self._liveness.suspended:
             self._look_within(TICK)
         elif state.attempt in state.starts:
             self._takeover.close_interrupted(run, key, state)
+        elif self.paused and not siblings.cancelled:
+            self._unqueue(attempt)
+            self._takeover.reassign(run, key, "leaving")  # if nobody else may run it, it waits here
         elif (reason := self._refusal(run, key)) is not None:
             self._turn_down(run, attempt, siblings, reason[:MAX_TEXT])
-        elif siblings.failed or siblings.dropped:
+        elif siblings.failed or siblings.dropped or run.forced:
             self._finish(
                 run,
                 JobEnded(attempt, "cancelled", "cancelled", error=siblings.dropped or None),
@@ -287,7 +301,7 @@ class Conductor:
 
     def _start_ready(self) -> None:
         """Fill this node's slots with what is ready, most urgent first."""
-        if self._liveness.suspended or self.stopped or self._desk.frozen is not None:
+        if self._liveness.suspended or self.stopped or self.paused or self._desk.frozen is not None:
             return
         if not self._desk.standing().holds(self._desk.me, "run"):
             return

@@ -44,8 +44,6 @@ SETTLE: Final = 1.0
 arrive, so that of two that are ready at once all peers let the same one go first."""
 TICK: Final = 0.5
 """Seconds between ticks: the grain of everything above."""
-WANT_AGAIN: Final = 2.0
-"""Seconds after which missing events are asked for once more."""
 MAX_WANT: Final = 512
 """Events asked for at a time."""
 MAX_TICKETS: Final = 1024
@@ -93,6 +91,13 @@ class Planner(Protocol):
 
         `needs` is in the order in which they ended. Raises P2pwfError if the outputs cannot be evaluated.
         """
+
+    def next_tick(self, schedule: Event, after: int) -> tuple[int, Value] | None:
+        """When a schedule is due next, strictly after a time, both in seconds since 1970, and which of its crons says
+        so; None if it never is."""
+
+    def scheduled(self, schedule: Event, tick: int, cron: Value) -> Mapping[str, Value]:
+        """The body of the run.submit of a tick, without `absent`; raises P2pwfError if the workflow fails with it."""
 
     def beside(self, submission: Event, job: str) -> Sequence[Beside]:
         """The matrices of calls that a job is part of, from the outside in; raises P2pwfError."""

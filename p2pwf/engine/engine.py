@@ -28,13 +28,14 @@ from p2pwf.core.dagcbor import Value, size
 from p2pwf.core.events import Event, EventError, SignedBlock, author_event
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer, verify
-from p2pwf.engine.conductor import Conductor
+from p2pwf.engine.conductor import PAUSED, Conductor
 from p2pwf.engine.config import RECEIPT_WAIT, TICK, EngineConfig
 from p2pwf.engine.desk import Desk, integral
 from p2pwf.engine.forks import Forks
 from p2pwf.engine.inputs import (
     AddMember,
     Addresses,
+    AddSchedule,
     CancelRun,
     Frame,
     Gossip,
@@ -43,11 +44,13 @@ from p2pwf.engine.inputs import (
     JobEnded,
     JoinAsked,
     Now,
+    Pause,
     PeerDown,
     PeerUp,
     Place,
     Recalled,
     RemoveMember,
+    RemoveSchedule,
     SetPriority,
     Stop,
     Submit,
@@ -58,8 +61,9 @@ from p2pwf.engine.inputs import (
 from p2pwf.engine.intake import Intake
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.membership import Membership
-from p2pwf.engine.outputs import Alarm, Misbehaved, Output, Reply, WakeAt
+from p2pwf.engine.outputs import Alarm, Misbehaved, Output, Recall, Reply, WakeAt
 from p2pwf.engine.syncer import Syncer
+from p2pwf.engine.timetable import Timetable
 from p2pwf.errors import NotFound, P2pwfError, Refused, UsageError
 from p2pwf.runs import Run
 from p2pwf.runs.plan import read_group
@@ -94,6 +98,7 @@ class Engine:
         self.liveness = Liveness(self.desk, self.syncer)
         self.membership = Membership(self.desk)
         self.conductor = Conductor(self.desk, self.liveness)
+        self.timetable = Timetable(self.desk, self.liveness, self._write_submission)
         self.forks = Forks(self.desk, self.liveness)
         self._submitted: dict[Cid, tuple[Token, float]] = {}
         self.misbehaved = 0
@@ -103,7 +108,11 @@ class Engine:
         """Take in what the store holds, in topological order; once, before the first input."""
         self.desk.meta.update(meta)
         self.intake.load(blocks)
-        self.desk.drain()
+        if PAUSED in meta:
+            self.conductor.pause(True)
+        for output in self.desk.drain():
+            if isinstance(output, Recall):  # ended runs that looked otherwise at first: with the first input
+                self.desk.emit(output)
 
     def handle(self, input: Input, now: Now) -> list[Output]:
         """Take one input; returns what the shell is to do, in order, ending with when to wake this engine."""
@@ -148,10 +157,15 @@ class Engine:
             case Tick():
                 self.syncer.tick()
                 self.conductor.tick()
+                self.timetable.tick()
                 self.forks.tick()
                 self.liveness.tick(self.conductor.held)
             case Submit() | CancelRun() | SetPriority():
                 self._about_a_run(input)
+            case AddSchedule():
+                self.timetable.add(input)
+            case RemoveSchedule():
+                self.timetable.remove(input)
             case Place():
                 self.conductor.place()
                 self.desk.emit(Reply(input.token, {}))
@@ -171,6 +185,9 @@ class Engine:
                 self.desk.restore(input.run, input.blocks)
                 if input.token is not None:
                     self.desk.emit(Reply(input.token, {}))
+            case Pause():
+                self.conductor.pause(input.on)
+                self.desk.emit(Reply(input.token, {"paused": input.on, "running_jobs": len(self.conductor.local)}))
             case Addresses():
                 self.liveness.set_addresses(input.addresses)
             case Stop():
@@ -204,6 +221,8 @@ class Engine:
             case CancelRun():
                 run = self._own_run(input.run, "cancel")
                 if not run.tally.cancels:
+                    self.desk.write("run.cancel", {"run": run.id}, run)
+                if input.force and not run.forced:
                     self.desk.write("run.cancel", {"run": run.id}, run)
                 self.desk.emit(Reply(input.token, {"workflow_id": run.id.text}))
             case SetPriority():
@@ -279,7 +298,16 @@ class Engine:
         if key is not None and key in desk.keys:
             self._acknowledge(desk.keys[key], request.token, copies=1)
             return
-        plan = request.body["plan"]
+        event = self._write_submission(request.body)
+        if self.syncer.connected:
+            self._submitted[event.cid] = (request.token, desk.now.mono + RECEIPT_WAIT)
+        else:
+            self._acknowledge(event.cid, request.token, copies=1)
+
+    def _write_submission(self, body: Mapping[str, Value]) -> Event:
+        """Write a run.submit of this node's; raises UsageError if it is out of bounds."""
+        desk = self.desk
+        plan = body["plan"]
         if size(plan) > MAX_PLAN:
             raise UsageError(f"the plan is over {MAX_PLAN // 1024} KiB", "split the workflow, or its matrix")
         absent = sorted(
@@ -287,19 +315,15 @@ class Engine:
             for member in desk.roster.members.values()
             if member.can("run") and self.liveness.is_absent(member.peer)
         )
-        group = cast("dict[str, Value] | None", request.body["concurrency"])
+        group = cast("dict[str, Value] | None", body["concurrency"])
         if group is not None:
-            repository = cast(str, request.body["repository"])
+            repository = cast(str, body["repository"])
             superseded = self.conductor.groups.to_supersede(repository, read_group(group))
             group = {**group, "supersedes": cast(Value, superseded)}
         try:
-            event = desk.write("run.submit", {**request.body, "absent": cast(Value, absent), "concurrency": group})
+            return desk.write("run.submit", {**body, "absent": cast(Value, absent), "concurrency": group})
         except EventError as error:
             raise UsageError(f"this submission is out of bounds: {error}", "see protocols/events.md") from error
-        if self.syncer.connected:
-            self._submitted[event.cid] = (request.token, desk.now.mono + RECEIPT_WAIT)
-        else:
-            self._acknowledge(event.cid, request.token, copies=1)
 
     def _stored(self, message: Stored) -> None:
         for cid in message.ids:

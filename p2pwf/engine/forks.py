@@ -25,7 +25,7 @@ class Forks:
         if desk.frozen is not None or self._liveness.suspended or not desk.roster.holds(desk.me, None):
             return
         for author in list(desk.clock.dag.forked()):
-            if not desk.roster.holds(author, None) or desk.clock.is_proven(author):
+            if not desk.roster.holds(author, None):
                 continue
             pair = desk.clock.fork_of(author)
             if pair is None:

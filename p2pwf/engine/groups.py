@@ -206,9 +206,17 @@ class Groups:
         return other.submission.order < run.submission.order and not self.is_superseded(other)
 
     def is_superseded(self, run: Run) -> bool:
-        """Whether a later run has taken the place of one: it is to be cancelled."""
+        """Whether another run has taken the place of one, so that it is to be cancelled: a later one of its group, or
+        an earlier one of the same tick of a schedule."""
+        if not run.tally.started and self._is_second(run):
+            return True
         superseders = self._desk.superseders.get(run.id)
         return superseders is not None and any(self._supersedes(event, run) for event in superseders.values())
+
+    def _is_second(self, run: Run) -> bool:
+        void = self._desk.clock.dag
+        twins = [one for one in self._desk.schedules.twins(run.submission) if not void[one.cid].void]
+        return any(one.order < run.submission.order for one in twins)
 
     def _supersedes(self, later: Event, run: Run) -> bool:
         desk, node = self._desk, self._desk.clock.dag[later.cid]

@@ -69,8 +69,11 @@ class Submit:
 
 @attrs.frozen(slots=True)
 class CancelRun:
+    """Ask for a run to be cancelled; with `force`, if it is already, jobs too whose `if` lets them go on."""
+
     token: Token
     run: Cid
+    force: bool = False
 
 
 @attrs.frozen(slots=True)
@@ -78,6 +81,20 @@ class SetPriority:
     token: Token
     run: Cid
     priority: float
+
+
+@attrs.frozen(slots=True)
+class AddSchedule:
+    """Have a workflow submitted whenever it is due. `body`: that of schedule.add."""
+
+    token: Token
+    body: Mapping[str, Value]
+
+
+@attrs.frozen(slots=True)
+class RemoveSchedule:
+    token: Token
+    schedule: Cid
 
 
 @attrs.frozen(slots=True)
@@ -165,6 +182,14 @@ class Recalled:
 
 
 @attrs.frozen(slots=True)
+class Pause:
+    """Start no more jobs here (`on`), or go on; what runs goes on in any case. Kept over restarts."""
+
+    token: Token
+    on: bool
+
+
+@attrs.frozen(slots=True)
 class Addresses:
     """Where this node can be dialled now: multiaddrs with its peer id."""
 
@@ -187,6 +212,8 @@ Input: TypeAlias = (
     | Submit
     | CancelRun
     | SetPriority
+    | AddSchedule
+    | RemoveSchedule
     | Place
     | AddMember
     | RemoveMember
@@ -195,6 +222,7 @@ Input: TypeAlias = (
     | JoinAsked
     | JobEnded
     | Recalled
+    | Pause
     | Addresses
     | Stop
 )

@@ -5,13 +5,13 @@ Nothing is done because an event arrived; everything follows from what the folds
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from p2pwf.clock import Accepted, Invalid, Missing, Pending
 from p2pwf.clock.messages import Stored, Want
 from p2pwf.core.events import Event, EventError, SignedBlock, parse
 from p2pwf.core.ids import Cid, PeerId, block_cid
-from p2pwf.engine.config import MAX_WANT, WANT_AGAIN
+from p2pwf.engine.config import MAX_WANT
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.outputs import Misbehaved, Send
 
@@ -22,8 +22,7 @@ class Intake:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.pending = Pending()
-        self._asked: dict[Cid, float] = {}
-        self._sources: dict[PeerId, None] = {}
+        self._round = 0
         self.accepted = 0
         self.duplicates = 0
         self.invalid = 0
@@ -43,6 +42,8 @@ class Intake:
             cid = block_cid(signed.block)
             if cid in self._desk.clock.dag or cid in self.pending:
                 self.duplicates += 1
+                if cid in self.pending:
+                    self.pending.again(cid, source)
                 node = self._desk.clock.dag.get(cid)
                 if node is not None and node.run == cid and node.author == source:
                     receipts.setdefault(source, []).append(cid)
@@ -70,13 +71,12 @@ class Intake:
             if isinstance(result, Missing):
                 # Only what its author signed may wait: a forged copy must not take the place of the true one.
                 if self._desk.clock.is_signed(current):
-                    self.pending.add(current, result.links, sender)
+                    self.pending.add(current, result.links, sender, self._desk.now.mono)
                 else:
                     self._refuse(source, current.cid, "a signature that is not the author's")
             elif isinstance(result, Invalid):
                 self._refuse(sender or source, current.cid, result.reason)
             else:
-                self._asked.pop(current.cid, None)
                 self.accepted += 1
                 self._desk.take(current, result)
                 if current.author == self._desk.me:
@@ -94,17 +94,17 @@ class Intake:
         self._desk.emit(Misbehaved(source, reason))
 
     def _ask(self, source: PeerId) -> None:
-        """Ask `source` for what is missing, once in WANT_AGAIN seconds."""
-        now = self._desk.now.mono
-        wanted = [cid for cid in self.pending.missing() if now - self._asked.get(cid, -WANT_AGAIN) >= WANT_AGAIN]
-        if wanted:
-            wanted = wanted[:MAX_WANT]
-            self._asked.update(dict.fromkeys(wanted, now))
-            self._desk.emit(Send(source, Want(tuple(wanted))))
+        """Ask `source` for what is missing of what it sent."""
+        self._want(source, self.pending.ask(self._desk.now.mono, MAX_WANT, source))
 
-    def ask_again(self, peers: Iterable[PeerId]) -> None:
-        """Ask one connected peer after another for what is still missing."""
-        missing = set(self.pending.missing())
-        self._asked = {cid: when for cid, when in self._asked.items() if cid in missing}
-        for peer in peers:
-            self._ask(peer)
+    def _want(self, peer: PeerId, ids: tuple[Cid, ...]) -> None:
+        if ids:
+            self._desk.emit(Send(peer, Want(ids)))
+
+    def ask_again(self, peers: Sequence[PeerId]) -> None:
+        """Ask connected peers for what is still missing, each time another one first; let go of what waits too long."""
+        self.pending.expire(self._desk.now.mono)
+        self._round += 1
+        for number in range(len(peers)):
+            peer = peers[(number + self._round) % len(peers)]
+            self._want(peer, self.pending.ask_in_turns(self._desk.now.mono, MAX_WANT))

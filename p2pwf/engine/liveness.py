@@ -59,6 +59,7 @@ class Liveness:
         self._first_seen: dict[PeerId, float] = {}
         self.presence: dict[PeerId, Presence] = {}
         self._addresses: tuple[str, ...] = ()
+        self._paused = False
         self._last_step = desk.now.mono
         self._awake_since = desk.now.mono
         self._first_sync: float | None = None
@@ -92,13 +93,21 @@ class Liveness:
         return last is not None and self._desk.now.mono - last < PRESENCE_LASTS * self._presence_every()
 
     def is_absent(self, peer: PeerId) -> bool:
-        """Whether a member is to be passed over by a submission: not alive, and not just new to this node, which may
-        have had no time to hear it."""
+        """Whether a member is to be passed over by a submission: paused; or not alive, and not just new to this node,
+        which may have had no time to hear it."""
+        told = self.presence.get(peer)
+        if (peer == self._desk.me and self._paused) or (told is not None and told.slots == 0):
+            return True
         since = self._first_seen.setdefault(peer, self._desk.now.mono)
         return not self.is_alive(peer) and (peer in self.lost_peers or self._desk.now.mono - since >= GRACE)
 
     def _presence_every(self) -> float:
         return max(PRESENCE_EVERY, len(self._desk.roster.members) / 20)
+
+    def set_paused(self, on: bool) -> None:
+        """Tell the others, at once, that this node starts nothing, or does again."""
+        self._paused = on
+        self._next_presence = self._desk.now.mono
 
     def set_addresses(self, addresses: tuple[str, ...]) -> None:
         if addresses != self._addresses:
@@ -145,7 +154,9 @@ class Liveness:
         if now >= self._next_presence and self._desk.roster.holds(self._desk.me, None):
             self._next_presence = now + self._presence_every()
             config = self._desk.config
-            message = Presence(config.boot, self._addresses, config.version, self.load, config.slots)
+            message = Presence(
+                config.boot, self._addresses, config.version, self.load, 0 if self._paused else config.slots
+            )
             self._desk.emit(Publish(message))
 
     # -- attempts -----------------------------------------------------------------------------------------------

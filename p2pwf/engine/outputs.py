@@ -86,6 +86,13 @@ class Named:
 
 
 @attrs.frozen(slots=True)
+class Scheduled:
+    """Another member has added a schedule whose ticks this node may submit and run: it should have what they need."""
+
+    schedule: Event
+
+
+@attrs.frozen(slots=True)
 class Reply:
     """The answer to a request: a JSON-able result, or the error that refused it."""
 
@@ -151,6 +158,7 @@ Output: TypeAlias = (
     | CancelJob
     | Recall
     | Named
+    | Scheduled
     | Reply
     | MembersChanged
     | RunsChanged

@@ -1,6 +1,6 @@
 """The clock streams: one long-lived stream of frames with each connected member. Knows nothing of what frames say.
 
-Theory of operation. Of two members, the one whose peer id text is smaller opens `/p2pwf/clock/1.0.0` on a connection
+Theory of operation. Of two members, the one whose peer id text is smaller opens `/p2pwf/clock/2.0.0` on a connection
 that stands. Both send an opening frame {boot, link, v}: `boot` are 16 random bytes of the process start, `link` counts
 the streams that the opener made. When both openings were read, the link stands: PeerUp. Then frames, until the stream
 ends: PeerDown. There is one link with a peer at a time:
@@ -21,6 +21,7 @@ import trio
 from attrs import define, field
 from libp2p.network.connection.swarm_connection import SwarmConn
 
+from p2pwf.clock.messages import PROTOCOL
 from p2pwf.core.dagcbor import DagCborError, decode, encode
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
@@ -31,7 +32,6 @@ from p2pwf.net.stream import StreamBroken, WireStream
 from p2pwf.net.types import DuplicateIdentity, Frame, Gate, NetEvent, PeerDown, PeerUp, Timing
 from p2pwf.net.yamux import GuardedYamux
 
-PROTOCOL = "/p2pwf/clock/1.0.0"
 MAX_FRAME = 1_000_000
 """Bytes of one frame, as of a gossip message, so that whatever is said fits either way."""
 MAX_OPENING = 256

@@ -16,6 +16,7 @@ from functools import partial
 from hashlib import sha256
 
 import trio
+from zeroconf import Error as ZeroconfError
 from zeroconf import ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
 from p2pwf.core.ids import PeerId, public_key_of
@@ -65,12 +66,12 @@ async def announced_and_watched(topic: str, addresses: list[str], found: Found) 
         if record is not None:
             token.run_sync_soon(found, *record)
 
-    service = await trio.to_thread.run_sync(partial(_start, kind, name, addresses, report))
+    service, browser = await trio.to_thread.run_sync(partial(_start, kind, name, addresses, report))
     try:
         yield
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(service.close)
+            await trio.to_thread.run_sync(_stop, service, browser)
 
 
 class _Watcher(ServiceListener):
@@ -82,7 +83,12 @@ class _Watcher(ServiceListener):
 
     def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
         """A service was heard of."""
-        info = zc.get_service_info(type_, name, timeout=LOOKUP_MS) if name != self._own else None
+        if name == self._own:
+            return
+        try:
+            info = zc.get_service_info(type_, name, timeout=LOOKUP_MS)
+        except (ZeroconfError, OSError):  # a name that is none; a machine too busy to answer in time
+            return
         if info is not None:
             self._report(info.properties)
 
@@ -96,15 +102,20 @@ class _Watcher(ServiceListener):
 
 def _start(
     kind: str, name: str, addresses: list[str], report: Callable[[Mapping[bytes, bytes | None]], None]
-) -> Zeroconf:
+) -> tuple[Zeroconf, ServiceBrowser]:
     zeroconf = Zeroconf()
     try:
         properties = {f"dnsaddr{number or ''}": text for number, text in enumerate(addresses[:MAX_ADDRESSES])}
         host = f"{name.partition('.')[0]}.local."
         ips = [socket.inet_aton(address) for _, address in local_interfaces() if ":" not in address]
         zeroconf.register_service(ServiceInfo(kind, name, PORT, properties=properties, server=host, addresses=ips))
-        ServiceBrowser(zeroconf, kind, _Watcher(name, report))
+        return zeroconf, ServiceBrowser(zeroconf, kind, _Watcher(name, report))
     except BaseException:
         zeroconf.close()
         raise
-    return zeroconf
+
+
+def _stop(zeroconf: Zeroconf, browser: ServiceBrowser) -> None:
+    """End the browser first: its thread may be in a lookup, which wants the other's loop."""
+    browser.cancel()
+    zeroconf.close()

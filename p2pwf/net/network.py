@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
 
+from p2pwf.clock.messages import PROTOCOL as CLOCK
 from p2pwf.core.ids import Cid, PeerId, RunId
 from p2pwf.errors import InternalError, TryAgain, UsageError
 from p2pwf.net.addresses import split_peer
@@ -32,7 +33,6 @@ from p2pwf.net.host import Host, open_stream, run_host
 from p2pwf.net.joins import PROTOCOL as JOIN
 from p2pwf.net.joins import STREAMS_PER_PEER as JOIN_STREAMS
 from p2pwf.net.joins import Joins, Take, busy_connection
-from p2pwf.net.links import PROTOCOL as CLOCK
 from p2pwf.net.links import Links
 from p2pwf.net.logs import PROTOCOL as LOGS
 from p2pwf.net.logs import LogRequest, Logs, next_chunk

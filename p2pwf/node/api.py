@@ -5,11 +5,9 @@ Every method gives JSON-able values or raises a P2pwfError. Shapes: protocols/co
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from hashlib import sha256
@@ -20,34 +18,34 @@ from uuid import uuid4
 import trio
 
 from p2pwf import __version__
-from p2pwf.core.bodies import MAX_WORKFLOW
 from p2pwf.core.events import EventError, SignedBlock, parse
-from p2pwf.core.ids import Cid, PeerId
+from p2pwf.core.ids import PeerId
 from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
-from p2pwf.errors import InvalidWorkflow, NotFound, P2pwfError, Refused, TryAgain, UsageError
+from p2pwf.errors import Refused, TryAgain, UsageError
 from p2pwf.node import views
 from p2pwf.node.actions import Library
-from p2pwf.node.jobs import log_lines
+from p2pwf.node.following import LogReader
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.node import Node
 from p2pwf.node.reruns import body_again
 from p2pwf.node.results import artifact_files, artifact_rows, reports
-from p2pwf.node.sources import keep, take_source
+from p2pwf.node.schedules import add_schedule, list_schedules, remove_schedule
+from p2pwf.node.sources import keep, read_workflow, take_source
 from p2pwf.node.standing import is_removed, require_member
 from p2pwf.node.submission import Wanted, make_body
 from p2pwf.node.verify import verify_store
 from p2pwf.requests import SubmitRequest
 from p2pwf.runs import Run
 from p2pwf.runs.labels import peer_label
-from p2pwf.runs.run import Key
 from p2pwf.runs.view import FINAL, explain, find_leg, keys_of, status
 from p2pwf.workflow import Diagnostic
 
+LEAVE_SECONDS: Final = 5.0
+"""How long a node that leaves waits for the others to learn of it."""
+LEAVE_LOOKS: Final = 100
 MAX_TTL: Final = 30 * 24 * 3600
 """Seconds a ticket may last: a month; who needs longer makes a new one."""
-FOLLOW_SECONDS: Final = 1.0
-"""Between two looks for a log that has not begun, or whose peer could not be reached."""
 
 
 class NodeApi:
@@ -56,6 +54,8 @@ class NodeApi:
     def __init__(self, node: Node, stop: trio.Event) -> None:
         self._node = node
         self._stop = stop
+        self.left = False
+        """Whether this node leaves its network by its own will."""
         self.control = ""
         """The path of the control socket, once it is served."""
 
@@ -91,6 +91,7 @@ class NodeApi:
             "private": node.identity.psk is not None,
             "alarms": list(node.shell.alarms),
             "frozen": desk.frozen,
+            "paused": node.engine.conductor.paused,
         }
 
     async def stats(self) -> dict[str, Any]:
@@ -109,6 +110,30 @@ class NodeApi:
         """Stop the node, as SIGTERM does; {stopping: true}."""
         self._stop.set()
         return {"stopping": True}
+
+    async def pause(self, on: bool) -> dict[str, Any]:
+        """Start no more jobs here, or go on: {paused, running_jobs}."""
+        made: dict[str, Any] = await self._node.loop.ask(partial(to_engine.Pause, on=on))
+        return made
+
+    async def leave(self, keep_runs: bool) -> dict[str, Any]:
+        """Hand on what this node owns, leave the network, and stop; {peer_id, removed}."""
+        node = self._node
+        require_member(node.engine)
+        roster = node.engine.desk.roster
+        if not any(roster.holds(peer, "admin") for peer in roster.members if peer != node.me):
+            raise Refused(
+                "the last admin cannot leave", "make another member an admin first: p2pwf peer add ID --roles"
+            )
+        await node.stop()
+        self.left = True
+        made: dict[str, Any] = await node.loop.ask(partial(to_engine.RemoveMember, peer=node.me, keep_runs=keep_runs))
+        for _ in range(LEAVE_LOOKS):  # who has learned of it hangs up
+            if not node.shell.connected():
+                break
+            await trio.sleep(LEAVE_SECONDS / LEAVE_LOOKS)
+        self._stop.set()
+        return made
 
     # -- members ------------------------------------------------------------------------------------------------
 
@@ -154,11 +179,9 @@ class NodeApi:
     async def submit(self, request: SubmitRequest) -> dict[str, Any]:
         """Start a run: {workflow_id, status, copies, name, left_out, warnings}; durable here when it returns."""
         node = self._node
-        require_member(node.engine)
-        if not node.shell.ready.is_set():
-            raise TryAgain("this node has not joined its network yet", "wait for its ready line")
+        self._require_ready()
         number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
-        pins = [*request.labels, *([] if request.peer is None else [peer_label(self._runner(request.peer))])]
+        pins = self._pins(request)
         body, diagnostics, left_out = await trio.to_thread.run_sync(self._prepare, request, number, pins)
         answer = await node.loop.ask(partial(to_engine.Submit, body=body))
         run = await self._run(answer["workflow_id"])
@@ -170,6 +193,15 @@ class NodeApi:
             "left_out": list(left_out),
             "warnings": [one.to_json() for one in diagnostics],
         }
+
+    def _require_ready(self) -> None:
+        require_member(self._node.engine)
+        if not self._node.shell.ready.is_set():
+            raise TryAgain("this node has not joined its network yet", "wait for its ready line")
+
+    def _pins(self, request: SubmitRequest) -> list[str]:
+        """The labels that a request adds to what every job asks for."""
+        return [*request.labels, *([] if request.peer is None else [peer_label(self._runner(request.peer))])]
 
     def _runner(self, name: str) -> PeerId:
         """The member that a user names to run jobs."""
@@ -185,7 +217,7 @@ class NodeApi:
         """The body of a submission, the warnings, what is left out of the source; blocks."""
         node = self._node
         path = Path(request.file)
-        text = _read_workflow(path)
+        text = read_workflow(path)
         taken = take_source(path, request.source_dir, request.no_source, node.blobs)
         wanted = Wanted(
             text=text,
@@ -251,11 +283,11 @@ class NodeApi:
         await self._node.recall(cid)
         return self._node.engine.desk.runs[cid]
 
-    async def cancel(self, name: str) -> dict[str, Any]:
-        """Ask for a run to be cancelled; {workflow_id}."""
+    async def cancel(self, name: str, force: bool = False) -> dict[str, Any]:
+        """Ask for a run to be cancelled; {workflow_id}. `force`: what its `if` lets go on is stopped too."""
         require_member(self._node.engine)
         made: dict[str, Any] = await self._node.loop.ask(
-            partial(to_engine.CancelRun, run=views.find_run(self._node.engine, name))
+            partial(to_engine.CancelRun, run=views.find_run(self._node.engine, name), force=force)
         )
         return made
 
@@ -316,96 +348,26 @@ class NodeApi:
         run = await self._run(name)
         return explain(run, find_leg(run, job), self._node.engine.desk.roster)
 
-    # -- logs ---------------------------------------------------------------------------------------------------
-
     async def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[dict[str, Any]]:
-        """Log lines {job, name, attempt, time, step, stream, text}, job by job; with `follow` until each has ended."""
-        run = await self._run(name)
-        wanted = [find_leg(run, job)] if job is not None else None
-        done: set[Key] = set()
-        while True:
-            keys = wanted if wanted is not None else keys_of(run)
-            waiting = [key for key in keys if key not in done]
-            for key in waiting:
-                if self._has_log(run, key) or not follow:
-                    async for line in self._leg_log(run, key, follow):
-                        yield line
-                    done.add(key)
-                    break
-            else:
-                if not follow or run.tally.end is not None:
-                    return
-                with trio.move_on_after(FOLLOW_SECONDS):
-                    await self._node.shell.wait_changed(self._node.shell.version)
+        """Log lines of a run; see following.LogReader."""
+        async with aclosing(LogReader(self._node).lines(await self._run(name), job, follow)) as lines:
+            async for line in lines:
+                yield line
 
-    def _has_log(self, run: Run, key: Key) -> bool:
-        leg = run.tally.leg(key)
-        return run.tally.finish(key) is not None or leg.attempt in leg.starts
+    # -- schedules ----------------------------------------------------------------------------------------------
 
-    async def _leg_log(self, run: Run, key: Key, follow: bool) -> AsyncIterator[dict[str, Any]]:
-        """One leg's log: as it is written while it runs, from whoever runs it; else from the blob that is left."""
-        leg = run.leg(key)
-        seen = 0
-        while run.tally.finish(key) is None:
-            state = run.tally.leg(key)
-            owner = run.owner(key)
-            if state.attempt not in state.starts or owner is None:
-                return
-            about = {"job": key[0], "name": leg.name if leg else key[0], "attempt": state.attempt}
-            try:
-                async with aclosing(self._live(run.id, key, state.attempt, owner, seen, follow)) as lines:
-                    async for line in lines:
-                        seen += 1
-                        yield {**about, **line}
-            except (NotFound, TryAgain, P2pwfError):
-                if not follow:
-                    return
-            if not follow:
-                return
-            if run.tally.finish(key) is None:
-                with trio.move_on_after(FOLLOW_SECONDS):
-                    await self._node.shell.wait_changed(self._node.shell.version)
-        finish = run.tally.finish(key)
-        cid = None if finish is None else finish.body.get("log")
-        if finish is None or not isinstance(cid, Cid):
-            return
-        about = {"job": key[0], "name": leg.name if leg else key[0], "attempt": finish.attempt}
-        path = await self._node.jobs.blob(cid, [finish.author, run.submitter])
-        for number, line in enumerate(await trio.to_thread.run_sync(log_lines, path)):
-            if number >= seen:
-                yield {**about, **line}
+    async def schedule_add(self, request: SubmitRequest) -> dict[str, Any]:
+        """Have a workflow submitted whenever it is due; see schedules.add_schedule."""
+        self._require_ready()
+        return await add_schedule(self._node, request, self._pins(request))
 
-    async def _live(
-        self, run: Cid, key: Key, attempt: int, owner: PeerId, first: int, follow: bool
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    async def schedules(self, every: bool) -> list[dict[str, Any]]:
+        """The schedules that fire, or `every` one."""
+        return list_schedules(self._node, every)
 
-        node = self._node
-        for known, running in node.jobs.running.items():
-            if (known.run, known.job, known.leg, known.number) == (run, *key, attempt):
-                if not follow:
-                    for line in (await trio.to_thread.run_sync(log_lines, running.log.path))[first:]:
-                        yield line
-                    return
-                async for one in running.log.follow(first):
-                    yield json.loads(one.to_json())
-                return
-        if owner == node.me or node.network is None:
-            return
-        deadline = float("inf") if follow else trio.current_time() + FOLLOW_SECONDS
-        remote = node.network.follow_log(owner, run, *key, attempt, first_line=first)
-        async with aclosing(remote) as chunks:
-            rest = b""
-            while True:
-                with trio.move_on_at(deadline) as scope:
-                    try:
-                        chunk = await anext(chunks)
-                    except StopAsyncIteration:
-                        return
-                if scope.cancelled_caught:
-                    return
-                *whole, rest = (rest + chunk).split(b"\n")
-                for raw in whole:
-                    yield json.loads(raw)
+    async def schedule_remove(self, name: str) -> dict[str, Any]:
+        """End a schedule; it."""
+        return await remove_schedule(self._node, name)
 
     # -- the clock ----------------------------------------------------------------------------------------------
 
@@ -439,23 +401,3 @@ class NodeApi:
         """Check every event on disk anew, signatures and rules: {ok, events, problems: [{cid, problem}]}."""
         node = self._node
         return await trio.to_thread.run_sync(verify_store, node.store, node.identity.network)
-
-
-def _read_workflow(path: Path) -> bytes:
-    """The bytes of a workflow file; raises UsageError if it is no plain file, InvalidWorkflow if it is too large."""
-    try:
-        # Not blocking: to open a pipe for reading would wait for its writer, for ever.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "give the path of a workflow file") from error
-    about = os.fstat(handle)
-    if not stat.S_ISREG(about.st_mode):
-        os.close(handle)  # fdopen refuses a folder, and would leave it open
-        raise UsageError(f"{path} is not a plain file", "give the path of a workflow file")
-    with os.fdopen(handle, "rb") as file:
-        if about.st_size > MAX_WORKFLOW:
-            size = f"{about.st_size:,} bytes, the bound is {MAX_WORKFLOW:,}"
-            raise InvalidWorkflow(
-                f"{path.name}: the file is too large: {size}", "move scripts into files of the source"
-            )
-        return file.read(MAX_WORKFLOW + 1)

@@ -19,7 +19,7 @@ from p2pwf.engine.outputs import Named
 from p2pwf.errors import P2pwfError
 from p2pwf.node.jobs import PIN_MS
 from p2pwf.node.loop import wall_ms
-from p2pwf.runner.manifest import blobs_of, parse
+from p2pwf.runner.manifest import MAX_MANIFEST, blobs_of, parse
 from p2pwf.store.blobindex import SMALLEST
 from p2pwf.store.blobs import BlobStore
 
@@ -104,7 +104,7 @@ class Holds:
 
     def _extend(self, outcome: Named) -> None:
         every = dict.fromkeys((*outcome.blobs, *outcome.manifests))
-        for manifest in outcome.manifests:
-            if self._blobs.has(manifest):
+        for manifest in dict.fromkeys(outcome.manifests):
+            if (self._blobs.size(manifest) or MAX_MANIFEST + 1) <= MAX_MANIFEST:
                 every.update(dict.fromkeys(blobs_of(parse(self._blobs.path(manifest).read_bytes()))))
         self._blobs.extend_pins(every, owner_of(outcome.author), wall_ms() + PIN_MS)

@@ -208,6 +208,12 @@ class Jobs:
             await self._reach.fetch_blob(cid, peers)
         return await trio.to_thread.run_sync(self._blobs.path, cid)
 
+    async def tree(self, manifest: Cid, holders: Sequence[PeerId]) -> None:
+        """Have a manifest here and all that it lists; raises as `blob` does, and RemoteError for what is none."""
+        path = await self.blob(manifest, holders)
+        for cid in blobs_of(parse(await trio.to_thread.run_sync(path.read_bytes))):
+            await self.blob(cid, holders)
+
     async def _store_folder(self, folder: Path, chosen: frozenset[str] | None) -> Stored:
         return await trio.to_thread.run_sync(pack, folder, chosen, self._blobs)
 

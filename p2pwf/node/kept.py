@@ -11,6 +11,7 @@ from p2pwf.core.ids import Cid
 from p2pwf.engine import Engine
 from p2pwf.runner.values import Artifact, Cache
 from p2pwf.runs import Run
+from p2pwf.runs.view import keys_of
 
 MAX_TRIED: Final = 64
 """Caches of which it is looked whether they are to be believed, before a job goes on without one."""
@@ -49,7 +50,7 @@ async def find_cache(
         await recall(saved.run)
         made = engine.desk.runs.get(saved.run)
         outcome = None if made is None else made.events.get(saved.finish)
-        if made is None or outcome is None or not outcome.counts:
+        if made is None or outcome is None or made.tally.finish(outcome.key) is not outcome:
             continue
         if engine.desk.config.policy(made.submission, ()) is None:
             return Cache(key=saved.key, version=version, link=saved.link, size=saved.size)
@@ -57,9 +58,9 @@ async def find_cache(
 
 
 def _left(run: Run, what: str) -> Iterator[tuple[str, int, Mapping[str, Value]]]:
-    """(job, attempt, entry) of the finishes that count, in order; of a rerun first those that it carries over."""
-    every = (*run.carried.values(), *run.events.values())
-    finishes = [event for event in every if event.type == "job.finish" and event.counts]
+    """(job, attempt, entry) of the outcomes, in order; of a rerun first those that it carries over."""
+    outcomes = [run.tally.finish(key) for key in keys_of(run)]
+    finishes = [event for event in outcomes if event is not None and event.type == "job.finish"]
     for event in sorted(finishes, key=lambda event: event.order):
         for entry in cast("list[dict[str, Value]]", event.body[what]):
             yield event.key[0], event.attempt, entry

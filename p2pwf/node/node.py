@@ -41,6 +41,7 @@ from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
+from p2pwf.node.sources import keep_scheduled
 from p2pwf.node.standing import Standing, is_removed, was_member
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
@@ -131,7 +132,7 @@ class Node:
             listen = await self._listen()
             config = NetConfig(
                 listen=listen,
-                topic=f"p2pwf/1/{self.identity.network.text}",
+                topic=f"p2pwf/2/{self.identity.network.text}",
                 boot=self.engine.desk.config.boot,
                 announce=tuple(self.settings.announce),
                 psk=self.identity.psk,
@@ -233,6 +234,7 @@ class Node:
         while True:
             await trio.sleep(COLLECT_SECONDS)
             try:
+                await trio.to_thread.run_sync(keep_scheduled, self.engine, self.blobs)
                 await trio.to_thread.run_sync(self.blobs.collect, now().wall)
             except StorageError as error:
                 log.warning("blobs not collected", error=error.message)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, TypeAlias, cast
 
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid
 from p2pwf.engine import Beside
-from p2pwf.errors import InvalidWorkflow
-from p2pwf.workflow import Flow, RunFacts, parse
+from p2pwf.errors import InvalidWorkflow, P2pwfError
+from p2pwf.node.submission import normal_legs
+from p2pwf.node.ticks import tick_body
+from p2pwf.workflow import Flow, RunFacts, next_ticks, parse
 
 Needs: TypeAlias = "Mapping[str, Mapping[str, Any]]"
 PARSED_KEPT = 64
@@ -20,8 +23,10 @@ PARSED_KEPT = 64
 
 
 def facts_of(submission: Event, attempt: int = 1) -> RunFacts:
-    """The facts of a run from its submission. Its number is the submission's lamport: it rises along the clock."""
+    """The facts of a run from its submission. Its number is the submission's lamport: it rises along the clock. A rerun
+    goes on counting attempts from the run before."""
     body = submission.body
+    rerun = cast("Mapping[str, int] | None", body["rerun"])
     return RunFacts(
         event=cast(str, body["event"]),
         payload=cast("Mapping[str, Any]", body["payload"]),
@@ -35,7 +40,7 @@ def facts_of(submission: Event, attempt: int = 1) -> RunFacts:
         workflow_path=cast(str, body["path"]),
         run_id=submission.cid.text,
         run_number=submission.lamport,
-        attempt=attempt,
+        attempt=attempt + (0 if rerun is None else rerun["attempt"] - 1),
     )
 
 
@@ -43,19 +48,18 @@ class WorkflowPlanner:
     """Implements `engine.Planner` with `p2pwf.workflow`; raises InvalidWorkflow where an expression fails."""
 
     def __init__(self) -> None:
-        self._flows: OrderedDict[Cid, Flow] = OrderedDict()
+        self._flows: OrderedDict[Cid, Flow | InvalidWorkflow] = OrderedDict()
 
     def flow(self, submission: Event) -> Flow:
         """The workflow of a submission and what it calls; raises InvalidWorkflow if their texts do not check here."""
         flow = self._flows.get(submission.cid)
         if flow is None:
-            body = submission.body
-            workflow = parse(cast(str, body["workflow"]), cast(str, body["path"])).require()
-            flow = Flow(workflow, facts_of(submission), cast("Mapping[str, str]", body["called"]))
-            self._flows[submission.cid] = flow
+            flow = self._flows[submission.cid] = _parsed(submission)
             if len(self._flows) > PARSED_KEPT:
                 self._flows.popitem(last=False)
         self._flows.move_to_end(submission.cid)
+        if isinstance(flow, InvalidWorkflow):
+            raise InvalidWorkflow(flow.message, flow.hint, flow.diagnostics)
         return flow
 
     def should_run(
@@ -82,6 +86,19 @@ class WorkflowPlanner:
             made = self.flow(submission).finish(job, needs)
             return None if made is None else (made.conclusion, made.outputs)
 
+    def next_tick(self, schedule: Event, after: int) -> tuple[int, Value] | None:
+        found: list[tuple[int, Value]] = []
+        for cron in cast("list[dict[str, Any]]", schedule.body["crons"]):
+            try:
+                ticks = next_ticks(cron["cron"], datetime.fromtimestamp(after, UTC), 1, cron["timezone"])
+            except (P2pwfError, ValueError, OverflowError):
+                continue  # a cron that this node cannot read: others may
+            found += [(int(tick.timestamp()), cast(Value, cron)) for tick in ticks]
+        return min(found, key=lambda one: one[0], default=None)
+
+    def scheduled(self, schedule: Event, tick: int, cron: Value) -> Mapping[str, Value]:
+        return tick_body(schedule, tick, cast("dict[str, Any]", cron))
+
     def beside(self, submission: Event, job: str) -> Sequence[Beside]:
         if "/" not in job:
             return ()
@@ -98,14 +115,19 @@ class WorkflowPlanner:
             ]
 
 
+def _parsed(submission: Event) -> Flow | InvalidWorkflow:
+    """The workflow of a submission, or what is wrong with it: both are kept, since each look asks for every job."""
+    body = submission.body
+    try:
+        workflow = parse(cast(str, body["workflow"]), cast(str, body["path"])).require()
+        return Flow(workflow, facts_of(submission), cast("Mapping[str, str]", body["called"]))
+    except InvalidWorkflow as error:
+        return error
+
+
 @contextmanager
 def _known(job: str) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
         raise InvalidWorkflow(f"the plan has a job that the workflow has not: {job}") from error
-
-
-def normal_legs(legs: Sequence[Mapping[str, Any]], pins: Sequence[str]) -> list[dict[str, Value]]:
-    """Legs as events hold them: with the labels that the submission adds, sorted, each once."""
-    return [{**leg, "labels": sorted({*leg["labels"], *pins})} for leg in legs]

@@ -11,7 +11,6 @@ from p2pwf.core.ids import Cid
 from p2pwf.errors import NotFound
 from p2pwf.node.node import Node
 from p2pwf.node.sources import keep
-from p2pwf.runner.manifest import blobs_of, parse
 from p2pwf.runs import Run
 from p2pwf.runs.rerun import rerun
 
@@ -29,8 +28,6 @@ async def body_again(node: Node, run: Run, failed: bool, jobs: Collection[str]) 
     if body["source"] is not None:
         manifests.append(cast(Cid, body["source"]))
     for manifest in dict.fromkeys(manifests):
-        path = await node.jobs.blob(manifest, [run.submitter])
-        for cid in blobs_of(parse(await trio.to_thread.run_sync(path.read_bytes))):
-            await node.jobs.blob(cid, [run.submitter])
+        await node.jobs.tree(manifest, [run.submitter])
     await trio.to_thread.run_sync(keep, manifests, node.blobs)
     return body

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final, cast
 
 import structlog
 import trio
 
 from p2pwf.clock.messages import MAX_FRAME, Events, Message, encode_message
 from p2pwf.core.dagcbor import DagCborError, decode, encode
-from p2pwf.core.events import SignedBlock
+from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.desk import chunks
 from p2pwf.engine.inputs import Recalled
@@ -31,6 +31,7 @@ from p2pwf.engine.outputs import (
     Ready,
     Recall,
     RunsChanged,
+    Scheduled,
     Send,
     SendEvents,
     StartJob,
@@ -135,6 +136,8 @@ class NodeShell:
             case Named():
                 if self.holds is not None:
                     self.holds.named(output)
+            case Scheduled():
+                self._nursery.start_soon(self._take_along, output.schedule)
             case Recall():
                 self._nursery.start_soon(self._recall, output.run)
             case MembersChanged():
@@ -159,6 +162,17 @@ class NodeShell:
             self.network.members_changed({peer: await self.farewell(peer) for peer in former})
             self.want_peers()
         self.touch()
+
+    async def _take_along(self, schedule: Event) -> None:
+        """Have the source and the actions of a schedule here, as cache, before its author may be gone."""
+        await self.ready.wait()
+        body = cast("dict[str, Any]", schedule.body)
+        for manifest in [body["source"], *(action["source"] for action in body["actions"].values())]:
+            try:
+                if manifest is not None:
+                    await self._jobs().tree(manifest, [schedule.author])
+            except P2pwfError as error:
+                log.info("a schedule's source is not here", schedule=schedule.cid.text, error=error.message)
 
     async def _recall(self, run: Cid) -> None:
         await self.report(Recalled(None, run, await self.events_of(run)))

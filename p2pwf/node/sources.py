@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 
 from p2pwf.core.bodies import MAX_WORKFLOW
 from p2pwf.core.ids import Cid
-from p2pwf.errors import UsageError
+from p2pwf.engine import Engine
+from p2pwf.errors import InvalidWorkflow, NotFound, UsageError
 from p2pwf.node.actions import Read, pinned_blobs, source_reader
 from p2pwf.node.jobs import PIN_MS
 from p2pwf.node.loop import now
@@ -50,3 +55,36 @@ def keep(manifests: Iterable[Cid], blobs: BlobStore) -> None:
     until = now().wall + PIN_MS
     for manifest in manifests:
         blobs.pin_all(pinned_blobs([manifest], blobs), f"source {manifest.text}", until)
+
+
+def read_workflow(path: Path) -> bytes:
+    """The bytes of a workflow file; raises UsageError if it is no plain file, InvalidWorkflow if it is too large."""
+    try:
+        # Not blocking: to open a pipe for reading would wait for its writer, for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "give the path of a workflow file") from error
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(handle)  # fdopen refuses a folder, and would leave it open
+        raise UsageError(f"{path} is not a plain file", "give the path of a workflow file")
+    with os.fdopen(handle, "rb") as file:
+        if about.st_size > MAX_WORKFLOW:
+            size = f"{about.st_size:,} bytes, the bound is {MAX_WORKFLOW:,}"
+            raise InvalidWorkflow(
+                f"{path.name}: the file is too large: {size}", "move scripts into files of the source"
+            )
+        return file.read(MAX_WORKFLOW + 1)
+
+
+def keep_scheduled(engine: Engine, blobs: BlobStore) -> None:
+    """Keep what this node's own schedules need for another while; blocks. Called now and then."""
+    for schedule in list(engine.desk.schedules):
+        if schedule.event.author != engine.desk.me or not engine.timetable.is_live(schedule):
+            continue
+        body = cast("dict[str, Any]", schedule.event.body)
+        manifests = [action["source"] for action in body["actions"].values()]
+        manifests += [] if body["source"] is None else [body["source"]]
+        with suppress(NotFound):  # it is lost already, and the runs say so
+            until = now().wall + PIN_MS
+            blobs.pin_all(pinned_blobs(manifests, blobs), f"schedule {schedule.id.text}", until)

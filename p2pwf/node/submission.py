@@ -5,8 +5,8 @@ No I/O of its own: what the workflow calls and uses is found by the `Library` th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import attrs
 
@@ -14,8 +14,6 @@ from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW, outputs_size
 from p2pwf.core.ids import Cid
 from p2pwf.engine.desk import integral
 from p2pwf.errors import InvalidWorkflow, Refused, UsageError
-from p2pwf.node.actions import Library
-from p2pwf.node.planner import normal_legs
 from p2pwf.runner.source import Origin, Source
 from p2pwf.workflow import (
     CALL,
@@ -84,7 +82,17 @@ class Wanted:
     run_number: int = 1
 
 
-def make_body(wanted: Wanted, library: Library | None = None) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
+class Finds(Protocol):
+    """What finds the workflows that a workflow calls and the actions that it uses; see actions.Library."""
+
+    def for_tags(self, tags: Iterable[str]) -> None: ...
+
+    def called(self, workflow: Workflow) -> Mapping[str, str]: ...
+
+    def actions(self, workflows: Iterable[Workflow]) -> Mapping[str, Any]: ...
+
+
+def make_body(wanted: Wanted, library: Finds | None = None) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
     """The body of run.submit (without `absent`), and the warnings of the check.
 
     `library` finds the workflows that it calls and the actions that it uses; without one there are none.
@@ -193,5 +201,12 @@ def _inputs(workflow: Workflow, event: str, wanted: Wanted, facts: RunFacts) -> 
     if event == CALL:
         return call_inputs(workflow, wanted.inputs, facts.contexts())
     if wanted.inputs:
-        raise UsageError(f"the event {event} takes no inputs", "declare `on: workflow_dispatch` with inputs")
+        declared = any(trigger.event == DISPATCH for trigger in workflow.triggers)
+        hint = f"add --event {DISPATCH}" if declared else f"declare `on: {DISPATCH}` with inputs"
+        raise UsageError(f"the event {event} takes no inputs", hint)
     return {}
+
+
+def normal_legs(legs: Sequence[Mapping[str, Any]], pins: Sequence[str]) -> list[dict[str, Any]]:
+    """Legs as events hold them: with the labels that the submission adds, sorted, each once."""
+    return [{**leg, "labels": sorted({*leg["labels"], *pins})} for leg in legs]

@@ -3,7 +3,8 @@
 The set is closed under causality. Cuts are taken in one order, the same on every peer: proven forks first, then by the
 depth of the cut's author in the admission chain from the founder, the (lamport, id) of that author's own admission,
 and the (lamport, id) of the cut. A cut takes effect unless an earlier one of the walk has cut its author and it lies
-outside that cut's past, or it would leave the network without an admin. What took effect stays. An act of a cut peer
+outside that cut's past, its author has said the same before, or it would leave the network without an admin. What took
+effect stays. An act of a cut peer
 counts only in the past of every cut of it that took effect, or after a readmission that has that cut in its past: so a
 stolen key cannot backdate, and the peers that it let in go with it. Source: protocols/membership.md.
 """
@@ -21,7 +22,7 @@ from p2pwf.roster.roster import ALL_ROLES, Cut, Member, Membership, Roster
 def evaluate(events: Sequence[Membership]) -> Roster:
     """The roster of a causally closed set of membership events, whatever their order in the sequence.
 
-    Cost: O(n log n) for n events, and O(n) more for each cut.
+    Cost: O(n log n) for n events, and O(n) more for each cut that takes effect.
     """
     return _Walk(sorted(events, key=lambda event: event.order)).roster()
 
@@ -29,9 +30,13 @@ def evaluate(events: Sequence[Membership]) -> Roster:
 def extended(base: Roster, event: Membership) -> Roster | None:
     """The roster of `base` and one more event on top of all of it, or None where only a full walk can tell.
 
-    A network grows by one admission after another; this keeps that linear where no cut is involved.
+    A network grows by one admission after another; this keeps that linear where no cut is involved. A cut that only
+    repeats another needs nothing below it, and a member that is not cut may change itself.
     """
-    if base.cuts or event.past != base.mask or event.cuts:
+    if event.cuts:
+        repeated = any(event.repeats(cut.event) for cut in base.cuts.get(event.peer, ()))
+        return attrs.evolve(base, mask=base.mask | event.bit) if repeated else None
+    if event.past != base.mask or (base.cuts and (event.admits or event.peer in base.cuts)):
         return None
     admissions = dict(base.admissions)
     if event.admits:
@@ -42,7 +47,7 @@ def extended(base: Roster, event: Membership) -> Roster | None:
         return None
     members = dict(base.members)
     members[event.peer] = Member(event.peer, roles, event.name, event.labels, event.slots)
-    return Roster(base.mask | event.bit, members, {}, admissions)
+    return Roster(base.mask | event.bit, members, base.cuts, admissions)
 
 
 @attrs.define(slots=True)
@@ -52,6 +57,8 @@ class _Walk:
     _events: list[Membership]
     _cuts: dict[PeerId, list[Cut]] = attrs.field(factory=dict)
     _adds: dict[PeerId, list[Membership]] = attrs.field(factory=dict)
+    _claims: set[tuple[object, ...]] = attrs.field(factory=set)
+    """What the cuts so far said, void ones aside."""
     _void_adds: set[int] = attrs.field(factory=set)
     """Numbers of the adds that are void by the cuts so far: found anew, in order, whenever the cuts change."""
 
@@ -79,8 +86,9 @@ class _Walk:
 
     def _apply(self, event: Membership) -> None:
         others = event.type == "member.remove" and event.peer != event.author
-        if self._void(event, event.author, "admin" if others else None):
+        if event.claim in self._claims or self._void(event, event.author, "admin" if others else None):
             return
+        self._claims.add(event.claim)
         before = {peer: list(cuts) for peer, cuts in self._cuts.items()}
         self._cuts.setdefault(event.peer, []).append(Cut(event.peer, event.roles, event))
         self._refresh()

@@ -37,6 +37,9 @@ class Membership:
     tip: Cid | None = None
     """For a readmission: the last event of the peer's old chain, from which the chain goes on."""
     keep_runs: bool = False
+    admissions: int = 0
+    """For a cut: the admissions of `peer` that it is about, as a mask. Of a removal those in its past, of a fork those
+    at or below the two events."""
 
     @property
     def bit(self) -> int:
@@ -53,6 +56,15 @@ class Membership:
     @property
     def cuts(self) -> bool:
         return self.type in ("member.remove", "member.fork")
+
+    @property
+    def claim(self) -> tuple[object, ...]:
+        """What a cut says: of several by one author that say the same, one counts."""
+        return self.author, self.type, self.peer, self.roles, self.keep_runs, self.admissions
+
+    def repeats(self, other: Membership) -> bool:
+        """Whether this cut says what `other`, which comes before it in the walk, has said."""
+        return self.claim == other.claim and self.order > other.order
 
 
 @attrs.frozen(slots=True)

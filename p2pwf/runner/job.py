@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
-from p2pwf.errors import InvalidWorkflow, P2pwfError
+from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.environment import (
     Folders,
@@ -131,6 +131,8 @@ async def _run(
             masker = Masker()
             for secret in request.secrets.values():
                 masker.add(secret)
+            if masker.overflow:
+                raise UsageError("the secrets are too large to be hidden in logs", "give a job fewer, or shorter ones")
             debug = "true" in (facts.vars.get("ACTIONS_STEP_DEBUG"), request.secrets.get("ACTIONS_STEP_DEBUG"))
             log = JobLog(env.log, masker, env.now_ms, env.limits.line_bytes, env.limits.log_bytes)
             annotations = Annotations(masker)

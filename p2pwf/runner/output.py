@@ -6,6 +6,7 @@ value across the cut is still found; only a whole line can be a command.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from json.encoder import encode_basestring
 from typing import Final
@@ -16,7 +17,7 @@ from p2pwf.errors import P2pwfError
 from p2pwf.runner.log import LogLine, LogSink, Stream
 from p2pwf.runner.masking import Masker
 from p2pwf.runner.matchers import Matchers
-from p2pwf.runner.values import MAX_ANNOTATIONS, Annotation, AnnotationLevel
+from p2pwf.runner.values import MAX_ANNOTATIONS, MAX_OF_STEP, Annotation, AnnotationLevel
 from p2pwf.workflow import BLOCKED, Command, CommandReader
 from p2pwf.workflow.commands import MAX_LINE
 
@@ -151,18 +152,31 @@ class JobLog:
 
 
 class Annotations:
-    """The annotations of a job, bounded; `dropped` counts those beyond."""
+    """The annotations of a job, bounded as GitHub's are; `dropped` counts those beyond. The same one counts once."""
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
+        self._seen: set[Annotation] = set()
+        self._of_step: Counter[tuple[int, str]] = Counter()
         self.kept: list[Annotation] = []
         self.dropped = 0
 
     def add(self, annotation: Annotation) -> None:
-        """Keep one, masked and cut to its bound."""
-        if len(self.kept) >= MAX_ANNOTATIONS:
+        """Keep one, masked and cut to its bound; an error takes the place of what is none, if there is no room."""
+        if annotation in self._seen:
+            return
+        kind = annotation.step, annotation.level
+        if self._of_step[kind] >= MAX_OF_STEP:
             self.dropped += 1
             return
+        if len(self.kept) >= MAX_ANNOTATIONS:
+            self.dropped += 1
+            last = next((one for one in reversed(self.kept) if one.level != "error"), None)
+            if annotation.level != "error" or last is None:
+                return
+            self.kept.remove(last)
+        self._seen.add(annotation)
+        self._of_step[kind] += 1
         message = self._masker.mask(annotation.message)[:MAX_MESSAGE]
         title = self._masker.mask(annotation.title)[:MAX_MESSAGE]
         file = self._masker.mask(annotation.file)[:MAX_MESSAGE]
@@ -311,6 +325,8 @@ class StepOutput:
     def _mask(self, value: str) -> None:
         if value.strip():
             self._masker.add(value)
+            if self._masker.overflow:
+                self._fail("There is more to mask than can be looked for")
         else:
             self._show("##[warning]Can't add secret mask for empty string in ##[add-mask] command.")
 

@@ -90,6 +90,15 @@ class StepRun:
         except (P2pwfError, OSError) as error:
             self.explain(error)
             self.outcome = "failure"
+        if self.outcome == "failure":
+            await self._ask_to_go_on()
+
+    async def _ask_to_go_on(self) -> None:
+        """Whether the job goes on though this step has failed: asked only then."""
+        try:
+            self._goes_on = await self.state.evaluate(self.frame.resolved.step_continue_on_error, self.step, self.at())
+        except P2pwfError as error:
+            self.explain(error)
 
     def finish(self) -> None:
         """Record how the step went."""
@@ -141,11 +150,17 @@ class StepRun:
     async def _perform(self) -> Outcome:
         state, step, resolved = self.state, self.step, self.frame.resolved
         at = self.at()
-        self._name = await state.evaluate(resolved.step_name, step, at)
+        try:
+            self._name = await state.evaluate(resolved.step_name, step, at)
+        except P2pwfError as error:  # it shows as it is written, and runs
+            state.warning(self.number, text_of(error))
         if not self.frame.depth:
             state.began(self.number, self._shown())
-        self._goes_on = await state.evaluate(resolved.step_continue_on_error, step, at)
-        minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
+        try:
+            minutes = await state.evaluate(resolved.step_timeout_minutes, step, at)
+        except P2pwfError as error:  # it runs without
+            self.explain(error)
+            minutes = None
         if step.uses is None:
             return await self._bounded(self._script, minutes)
         from p2pwf.runner.uses import perform  # noqa: PLC0415 - a step that is a script does not wait for it

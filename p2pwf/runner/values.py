@@ -22,7 +22,9 @@ Outcome = Literal["success", "failure", "cancelled", "skipped"]
 AnnotationLevel = Literal["notice", "warning", "error"]
 
 MAX_ANNOTATIONS: Final = 50
-"""Annotations kept for a job, the first ones; the log has them all. GitHub's own pages show as many."""
+"""Annotations kept for a job, the first ones, errors before others; the log has them all. GitHub shows as many."""
+MAX_OF_STEP: Final = 10
+"""Of them errors, warnings and notices of one step, each."""
 
 
 @attrs.frozen(slots=True, kw_only=True)

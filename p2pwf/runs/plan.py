@@ -123,7 +123,7 @@ def _by_needs(needs: Mapping[str, tuple[str, ...]]) -> list[str]:
         stack = [root]
         while stack:
             name = stack[-1]
-            waiting = [need for need in needs[name] if need not in done]
+            waiting = () if name in done else [need for need in dict.fromkeys(needs[name]) if need not in done]
             if waiting:
                 stack.extend(waiting)
             else:

@@ -1,7 +1,7 @@
 """The submission that does a run once more, or what of it did not succeed. Knows the fold alone, no language.
 
-What is kept is what no change above it could touch: an outcome stands if it is a success (or was skipped) and so is
-everything that its job needs. Source: protocols/runs.md.
+Of a run that failed, an outcome is kept if it is a success (or was skipped) and so is everything that its job needs; of
+one of which some jobs are to be done again, all but those and what needs them. Source: protocols/runs.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from p2pwf.core.bodies import MAX_CARRIED
+from p2pwf.core.bodies import MAX_CARRIED, MAX_RERUNS
 from p2pwf.core.dagcbor import Value, size
 from p2pwf.errors import Refused, UsageError
 from p2pwf.runs.run import Run
@@ -30,13 +30,20 @@ def rerun(run: Run, failed: bool = False, jobs: Collection[str] = ()) -> dict[st
     expands: list[Value] = []
     carries: list[RunEvent] = []
     if failed or jobs:
-        expands, carries, kept = _kept(run, frozenset(jobs))
+        expands, carries, kept = _kept(run, _again(run, jobs) if jobs else None)
         if kept == run.plan.jobs.keys():
             raise Refused("no job of this run failed", "leave --failed out to run all of it again")
     body = dict(run.submission.body)
     del body["absent"]
     carries.sort(key=lambda entry: entry.order)
-    made: dict[str, Value] = {"run": run.id, "expands": expands, "carries": [_outcome(entry) for entry in carries]}
+    before = cast("Mapping[str, int] | None", body["rerun"])
+    attempt = min(MAX_RERUNS, 2 if before is None else before["attempt"] + 1)
+    made: dict[str, Value] = {
+        "run": run.id,
+        "attempt": attempt,
+        "expands": expands,
+        "carries": [_outcome(entry) for entry in carries],
+    }
     if size(made) > MAX_CARRIED:
         raise UsageError(
             f"what the jobs that succeeded have left is over {MAX_CARRIED // 1024} KiB", "run all of it again"
@@ -51,22 +58,30 @@ def rerun(run: Run, failed: bool = False, jobs: Collection[str] = ()) -> dict[st
     }
 
 
-def _kept(run: Run, again: frozenset[str]) -> tuple[list[Value], list[RunEvent], set[str]]:
-    """The expansions and the outcomes that a rerun carries over, and the jobs that are kept with all of their legs."""
+def _again(run: Run, jobs: Collection[str]) -> frozenset[str]:
+    """These jobs, and those that need one of them, directly or not."""
+    return frozenset(job for job in run.plan.jobs if job in jobs or not set(jobs).isdisjoint(run.plan.ancestors(job)))
+
+
+def _kept(run: Run, again: frozenset[str] | None) -> tuple[list[Value], list[RunEvent], set[str]]:
+    """The expansions and the outcomes that a rerun carries over, and the jobs that are kept with all of their legs.
+
+    `again`: the jobs that are done once more; None: what did not succeed is, and what needs it.
+    """
     expands: list[Value] = []
     carries: list[RunEvent] = []
     whole: set[str] = set()
     for job in sorted(run.plan.jobs.values(), key=lambda job: job.depth):
-        if job.id in again or not whole.issuperset(job.needs):
+        if job.id in again if again is not None else not whole.issuperset(job.needs):
             continue
         expand = run.tally.expands.get(job.id)
         if job.legs is None and expand is not None:
-            if expand.body["conclusion"] not in (None, "skipped"):
+            if again is None and expand.body["conclusion"] not in (None, "skipped"):
                 continue
             expands.append(_expansion(expand))
         legs = range(len(run.tally.job_legs(job.id) or ()))
         found = [run.tally.finish((job.id, index)) for index in legs]
-        good = [entry for entry in found if entry is not None and conclusion(entry) in KEPT]
+        good = [entry for entry in found if entry is not None and (again is not None or conclusion(entry) in KEPT)]
         carries.extend(good)
         if len(good) == len(found):
             whole.add(job.id)
@@ -86,6 +101,7 @@ def _expansion(entry: RunEvent) -> dict[str, Value]:
 
 
 def _outcome(entry: RunEvent) -> dict[str, Value]:
+    lost: dict[str, Value] = {"conclusion": "failure", "outcome": "failure", "outputs": {}, "log": None, "report": None}
+    body: dict[str, Value] = {**lost, "artifacts": [], **entry.body}
     names = ("job", "leg", "conclusion", "outcome", "outputs", "log", "report", "artifacts")
-    body: dict[str, Value] = {name: entry.body[name] for name in names}
-    return {**body, "finish": entry.cid, "author": entry.author, "time": entry.time}
+    return {**{name: body[name] for name in names}, "finish": entry.cid, "author": entry.author, "time": entry.time}

@@ -158,6 +158,12 @@ class Run:
         if entry.counts:
             self.tally.apply(entry)
 
+    @property
+    def forced(self) -> bool:
+        """Whether a cancellation that counts stands on another one: then nothing goes on, whatever its `if` says."""
+        cancels = self.tally.cancels
+        return any(one.past & other.bit for one in cancels for other in cancels)
+
     # -- who owns what ------------------------------------------------------------------------------------------
 
     def _planned(self, key: Key) -> Leg:
@@ -270,6 +276,9 @@ class Run:
             return entry.attempt == state.attempt == MAX_ATTEMPTS
         if entry.attempt != state.attempt or entry.author != owner:
             return False
+        given = state.reassigns.get(entry.attempt)
+        if given is not None and given.ends:
+            return entry.type == "job.finish" and entry.body["conclusion"] == "cancelled"
         return entry.type == "job.finish" or entry.attempt not in state.starts
 
     def _judge_reassign(self, entry: RunEvent, leg: Leg, state: LegState, placed: PeerId | None) -> bool:
@@ -278,13 +287,17 @@ class Run:
         if entry.attempt != expected:
             return False
         named = cast(PeerId, entry.body["owner"])
+        entry.ends = False
         if named == entry.author == owner:
+            before = state.reassigns.get(state.attempt)
+            entry.ends = before is not None and before.ends
             return True  # an owner that was restarted closes its interrupted attempt and goes on itself
         order = [one.member.peer for one in self.placement.ranked(*entry.key, leg.labels, entry.roster)]
         barred = state.refused() | set(cast("list[PeerId]", entry.body["absent"]))
         chosen = next_owner(order, state.tried(placed), barred)
-        if chosen is None:
-            return named == entry.author and self._is_cancelled_below(entry)  # to end what nobody may run
+        entry.ends = chosen is None
+        if entry.ends:
+            return named == entry.author and self._is_cancelled_below(entry)
         return entry.author in order and named == chosen
 
     def _is_cancelled_below(self, entry: RunEvent) -> bool:
@@ -304,5 +317,5 @@ class Run:
 
 
 def end_list(tally: Tally) -> list[Cid]:
-    """What a run.end names: the events that conclude each job, in declared order, legs in leg order."""
-    return [event.cid for job in tally.plan.jobs for event in tally.finishes(job) or ()]
+    """What a run.end names; see `Tally.outcomes`."""
+    return tally.outcomes()

@@ -32,6 +32,8 @@ class RunEvent:
     time: int
     void: bool = False
     counts: bool = False
+    ends: bool = False
+    """Of a reassignment that counts: whether it only lets its author end a cancelled run's leg."""
 
     @property
     def order(self) -> tuple[int, Cid]:
@@ -109,12 +111,14 @@ class Tally:
     plan: Plan
     legs: dict[tuple[str, int], LegState] = attrs.field(factory=dict)
     expands: dict[str, RunEvent] = attrs.field(factory=dict)
+    """The expansion of each job: those that its starts and finishes stand on first, then the lowest."""
     named: set[Cid] = attrs.field(factory=set)
     cancels: list[RunEvent] = attrs.field(factory=list)
     priority: RunEvent | None = None
-    end: RunEvent | None = None
     ends: list[RunEvent] = attrs.field(factory=list)
     started: bool = False
+    _all_expands: dict[str, list[RunEvent]] = attrs.field(factory=dict)
+    _stood_on: set[Cid] = attrs.field(factory=set)
 
     def apply(self, event: RunEvent) -> None:
         """Add one counting event."""
@@ -126,17 +130,40 @@ class Tally:
                 self.priority = event
         elif kind == "run.end":
             self.ends.append(event)
-            if self.end is None or event.order < self.end.order:
-                self.end = event
         elif kind == "job.expand":
             job = event.key[0]
             self.named.update(event.uses)
-            if job not in self.expands or event.order < self.expands[job].order:
-                self.expands[job] = event
+            self._all_expands.setdefault(job, []).append(event)
+            self._choose_expand(job)
         elif kind.startswith("job."):
             self.named.update(event.uses)
             self.started = self.started or kind == "job.start"
             self.leg(event.key).apply(event)
+            self._stand_on(event)
+
+    def _stand_on(self, event: RunEvent) -> None:
+        """What has started or finished keeps the expansion that it stands on, whatever else comes in."""
+        known = self._all_expands.get(event.key[0], ())
+        if len(known) > 0 and event.type in ("job.start", "job.finish"):
+            below = {one.cid for one in known if one.bit & event.past}
+            if not below <= self._stood_on:
+                self._stood_on |= below
+                self._choose_expand(event.key[0])
+
+    def _choose_expand(self, job: str) -> None:
+        self.expands[job] = min(self._all_expands[job], key=lambda one: (one.cid not in self._stood_on, *one.order))
+
+    @property
+    def end(self) -> RunEvent | None:
+        """The run's end: first those that name the outcomes that the jobs have, then the lowest; None before any."""
+        if len(self.ends) < 2:
+            return self.ends[0] if self.ends else None
+        outcomes = self.outcomes()
+        return min(self.ends, key=lambda event: (event.body["finishes"] != outcomes, *event.order))
+
+    def outcomes(self) -> list[Cid]:
+        """What a run.end names: the events that conclude each job, in declared order, legs in leg order."""
+        return [event.cid for job in self.plan.jobs for event in self.finishes(job) or ()]
 
     def leg(self, key: tuple[str, int]) -> LegState:
         state = self.legs.get(key)

@@ -1,11 +1,12 @@
-"""What must hold after any history, checked from what the world saw and what every node says: invariants I1 to I8.
+"""What must hold after any history, checked from what the world saw and what every node says: invariants I1 to I9.
 
 I1 no acknowledged submission is lost. I2 equal event sets give equal state, and peers that reach each other come to
 equal sets. I4 only members with the run role ran anything. I5 no peer ran an attempt twice (peers that were never up
 together may each have named an attempt 2). I5b, where no partition or pause excuses it: no two peers ran one job
 instance at the same time; and never two runs, or two jobs, of one concurrency group (I7), of which the newest is never
 dropped. I6 every run ends within a bound after faults stop. That each job instance has one outcome
-(I3) is part of the state that I2 compares. I8 nobody ran what its own policy refuses.
+(I3) is part of the state that I2 compares. I8 nobody ran what its own policy refuses. I9 of each tick of a schedule
+one run ran, in time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from p2pwf.core.ids import PeerId
 from p2pwf.engine import Engine
 from p2pwf.runs import Run
 from p2pwf.testing.machines import Execution
-from p2pwf.testing.sim import World
+from p2pwf.testing.sim import EPOCH, World
 
 
 @attrs.frozen(slots=True)
@@ -57,6 +58,7 @@ def check(world: World, exclusive: bool) -> list[Violation]:
     if exclusive:
         found.extend(_ran_together(world.executions))
         found.extend(_broke_groups(world, engines))
+        found.extend(_broke_schedules(world, engines))
     found.extend(("alarm", f"{peer}: {alarm.message}") for peer, alarm in world.alarms)
     found.extend(("blame", f"{peer} blames {one.peer}: {one.reason}") for peer, one in world.misbehaved)
     return [Violation(invariant, what, world.seed) for invariant, what in found]
@@ -110,6 +112,25 @@ def _ran_together(executions: list[Execution]) -> Found:
                 yield "I5b", f"{one.attempt} and {other.attempt} ran at the same time"
 
 
+def _broke_schedules(world: World, engines: dict[PeerId, Engine]) -> Found:
+    """Of each tick exactly one run, in time."""
+    engine = next(iter(engines.values()))
+    started = {execution.attempt.run for execution in world.executions}
+    for schedule in engine.desk.schedules:
+        end = EPOCH + int(world.time * 1000) if schedule.removed is None else schedule.removed.time
+        when = schedule.event.time // 1000 + 1
+        while (after := engine.desk.config.planner.next_tick(schedule.event, when)) and after[0] * 1000 < end - 5_000:
+            when = after[0]
+            if when not in schedule.ticks:
+                yield "I9", f"the tick {when} of {schedule.name} was missed"
+        for tick, runs in schedule.ticks.items():
+            ran = [one for one in runs if one.cid in started]
+            if len(ran) != 1:
+                yield "I9", f"{len(ran)} of {len(runs)} runs of the tick {tick} of {schedule.name} ran"
+            if min(one.time for one in runs) > tick * 1000 + 60_000:
+                yield "I9", f"the tick {tick} of {schedule.name} ran late"
+
+
 def _broke_groups(world: World, engines: dict[PeerId, Engine]) -> Found:
     """Runs of a group from their first job to their last, and jobs of a group, must not overlap."""
     desk = next(iter(engines.values())).desk
@@ -126,8 +147,12 @@ def _broke_groups(world: World, engines: dict[PeerId, Engine]) -> Found:
             key = run.id, attempt.job, attempt.leg
             held.setdefault(("job", repository, leg.concurrency.name.lower()), {}).setdefault(key, []).append(times)
     for name, holders in held.items():
-        spans = sorted((min(one[0] for one in times), max(one[1] for one in times), str(who))
-                       for who, times in holders.items())  # fmt: skip
+        spans: list[tuple[float, float, str]] = []
+        for who, held_for in holders.items():
+            whole = name[0] == "run"  # a run holds its group from its first job to its last, a job for each attempt
+            parts = [(min(one[0] for one in held_for), max(one[1] for one in held_for))] if whole else held_for
+            spans += [(start, end, str(who)) for start, end in parts]
+        spans.sort()
         for one, other in pairwise(spans):
             if other[0] < one[1]:
                 yield "I7", f"{one[2]} and {other[2]} were both running in the group {name}"

@@ -13,6 +13,7 @@ from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
 from p2pwf.engine import Beside
 from p2pwf.errors import UsageError
+from p2pwf.runs.schedules import CARRIED
 
 
 class SimPlanner:
@@ -50,6 +51,18 @@ class SimPlanner:
     ) -> tuple[str, Mapping[str, str]] | None:
         return None
 
+    def next_tick(self, schedule: Event, after: int) -> tuple[int, Value] | None:
+        """A cron of the simulator is the number of seconds between two ticks."""
+        crons = cast("list[dict[str, str]]", schedule.body["crons"])
+        every = int(crons[0]["cron"])
+        return (after // every + 1) * every, cast(Value, crons[0])
+
+    def scheduled(self, schedule: Event, tick: int, cron: Value) -> Mapping[str, Value]:
+        made = make_submission({"one": []}, name=cast(str, schedule.body["name"]))
+        told = {name: schedule.body[name] for name in CARRIED}
+        said: dict[str, Value] = {"schedule": schedule.cid, "tick": tick, "cron": cron}
+        return {**made, **told, "event": "schedule", "schedule": said}
+
     def beside(self, submission: Event, job: str) -> Sequence[Beside]:
         return ()
 
@@ -63,6 +76,13 @@ def leg(name: str, matrix: Mapping[str, Value] | None = None, labels: Sequence[s
         "continue_on_error": False,
         "concurrency": None,
     }
+
+
+def make_schedule(seconds: int, name: str = "every") -> dict[str, Value]:
+    """The body of a schedule.add that is due every so many seconds."""
+    made = make_submission({"one": []})
+    crons: list[Value] = [{"cron": str(seconds), "timezone": None}]
+    return {"name": name, "crons": crons, "priority": 3.0, **{name: made[name] for name in CARRIED}}
 
 
 def in_group(name: str, cancel_in_progress: bool = False, queue: str = "single") -> dict[str, Value]:

@@ -11,10 +11,11 @@ from typing import Final
 import attrs
 
 from p2pwf.core.dagcbor import Value
-from p2pwf.engine.inputs import CancelRun, SetPriority
+from p2pwf.core.ids import parse_cid
+from p2pwf.engine.inputs import AddSchedule, CancelRun, RemoveSchedule, SetPriority
 from p2pwf.testing.machines import Conditions, SimNode
 from p2pwf.testing.oracle import Violation, check
-from p2pwf.testing.planner import in_group, make_submission
+from p2pwf.testing.planner import in_group, make_schedule, make_submission
 from p2pwf.testing.sim import World, run_of
 
 BIRTH: Final = 3.0
@@ -43,6 +44,8 @@ class Scenario:
     submissions: tuple[int, int] = (2, 5)
     groups: bool = False
     """Whether the runs and jobs are in concurrency groups, and come in bursts."""
+    ticks: bool = False
+    """Whether members have schedules, due every some seconds."""
     wary: float = 0.0
     """The chance of each node that it runs its own runs only; every run is then cancelled at some time, since it may be
     that nobody runs it."""
@@ -58,6 +61,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "groups": Scenario(groups=True, submissions=(4, 8), job_seconds=(0.2, 8.0)),
     "groups-crash": Scenario(groups=True, submissions=(4, 8), crashes=3),
     "wary": Scenario(wary=0.6, loss=0.02, crashes=1),
+    "ticks": Scenario(ticks=True, loss=0.05, submissions=(1, 2)),
+    "ticks-crash": Scenario(ticks=True, crashes=3, partitions=1, submissions=(1, 2)),
     "loss": Scenario(loss=0.1, duplicate=0.1, delay=(0.001, 0.2)),
     "crash": Scenario(loss=0.02, crashes=4),
     "long": Scenario(loss=0.02, crashes=1, nodes=(5, 6), job_seconds=(5.0, 40.0)),
@@ -151,6 +156,26 @@ def _workload(world: World, scenario: Scenario) -> None:
         world.at(when, submit)
 
 
+def _schedules(world: World, scenario: Scenario) -> None:
+    """A few schedules, each removed before the end so that it comes to one."""
+    choose = world.random
+    for number in range(choose.randint(1, 3)):
+        where = choose.choice(list(world.nodes.values()))
+        body = make_schedule(choose.randint(10, 25), f"every {number}")
+
+        def add(where: SimNode = where, body: dict[str, Value] = body, number: int = number) -> None:
+            world.give(where, AddSchedule(("schedule", number), body))
+
+        def remove(where: SimNode = where, number: int = number) -> None:
+            reply = world.replies.get(("schedule", number))
+            if reply is not None and reply.error is None:
+                world.give(where, RemoveSchedule(("remove", number), parse_cid(reply.result["schedule_id"])))
+
+        world.at(choose.uniform(3, scenario.seconds / 2), add)
+        world.at(scenario.seconds, remove)
+        world.at(scenario.seconds + 60, remove)
+
+
 def _faults(world: World, scenario: Scenario) -> None:
     choose = world.random
     nodes = list(world.nodes.values())
@@ -197,6 +222,8 @@ def run_seed(name: str, seed: int) -> tuple[World, list[Violation]]:
     low, high = scenario.nodes
     world = World(seed, nodes=low + seed % (high - low + 1), slots=2, conditions=conditions, wary=scenario.wary)
     (_bursts if scenario.groups else _workload)(world, scenario)
+    if scenario.ticks:
+        _schedules(world, scenario)
     _faults(world, scenario)
     world.run(BIRTH)
     conditions.crash_between = scenario.crash_between

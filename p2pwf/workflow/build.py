@@ -69,8 +69,9 @@ def build_triggers(on: Node | None, tagged: bool) -> Iterator[Trigger]:
 
 def _trigger(key: Scalar, config: Node) -> Trigger:
     if isinstance(config, SequenceNode):
-        crons = tuple(_text(item.get("cron")) or "" for item in config.items if isinstance(item, MappingNode))
-        return Trigger(key.text, key.place, crons=crons)
+        items = [item for item in config.items if isinstance(item, MappingNode)]
+        crons = tuple(_text(item.get("cron")) or "" for item in items)
+        return Trigger(key.text, key.place, crons=crons, zones=tuple(_text(item.get("timezone")) for item in items))
     if not isinstance(config, MappingNode):
         return Trigger(key.text, key.place)
     values = ("inputs", "secrets", "outputs")

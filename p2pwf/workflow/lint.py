@@ -67,6 +67,8 @@ class Linter:
         if isinstance(group, Scalar) and len(group.text) > MAX_GROUP and not has_expression(group.text):
             message = f"Concurrency group name must be less than {MAX_GROUP} characters"
             self._findings.error(group.place, "concurrency-group", message)
+        if isinstance(node, Scalar) and not node.text.strip():
+            self._findings.error(node.place, "concurrency-group", "Concurrency group name cannot be empty")
         if isinstance(node, MappingNode):
             queue, cancel = node.get("queue"), node.get("cancel-in-progress")
             if (
@@ -177,6 +179,9 @@ class Linter:
 
     def _container(self, container: Node | None, service: bool) -> None:
         image = container.get("image") if isinstance(container, MappingNode) else container
+        if service and isinstance(container, MappingNode) and image is None:
+            self._findings.error(container.place, "empty-image", "Container image cannot be empty")
+            return
         if not isinstance(image, Scalar) or has_expression(image.text):
             return
         if image.text == "docker://" or (service and not image.text):

@@ -42,6 +42,8 @@ class Trigger:
     filters: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     inputs: tuple[InputSpec, ...] = ()
     crons: tuple[str, ...] = ()
+    zones: tuple[str | None, ...] = ()
+    """Of each of `crons` its timezone; None for UTC."""
     config: MappingNode | None = None
 
 

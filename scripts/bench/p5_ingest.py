@@ -20,7 +20,7 @@ from p2pwf.engine.inputs import Now
 from p2pwf.testing import SimPlanner, make_submission
 
 EVENTS = 4000
-ROUNDS = 3
+ROUNDS = 9
 
 
 def history(count: int) -> tuple[Desk, list[SignedBlock]]:
@@ -58,23 +58,23 @@ def history(count: int) -> tuple[Desk, list[SignedBlock]]:
 def bare(blocks: list[SignedBlock], author: str) -> float:
     """Seconds to verify the signatures alone."""
     key = public_key_of(author)
-    began = time.perf_counter()
+    began = time.process_time()
     for signed in blocks:
         crypto_sign_open(signed.signature + DOMAIN + signed.block, key)
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def ingest(blocks: list[SignedBlock], network: bytes) -> float:
     """Seconds to decode, check, verify and index."""
     clock = Clock(type(parse(blocks[0]).cid)(network))
-    began = time.perf_counter()
+    began = time.process_time()
     for signed in blocks:
         assert isinstance(clock.accept(parse(signed)), Accepted)
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def main() -> None:
-    """Measure both in turns and take the best of each."""
+    """Measure both in turns and take the best of each: CPU time, as the machine may have more to do."""
     desk, blocks = history(EVENTS)
     floors, times = [], []
     for _ in range(ROUNDS):

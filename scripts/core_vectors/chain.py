@@ -83,7 +83,9 @@ class Chain:
         end = {"run": run, "conclusion": "success", "finishes": [ended.cid]}
         self._keep("an end that breaks rules of the fold", write(bob, "run.end", end, run=run))
         again = [carried("build", ended.cid, bob.peer, outputs={"size": "2"}, log=blob_cid(b"log"))]
-        rerun = submission(*plan, rerun={"run": run, "expands": [], "carries": again}, pins=["gpu", "peer:bob"])
+        rerun = submission(
+            *plan, rerun={"run": run, "attempt": 2, "expands": [], "carries": again}, pins=["gpu", "peer:bob"]
+        )
         self._keep("a rerun that carries an outcome over", write(ann, "run.submit", rerun))
         nightly = self._keep("a schedule", write(bob, "schedule.add", schedule())).cid
         tick = {"schedule": nightly, "tick": 1_700_005_800, "cron": {"cron": "30 5 * * 1-5", "timezone": None}}

@@ -44,15 +44,18 @@ PEERS_TOLD: dict[str, object] = {"t": "peers", "peers": {PEERS[0]: [f"{MADDR}/p2
 
 def messages(events: list[Event]) -> list[tuple[str, str, dict[str, object]]]:
     """(where, name, map) of every kind of message: on the stream, on the topic, or on both."""
-    signed = [[event.signed.block, event.signed.signature] for event in events]
+    signed = {
+        "blocks": [event.signed.block for event in events],
+        "sigs": b"".join(event.signed.signature for event in events),
+    }
     return [
         ("stream", "hello, and the other side is to say its own", HELLO),
         ("stream", "hello in answer, of a peer without events", {**HELLO, "frontier": {}, "reply": False}),
         ("stream", "hello with capabilities", {**HELLO, "caps": ["a", "b"]}),
         ("stream", "hello with a boot of 8 bytes", {**HELLO, "boot": BOOT[:8]}),
         ("stream", "digest", {"t": "digest", "digest": seed("heads")}),
-        ("both", "no events", {"t": "events", "events": []}),
-        ("both", "events", {"t": "events", "events": signed}),
+        ("both", "no events", {"t": "events", "blocks": [], "sigs": b""}),
+        ("both", "events", {"t": "events", **signed}),
         ("stream", "want", {"t": "want", "ids": [NETWORK, RUN]}),
         ("stream", "a receipt", {"t": "stored", "ids": [RUN]}),
         ("stream", "beat", BEAT),
@@ -88,9 +91,12 @@ def faults() -> Iterator[tuple[str, bytes]]:
         ("hello: sixty-five capabilities", HELLO, {"caps": ["x"] * 65}),
         ("digest: 33 bytes", {"t": "digest"}, {"digest": bytes(33)}),
         ("digest: none", {"t": "digest"}, {}),
-        ("events: a signature of 63 bytes", {"t": "events"}, {"events": [[b"x", bytes(63)]]}),
-        ("events: no signature", {"t": "events"}, {"events": [[b"x"]]}),
-        ("events: an empty block", {"t": "events"}, {"events": [[b"", bytes(64)]]}),
+        ("events: a signature of 63 bytes", {"t": "events"}, {"blocks": [b"x"], "sigs": bytes(63)}),
+        ("events: no signature", {"t": "events"}, {"blocks": [b"x"], "sigs": b""}),
+        ("events: no signatures", {"t": "events"}, {"blocks": []}),
+        ("events: two signatures of one block", {"t": "events"}, {"blocks": [b"x"], "sigs": bytes(128)}),
+        ("events: an empty block", {"t": "events"}, {"blocks": [b""], "sigs": bytes(64)}),
+        ("events: pairs", {"t": "events"}, {"events": [[b"x", bytes(64)]]}),
         ("want: an id that is bytes", {"t": "want"}, {"ids": [bytes(RUN)]}),
         ("want: an id that is text", {"t": "want"}, {"ids": [RUN.text]}),
         ("stored: a map", {"t": "stored"}, {"ids": {}}),
@@ -244,4 +250,4 @@ def clock_vectors() -> dict[str, object]:
     """All vectors of the stream and the topic."""
     scene, _ = admitted(2)
     events = sorted(scene.events.values(), key=lambda event: event.order)
-    return {"protocol": "clock", "version": 1, **message_vectors(events), "sync": sync_vectors()}
+    return {"protocol": "clock", "version": 2, **message_vectors(events), "sync": sync_vectors()}

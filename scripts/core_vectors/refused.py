@@ -139,8 +139,11 @@ def run_faults(run: Cid) -> Iterator[Case]:
         ("an empty workflow", {"workflow": ""}),
         ("a payload that is a list", {"payload": []}),
         ("pins out of order", {"pins": ["b", "a"]}),
-        ("a rerun that names no run", {"rerun": {"run": None, "expands": [], "carries": []}}),
-        ("an outcome carried over without its end", {"rerun": {"run": run, "expands": [], "carries": [{"job": "a"}]}}),
+        ("a rerun that names no run", {"rerun": {"run": None, "attempt": 2, "expands": [], "carries": []}}),
+        (
+            "an outcome carried over without its end",
+            {"rerun": {"run": run, "attempt": 2, "expands": [], "carries": [{"job": "a"}]}},
+        ),
         ("a tick without a cron", {"schedule": {"schedule": run, "tick": 1, "cron": None}}),
         ("a source that is text", {"source": blob_cid(b"manifest").text}),
     ]

@@ -229,6 +229,59 @@ def fork_cases() -> Iterator[Case]:
     yield Case(title, scene, {"ann": ALL, "cat": PLAIN}, (), [lost])
 
 
+def repeated_cases() -> Iterator[Case]:
+    """Cuts that say what another has said."""
+    scene, (ann, bob, cat) = admitted(3)
+    left, right = _fork(scene, bob)
+    scene.show([left, right], ann, cat)
+    scene.fork(ann, left, right)
+    scene.fork(cat, left, right)
+    aside = scene.rename(bob, "aside")
+    everyone = {"ann": ALL, "cat": PLAIN}
+    scene.share(ann, cat)
+    again = [("limit", scene.fork(ann, left, right))]
+    yield Case("two members prove a fork at once; after that nobody does", scene, everyone, [aside], (), again)
+
+    scene, (ann, bob, cat) = admitted(3)
+    left, right = _fork(scene, bob)
+    scene.show([left, right], ann, cat)
+    twin = scene.author("cat", " twice")
+    twin.known.update(cat.known)
+    scene.rename(cat, "cat")
+    scene.rename(twin, "cat")
+    proofs = sorted((scene.fork(cat, left, right), scene.fork(twin, left, right)), key=lambda event: event.order)
+    aside = scene.rename(bob, "aside")
+    title = "of several proofs by one author the first counts"
+    yield Case(title, scene, everyone, [aside], [proofs[1]])
+
+    scene, (ann, bob, cat) = admitted(3)
+    left, right = _fork(scene, bob)
+    scene.show([left, right], ann, cat)
+    scene.fork(cat, left, right)
+    scene.share(ann, cat)
+    scene.add(ann, bob, tip=left)
+    scene.share(ann, cat)
+    again = [("limit", scene.fork(cat, left, right)), ("limit", scene.fork(ann, left, right))]
+    title = "once readmitted, it is not cut for the same fork again"
+    yield Case(title, scene, {**everyone, "bob": PLAIN}, (), (), again)
+
+    scene, (ann, bob, cat) = admitted(3)
+    scene.remove(bob, bob, "run")
+    idle = [("limit", scene.remove(bob, bob, "run"))]
+    yield Case("who gives up a role must have it", scene, {**everyone, "bob": "submit"}, (), (), idle)
+
+    scene, (ann, bob, cat) = admitted(3)
+    scene.remove(ann, bob, "run")
+    more = scene.remove(ann, bob, "run")
+    yield Case("of two removals that say the same the first counts", scene, {**everyone, "bob": "submit"}, (), [more])
+
+
+def _fork(scene: Scene, author: Author) -> tuple[Event, Event]:
+    copy = scene.author(author.name, " twice")
+    copy.known.update(author.known)
+    return scene.rename(author, "left"), scene.rename(copy, "right")
+
+
 def readmission_cases() -> Iterator[Case]:
     """Back again."""
     scene, (ann, bob, cat) = admitted(3)
@@ -324,7 +377,15 @@ def expected(case: Case) -> dict[str, object]:
 def roster_vectors() -> dict[str, object]:
     """All vectors of membership."""
     found: list[dict[str, object]] = []
-    for cases in (plain_cases, removal_cases, order_cases, cascade_cases, fork_cases, readmission_cases):
+    for cases in (
+        plain_cases,
+        removal_cases,
+        order_cases,
+        cascade_cases,
+        fork_cases,
+        repeated_cases,
+        readmission_cases,
+    ):
         for case in cases():
             refused = {event.cid: kind for kind, event in case.refused}
             events = sorted(case.scene.events.values(), key=lambda event: (event.cid in refused, event.order))

@@ -97,6 +97,21 @@ def life_cases() -> Iterator[Case]:
     first = min(ends, key=lambda event: event.order)
     yield Case("of ends written at once the lowest counts", story, "completed", (), {A: one}, end=first)
 
+    story = Story.of(job("a"))
+    owner, thief = story.order()[0], story.order()[1]
+    others = [one for one in story.people if one is not thief]
+    moved = story.move(thief, thief, 2, *others, shared=False)
+    stolen = story.finish(thief, attempt=2, shared=False)
+    early = story.end(thief, "success", [stolen], shared=False)
+    for _ in range(4):
+        story.scene.rename(owner, "busy")
+    one = story.finish(owner, conclusion="failure", shared=False)
+    end = story.end(owner, "failure", [one], shared=False)
+    story.share()
+    assert moved.order < early.order < end.order
+    title = "of several ends the one counts that names the outcomes as they are"
+    yield Case(title, story, "failed", (), {A: one}, {}, {"a": "failure"}, end)
+
 
 def owner_cases() -> Iterator[Case]:
     """Whose word counts."""
@@ -214,9 +229,11 @@ def _refusal_cases() -> Iterator[Case]:
     story.write(people[1], "run.cancel", {"run": story.run.cid})
     other = story.move(people[2], people[0], 1)
     story.move(people[2], people[2], 1)
+    run_it = story.start(people[2])
+    done = story.finish(people[2], conclusion="success")
     one = story.finish(people[2], conclusion="cancelled")
-    title = "what nobody fits is ended by anyone, once it is cancelled"
-    idle, outcomes = [soon, other], {A: one}
+    title = "what nobody fits is ended by anyone, once it is cancelled, and only that"
+    idle, outcomes = [soon, other, run_it, done], {A: one}
     yield Case(title, story, "in_progress", idle, outcomes, {A: people[2]}, {"a": "cancelled"}, cancelled=True)
 
     for keep in (False, True):
@@ -298,6 +315,23 @@ def matrix_cases() -> Iterator[Case]:
     assert left.lamport == right.lamport
     yield Case("of two expansions the lower counts", story, "in_progress", (), {A: one})
 
+    story = Story.of(job("a"), dynamic("a"))
+    one = story.finish(story.owner())
+    aside = story.scene.write(
+        story.people[2],
+        "job.expand",
+        {"run": story.run.cid, "job": "m", "uses": [one.cid], "legs": [], "conclusion": "skipped", "error": None},
+        run=story.run.cid,
+    )
+    story.scene.rename(story.people[0], "later")
+    kept = story.expand(story.people[0], [leg("m")], uses=[one.cid], shared=False)
+    assert aside.order < kept.order
+    owner = story.called(story.state(story.people[0]).owner(("m", 0)))
+    story.scene.show([kept], owner)
+    story.start(owner, "m", uses=[one.cid])
+    title = "unless something has started on the higher one"
+    yield Case(title, story, "in_progress", (), {A: one}, {}, {"m": None})
+
 
 def steering_cases() -> Iterator[Case]:
     """Cancellations, priorities, cuts."""
@@ -366,7 +400,12 @@ def rerun_cases() -> Iterator[Case]:
     old = carried("a", one.cid, one.author, outputs={"version": "1"})
     lost = carried("z", two.cid, two.author), carried("a", two.cid, two.author), carried("b", one.cid, one.author)
     rest = [*lost, carried("b", two.cid, two.author, index=1)]
-    rerun = {"run": first.run.cid, "expands": [expanded("b", one.cid, one.author, [leg("b")])], "carries": [old, *rest]}
+    rerun = {
+        "run": first.run.cid,
+        "attempt": 2,
+        "expands": [expanded("b", one.cid, one.author, [leg("b")])],
+        "carries": [old, *rest],
+    }
     plan = job("a"), job("b", "a"), job("c", "b")
     story = Story.within(first.scene, first.people, *plan, rerun=rerun)
     assert story.order()
@@ -392,7 +431,12 @@ def rerun_cases() -> Iterator[Case]:
     wrong = [expanded("n", two.cid, two.author, []), expanded("n", named.cid, named.author, legs)]
     expands = [*twice, *wrong, expanded("n", first.run.cid, one.author, [], conclusion="skipped")]
     over = [carried("a", one.cid, one.author), carried("m", two.cid, two.author, index=1)]
-    rerun = {"run": first.run.cid, "expands": expands, "carries": [*over, carried("m", one.cid, one.author)]}
+    rerun = {
+        "run": first.run.cid,
+        "attempt": 2,
+        "expands": expands,
+        "carries": [*over, carried("m", one.cid, one.author)],
+    }
     story = Story.within(first.scene, first.people, job("a"), dynamic("a"), dynamic("m") | {"id": "n"}, rerun=rerun)
     late = story.expand(story.people[0], legs, uses=[one.cid])
     story.start(story.owner("m"), "m", uses=[one.cid])

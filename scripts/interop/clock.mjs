@@ -14,6 +14,7 @@ const FIELDS = 'after author body lamport net parents prev seq time type v'
 const MAX_EVENT = 896 * 1024
 const MAX_WAITING = 4096 // events whose links are not known yet: far more than a test's network has in all
 const TAG_BYTES = 8
+const SIGNATURE_BYTES = 64
 
 export class Clock {
   #network
@@ -105,6 +106,21 @@ export class Clock {
       }
     }
   }
+}
+
+/** The `events` message of [block, signature] pairs. */
+export function packEvents(events) {
+  return dagCbor.encode({
+    t: 'events',
+    blocks: events.map(([block]) => block),
+    sigs: concat(...events.map(([, signature]) => signature))
+  })
+}
+
+/** The [block, signature] pairs in an `events` message. */
+export function unpackEvents({ blocks, sigs }) {
+  if (sigs.length !== blocks.length * SIGNATURE_BYTES) throw new Error('not one signature for each block')
+  return blocks.map((block, i) => [block, sigs.slice(i * SIGNATURE_BYTES, (i + 1) * SIGNATURE_BYTES)])
 }
 
 /** The CID of a block or a blob: version 1, sha2-256. */

@@ -6,9 +6,10 @@ import { randomBytes } from 'node:crypto'
 import * as dagCbor from '@ipld/dag-cbor'
 import { CID } from 'multiformats/cid'
 
+import { packEvents, unpackEvents } from './clock.mjs'
 import { Frames } from './frames.mjs'
 
-const PROTOCOL = '/p2pwf/clock/1.0.0'
+const PROTOCOL = '/p2pwf/clock/2.0.0'
 const MAX_FRAME = 1 << 20
 const MAX_OPENING = 256
 const ASK_AGAIN_MS = 100 // between two hellos while the sides still differ
@@ -70,12 +71,12 @@ export class Link {
     for (let frame; (frame = await this.#frames.read(MAX_FRAME)) !== null; ) {
       const message = dagCbor.decode(frame)
       if (message.t === 'events') {
-        for (const [block, signature] of message.events) await this.#clock.add(block, signature)
+        for (const [block, signature] of unpackEvents(message)) await this.#clock.add(block, signature)
       } else if (message.t === 'hello') {
         if (String(message.net) !== this.#network) throw new Error('a hello of another network')
         if (message.reply) await this.#sayHello(false)
         const missing = this.#clock.lacking(message.frontier)
-        if (missing.length > 0) await this.#frames.write(dagCbor.encode({ t: 'events', events: missing }))
+        if (missing.length > 0) await this.#frames.write(packEvents(missing))
         this.#hello.resolve(message)
         this.#hello = nextHello()
       } // digests, beats and whatever a newer peer may say ask nothing of a peer that runs no jobs

@@ -20,7 +20,7 @@ import { createLibp2p } from 'libp2p'
 import * as raw from 'multiformats/codecs/raw'
 
 import { BlobStream, PROTOCOL as BLOBS, serve } from './blobs.mjs'
-import { Clock, cidOf } from './clock.mjs'
+import { Clock, cidOf, packEvents, unpackEvents } from './clock.mjs'
 import { concat } from './frames.mjs'
 import { Link } from './link.mjs'
 
@@ -43,7 +43,7 @@ setTimeout(() => fail(`not done within ${options.timeout} s`), 1000 * Number(opt
 process.on('unhandledRejection', fail)
 
 const nodeId = options.node.split('/p2p/')[1]
-const topic = `p2pwf/1/${options.network}`
+const topic = `p2pwf/2/${options.network}`
 
 // Of two members, the one with the smaller text opens the clock stream: take a key that puts us on the side asked for.
 let key, own
@@ -73,7 +73,7 @@ const clock = new Clock(options.network)
 const link = new Link(options.network, clock)
 
 const accepted = Promise.withResolvers()
-await libp2p.handle('/p2pwf/clock/1.0.0', (stream) => accepted.resolve(stream))
+await libp2p.handle('/p2pwf/clock/2.0.0', (stream) => accepted.resolve(stream))
 await libp2p.handle(BLOBS, serve)
 
 const submission = Promise.withResolvers()
@@ -83,7 +83,7 @@ pubsub.addEventListener('message', ({ detail }) => readGossip(detail).catch(fail
 async function readGossip({ topic: on, data, from }) {
   if (on !== topic || from.toString() !== nodeId) return
   const message = dagCbor.decode(data)
-  for (const [block, signature] of message.t === 'events' ? message.events : []) {
+  for (const [block, signature] of message.t === 'events' ? unpackEvents(message) : []) {
     const event = await clock.add(block, signature) // its CID and signature are checked there
     if (event.value.type === 'run.submit' && knownAtJoin?.has(event.id) === false) submission.resolve(event)
   }
@@ -142,13 +142,13 @@ async function sameDigest(digest) {
 }
 
 function publish(events) {
-  return pubsub.publish(topic, dagCbor.encode({ t: 'events', events }))
+  return pubsub.publish(topic, packEvents(events))
 }
 
 /** What no honest peer sends; the node has to go on answering, also on the connection that it came by. */
 async function beHostile() {
   await pubsub.publish(topic, new TextEncoder().encode('this is not DAG-CBOR'))
-  await pubsub.publish(topic, dagCbor.encode({ t: 'events', events: 'none' }))
+  await pubsub.publish(topic, dagCbor.encode({ t: 'events', blocks: 'none' }))
   const forged = { peer: own, roles: ['admin'], name: 'forged', labels: [], slots: 0, tip: null }
   await publish([await clock.write(key, nodeId, 'member.add', forged)]) // in the node's name, signed with our key
   await sendGossipBytes([0x0b, 0x0a, ...new Array(10).fill(0xff)]) // a frame with an RPC whose first length never ends

@@ -9,7 +9,6 @@ import pytest
 
 from p2pwf.clock import Accepted, Clock, Invalid, Missing, Pending
 from p2pwf.clock.clock import MAX_UPDATES
-from p2pwf.clock.pending import MAX_PER_AUTHOR
 from p2pwf.core.events import Event, SignedBlock, author_event, parse
 from p2pwf.core.ids import block_cid
 from p2pwf.errors import Refused
@@ -126,34 +125,6 @@ def test_t13_an_event_of_another_network_is_refused() -> None:
     one, _ = network(2)
     other = Writer(7)
     assert isinstance(one.desk.clock.accept(other.events[0]), Invalid)
-
-
-def test_t17_a_flood_of_orphans_pushes_out_its_own_author_first() -> None:
-    pending = Pending()
-    one, two = network(2)
-    honest = two.rename("waits")
-    pending.add(honest, [block_cid(b"soon here")])
-    for number in range(MAX_PER_AUTHOR + 200):
-        event = forged(one, body={"name": f"n{number}", "labels": [], "slots": 1})
-        pending.add(event, [block_cid(number.to_bytes(4))])
-    assert len(pending) == MAX_PER_AUTHOR + 1
-    assert pending.dropped == 200
-    assert [event.cid for event, _ in pending.arrived(block_cid(b"soon here"))] == [honest.cid]
-    assert len(list(pending.missing())) == MAX_PER_AUTHOR
-
-
-def test_what_waits_for_a_refused_event_is_let_go() -> None:
-    one, two = network(2)
-    first = two.rename("a")
-    second = two.rename("b")
-    third = two.rename("c")
-    pending = Pending()
-    pending.add(third, [second.cid])
-    pending.add(second, [first.cid])
-    assert pending.refused(first.cid) == 2
-    assert len(pending) == 0
-    assert list(pending.missing()) == []
-    assert one.peer != two.peer
 
 
 def test_heads_are_what_nothing_stands_on() -> None:

@@ -27,7 +27,7 @@ from p2pwf.clock.messages import (
     decode_message,
     encode_message,
 )
-from p2pwf.clock.sync import MAX_LINES, frontier, lacking
+from p2pwf.clock.sync import FORK_REACH, MAX_LINES, frontier, lacking
 from p2pwf.core.dagcbor import encode
 from p2pwf.core.events import MAX_SEQ, Event
 from p2pwf.core.ids import block_cid, peer_id_of
@@ -113,6 +113,54 @@ def test_the_branches_of_a_forked_author_travel_too() -> None:
     assert third.desk.clock.dag.digest() == dag.digest()
 
 
+def deep_twin(one: Writer, two: Writer, above: int) -> Writer:
+    """Who knows what `one` does and a twin far below the end of the chain of `two`, which `one` knows."""
+    other, twin = Writer(9, one.desk.network), Writer(2, one.desk.network)
+    for writer in (other, twin):
+        writer.learn(*sorted(one.events, key=lambda event: event.order))
+    twin.rename("aside")
+    for number in range(above):
+        two.rename(f"name {number}")
+    share(one, two)
+    other.learn(*two.events[len(other.events) :], twin.events[-1])
+    return other
+
+
+def test_a_twin_far_below_a_tip_is_found_in_one_round() -> None:
+    one, two = network(2)
+    share(one, two)
+    other = deep_twin(one, two, above=FORK_REACH * 2)
+    assert exchange(one, other) == 1
+    assert one.desk.clock.dag.digest() == other.desk.clock.dag.digest()
+
+
+def test_a_twin_is_found_too_where_the_other_side_is_ahead() -> None:
+    one, two = network(2)
+    share(one, two)
+    other = deep_twin(one, two, above=FORK_REACH * 2)
+    for number in range(20):
+        two.rename(f"further {number}")
+    share(one, two)
+    sent = lacking(other.desk.clock.dag, frontier(one.desk.clock.dag))
+    assert [node.cid for node in sent] == [other.events[-1].cid]
+    assert exchange(one, other) == 21
+
+
+def test_branches_that_parted_long_ago_need_no_asking() -> None:
+    one, two = network(2)
+    share(one, two)
+    twin = Writer(2, one.desk.network)
+    twin.learn(*sorted(one.events, key=lambda event: event.order))
+    for number in range(FORK_REACH - 1):
+        two.rename(f"left {number}")
+        twin.rename(f"right {number}")
+    one.learn(*two.events[len(one.events) :])
+    for source, target in ((one, twin), (twin, one)):
+        links = {link for event in source.events[-FORK_REACH:] for link in event.links()}
+        sent = {node.cid for node in lacking(source.desk.clock.dag, frontier(target.desk.clock.dag))}
+        assert links <= sent | {node.cid for node in target.desk.clock.dag}
+
+
 MESSAGES: list[Message] = [
     Hello(block_cid(b"n"), b"12345678", b"d" * 32, {signer(1).peer_id: ((3, b"t" * 8),)}, True, "1.0", ("x",)),
     Digest(b"d" * 32),
@@ -141,8 +189,8 @@ def test_any_bytes_are_a_message_or_the_remotes_fault(data: bytes) -> None:
     [
         {"t": "hello"},
         {"t": "digest", "digest": b"short"},
-        {"t": "events", "events": [[b"block"]]},
-        {"t": "events", "events": [[b"block", b"short signature"]]},
+        {"t": "events", "blocks": [b"block"]},
+        {"t": "events", "blocks": [b"block"], "sigs": b"short signature"},
         {"t": "want", "ids": ["text"]},
         {"t": "beat", "held": [[block_cid(b"r"), "job", -1, 1]]},
         {"t": "presence", "boot": b"12345678", "addrs": [1], "version": "", "load": 0, "slots": 0},

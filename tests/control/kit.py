@@ -34,6 +34,8 @@ class MemoryApi:
         self.lines: list[JsonObject] = []
         self.left: dict[str, bytes] = {}
         """Artifacts of every run, each a program of these bytes and a link to it."""
+        self.paused = False
+        self.planned: list[JsonObject] = []
         self.told: JsonObject | None = None
         """The report of every job."""
         self.requests: list[SubmitRequest] = []
@@ -75,6 +77,7 @@ class MemoryApi:
         return {
             **await self.info(), "roles": ["run"], "labels": ["linux"], "slots": 2, "running_jobs": 0,
             "connected_peers": 1, "peer_count": 2, "private": False, "alarms": [], "frozen": False,
+            "paused": self.paused,
         }  # fmt: skip
 
     async def stats(self) -> JsonObject:
@@ -174,6 +177,34 @@ class MemoryApi:
             if job["conclusion"] is not None
         ]
 
+    async def schedule_add(self, request: SubmitRequest) -> JsonObject:
+        self.requests.append(request)
+        row: JsonObject = {
+            "schedule_id": f"bafyschedule{len(self.planned):04}", "name": request.name or "nightly", "path": "a.yml",
+            "crons": [{"cron": "30 5 * * *", "timezone": None}], "author": ME, "priority": request.priority,
+            "created_at": START, "active": True, "next": START + 1000, "last": None, "missed": [], "error": None,
+        }  # fmt: skip
+        self.planned.append(row)
+        return {**row, "left_out": [], "warnings": []}
+
+    async def schedules(self, every: bool) -> list[JsonObject]:
+        return [row for row in self.planned if every or row["active"]]
+
+    async def schedule_remove(self, name: str) -> JsonObject:
+        for row in self.planned:
+            if name in (row["name"], row["schedule_id"]):
+                row.update(active=False, next=None)
+                return row
+        raise NotFound(f"no schedule {name!r}", "see `p2pwf schedule list`")
+
+    async def pause(self, on: bool) -> JsonObject:
+        self.paused = on
+        return {"paused": on, "running_jobs": 0}
+
+    async def leave(self, keep_runs: bool) -> JsonObject:
+        self.stopped.set()
+        return {"peer_id": ME, "removed": True}
+
     async def assign(self) -> list[JsonObject]:
         return []
 
@@ -185,7 +216,7 @@ class MemoryApi:
     async def run_status(self, name: str) -> JsonObject:
         return self.run(name)
 
-    async def cancel(self, name: str) -> JsonObject:
+    async def cancel(self, name: str, force: bool = False) -> JsonObject:
         run: str = self.run(name)["workflow_id"]
         self.end(run, "cancelled")
         return {"workflow_id": run}

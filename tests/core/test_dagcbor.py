@@ -81,6 +81,14 @@ def test_no_tag_but_that_of_a_link_is_read(tag: int) -> None:
             decode(head + content)
 
 
+@pytest.mark.parametrize("head", ["d9d82a", "da0001d82a", "db00000001ffffd82a", "c0d82a"])
+def test_a_tag_that_ends_like_that_of_a_link_is_none(head: str) -> None:
+    link = encode(block_cid(b"x"))
+    assert decode(link) == block_cid(b"x")
+    with pytest.raises(DagCborError):
+        decode(bytes.fromhex(head) + link[2:])
+
+
 def test_depth_and_size_are_bounded_before_anything_is_built() -> None:
     with pytest.raises(DagCborError):
         decode(b"\x81" * (MAX_DEPTH + 2) + b"\x00")

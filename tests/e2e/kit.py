@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,7 +80,13 @@ class Node:
         return found
 
     def wait_for(self, run: str, holds: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
-        """Follow a run until something holds of it (default: that it is final); its status then."""
+        """Follow a run until something holds of it (default: that it is final); its status then.
+
+        It may have been submitted to another node, from which this one has still to hear of it.
+        """
+        until = time.monotonic() + PATIENCE
+        while p2pwf("workflow", "status", run, "--json", data=self.folder).returncode == 4:
+            assert time.monotonic() < until, f"{run} is not known within {PATIENCE} s\n{self.errors()}"
         line = [*COMMAND, "workflow", "watch", run, "--json", "--data-dir", str(self.folder)]
         with subprocess.Popen(line, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as watching:
             timer = threading.Timer(PATIENCE, watching.kill)
@@ -111,6 +118,14 @@ class Node:
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(15)
+        finally:
+            self._close()
+
+    def ended(self) -> int:
+        """Wait until the process ends by itself; the exit code."""
+        assert self.process is not None
+        try:
+            return self.process.wait(PATIENCE)
         finally:
             self._close()
 

@@ -81,6 +81,7 @@ async def test_a_member_that_is_removed_while_away_learns_it_when_it_comes_back(
         two.start("--join", ticket).ready()
         run = two.submit(file, "--no-source")
         two.wait_for(run)
+        one.wait_for(run)  # what only the other knew of when it was removed has no effect
         two.kill()
         for _ in range(3):  # the cut stands on events that the other has never seen
             one.wait_for(one.submit(file, "--no-source"))

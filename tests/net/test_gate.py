@@ -17,7 +17,7 @@ from p2pwf.net.stream import WireStream
 from tests.net.kit import LIMIT, QUICK, Members, connections, count, event, join, network, peer, until, up
 
 MEMBERS_ONLY = (
-    "/p2pwf/clock/1.0.0",
+    "/p2pwf/clock/2.0.0",
     "/p2pwf/blob/1.0.0",
     "/p2pwf/logs/1.0.0",
     "/meshsub/1.2.0",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from zeroconf import ServiceBrowser
 
 from p2pwf.net.mdns import parse_record, service_type
 from tests.net.kit import count, network, peer, up
@@ -15,6 +18,13 @@ async def test_two_hosts_that_may_find_each_other_connect() -> None:
         await up(first, second.peer_id)
         await up(second, first.peer_id)
         assert count(first, "mdns_failed") == count(second, "mdns_failed") == 0
+
+
+async def test_a_host_that_stops_ends_what_it_started() -> None:
+    async with network(1, mdns=True) as first, network(2, mdns=True) as second:
+        await up(first, second.peer_id)
+        assert any(isinstance(thread, ServiceBrowser) for thread in threading.enumerate())
+    assert not any(isinstance(thread, ServiceBrowser) for thread in threading.enumerate())
 
 
 def test_networks_do_not_meet() -> None:

@@ -25,6 +25,9 @@ CLASSES = {
     "apart by a readmission": "fork",
     "was not a member": "role",
     "has changed itself": "limit",
+    "roles that it gives up": "limit",
+    "is proven already": "limit",
+    "of unknown types": "limit",
     "go on from another event": "tip",
     "signature that is not": "signature",
 }

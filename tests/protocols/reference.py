@@ -61,6 +61,7 @@ class Roster:
         self.updates = [event for event in acts if event.type == "member.update"]
         self.admissions = [event for event in acts if event.type in ("net.genesis", "member.add")]
         self.cuts: list[tuple[str, frozenset[str], Event]] = []
+        self.said: list[object] = []
         ranks: dict[str, tuple[int, Order]] = {}
         for event in self.admissions:
             depth = 0 if event.type == "net.genesis" else ranks[event.author][0] + 1
@@ -110,13 +111,17 @@ class Roster:
         """Step 3."""
         if self.is_void(cut, role_of(cut)):
             return
-        before = list(self.cuts)
-        peer = (
-            str(body_of(cut)["peer"])
-            if cut.type == "member.remove"
-            else self.world.events[body_of(cut)["first"]].author
-        )
-        roles = frozenset(body_of(cut)["roles"]) if cut.type == "member.remove" else ALL
+        before, body = list(self.cuts), body_of(cut)
+        if cut.type == "member.remove":
+            peer, roles, past = str(body["peer"]), frozenset(body["roles"]), self.world.past[cut.cid]
+        else:
+            peer, roles = self.world.events[body["first"]].author, ALL
+            past = self.world.past[body["first"]] | {body["first"]}
+        about = {add.cid for add in self.admissions if self.admitted(add) == peer and add.cid in past}
+        says = (cut.author, cut.type, peer, roles, body.get("keep_runs"), about)
+        if says in self.said:
+            return
+        self.said.append(says)
         self.cuts.append((peer, roles, cut))
         fallen = {peer}
         while True:
@@ -285,7 +290,9 @@ class View:
         ]
 
     def expansion(self, job: str) -> Event | None:
-        return min(self.of("job.expand", job), key=order, default=None)
+        stands = [one for one in self.events if one.type in ("job.start", "job.finish") and body_of(one)["job"] == job]
+        under = {cid for one in stands for cid in self.fold.past.get(one.cid, ())}
+        return min(self.of("job.expand", job), key=lambda one: (one.cid not in under, *order(one)), default=None)
 
     def legs(self, job: str) -> Any:
         if self.fold.jobs[job]["legs"] is not None:
@@ -342,7 +349,9 @@ class View:
         return next((word for word in ("failure", "cancelled") if word in words), "success")
 
     def end(self) -> Event | None:
-        return min(self.of("run.end"), key=order, default=None)
+        outcomes = [one.cid for job in self.fold.jobs for one in self.outcomes(job) or ()]
+        ends = self.of("run.end")
+        return min(ends, key=lambda one: (body_of(one)["finishes"] != outcomes, *order(one)), default=None)
 
     def allows(self, event: Event) -> bool:
         """The table of protocols/runs.md, with this view as what is there."""
@@ -379,6 +388,8 @@ class View:
         if event.type == "job.reassign":
             return attempt == (1 if owner is None else newest + 1) and self.names_next(event, legs[leg], owner)
         started = any(body_of(one)["attempt"] == attempt for one in self.of("job.start", job, leg))
+        if self.only_ends(job, leg, newest) and not (event.type == "job.finish" and body["conclusion"] == "cancelled"):
+            return False
         return attempt == newest and event.author == owner and (event.type == "job.finish" or not started)
 
     def names_next(self, event: Event, planned: Any, owner: str | None) -> bool:
@@ -386,13 +397,32 @@ class View:
         named = body_of(event)["owner"]
         if named == event.author == owner:
             return True
+        chosen = self.next_owner(event, planned)
+        if chosen is None:
+            return bool(named == event.author) and self.is_cancelled(event)
+        able = self.fold.order(job, leg, planned["labels"], self.fold.world.at(event).members())
+        return event.author in able and bool(named == chosen)
+
+    def next_owner(self, event: Event, planned: Any) -> str | None:
+        """Whom a reassignment has to name, if anybody."""
+        job, leg = str(body_of(event)["job"]), int(body_of(event)["leg"])
         able = self.fold.order(job, leg, planned["labels"], self.fold.world.at(event).members())
         refused = {one.author for one in self.of("job.refuse", job, leg)}
         owners = [self.owner(job, leg, attempt) for attempt in range(1, self.newest(job, leg) + 1)]
         free = [peer for peer in able if peer not in refused and peer not in body_of(event)["absent"]]
-        if not free:
-            return named == event.author and self.is_cancelled(event)
-        return event.author in able and bool(named == min(free, key=owners.count))
+        return min(free, key=owners.count, default=None)
+
+    def only_ends(self, job: str, leg: int, attempt: int) -> bool:
+        """Whether an attempt was taken only to end a leg of a cancelled run."""
+        moves = [event for event in self.of("job.reassign", job, leg) if body_of(event)["attempt"] == attempt]
+        if not moves:
+            return False
+        move = min(moves, key=order)
+        there = View(self.fold, self.fold.past[move.cid])
+        before = there.owner(job, leg, there.newest(job, leg))
+        if body_of(move)["owner"] == move.author == before:
+            return there.only_ends(job, leg, there.newest(job, leg))
+        return there.next_owner(move, self.legs(job)[leg]) is None
 
     def is_cancelled(self, event: Event) -> bool:
         """Whether the run is cancelled as far as an event's past tells."""

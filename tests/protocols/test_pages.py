@@ -62,7 +62,7 @@ def row(name: str, first: str) -> str:
         ("clock", "addresses of a peer", [messages.MAX_ADDRESSES]),
         ("clock", "peers told", [messages.MAX_PEERS]),
         ("clock", "digest", [config.DIGEST_EVERY]),
-        ("clock", "want", [config.MAX_WANT, config.WANT_AGAIN]),
+        ("clock", "want", [config.MAX_WANT, pending.ASK_AGAIN]),
         ("clock", "events in a message", [desk.GOSSIP_BYTES]),
         ("clock", "resend below an unknown tip", [sync.FORK_REACH]),
         ("clock", "beat", [config.BEAT]),
@@ -94,7 +94,9 @@ def test_a_constant_is_what_the_page_says(name: str, first: str, values: list[ob
 def test_the_pool_of_pended_events_is_as_the_page_says() -> None:
     text = page("events")
     assert f"{pending.MAX_PENDING:,} events and {pending.MAX_PENDING_BYTES >> 20} MiB" in text
-    assert f"{pending.MAX_PER_AUTHOR:,} events of one author" in text
+    sender = f"{pending.MAX_PER_SENDER:,} events and {pending.MAX_SENDER_BYTES >> 20} MiB from one peer"
+    assert sender in text
+    assert f"{pending.KEPT:g} s" in text
 
 
 @pytest.mark.parametrize("kind", list(bodies.FORMS))
@@ -119,8 +121,8 @@ def test_the_page_has_every_message() -> None:
 
 
 def test_the_topic_is_named_by_the_network() -> None:
-    assert "p2pwf/1/" in row("clock", "topic")
-    assert '"p2pwf/1/{' in (ROOT / "p2pwf/node/node.py").read_text(encoding="utf-8")
+    assert "p2pwf/2/" in row("clock", "topic")
+    assert '"p2pwf/2/{' in (ROOT / "p2pwf/node/node.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "protocols").glob("*.md")])

@@ -21,6 +21,9 @@ BEYOND = {
     "v at the end of the map",  # an encoding, where CDDL judges values
     "bytes after the event",
     "a signature of 63 bytes",  # it stands beside the block
+    "events: a signature of 63 bytes",  # as many signatures as blocks
+    "events: no signature",
+    "events: two signatures of one block",
     "member.add: roles out of order",
     "member.add: a role twice",
     "a type of 257 characters",

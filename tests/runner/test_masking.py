@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote, quote_plus
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pwf.runner.masking import MAX_SECRET, MAX_SECRETS, Masker
+from p2pwf.runner.masking import MAX_CHARACTERS, MAX_SECRET, TOO_MUCH, Masker, forms_of
 
 
 def masked(secret: str, text: str) -> str:
@@ -55,10 +56,61 @@ def test_short_secrets_hide_only_themselves() -> None:
     assert masked("a+", "a+ a%2B 612b") == "*** a%2B 612b"
 
 
-def test_what_is_beyond_the_bounds_is_refused_and_counted() -> None:
+def test_no_value_is_forgotten_however_many_there_are() -> None:
     masker = Masker()
-    masker.add("x" * (MAX_SECRET + 1))
-    assert masker.refused == 1
-    for number in range(MAX_SECRETS + 2):
+    for number in range(3000):
         masker.add(f"secret number {number}")
-    assert masker.refused == 3
+        masker.add(f"secret number {number}")
+    masker.add("a+")
+    assert not masker.overflow
+    assert masker.mask("secret number 2999, secret number 0; secret") == "***, ***; secret"
+    assert masker.mask(f"<{b64encode(b'secret number 1234').decode()}> a+b") == "<***> ***b"
+
+
+def test_what_cannot_be_looked_for_shows_nothing_more() -> None:
+    for much in (["x" * (MAX_SECRET + 1)], [f"{number:08}" * 100 for number in range(MAX_CHARACTERS // 800 + 1)]):
+        masker = Masker()
+        for value in much:
+            masker.add(value)
+        assert masker.overflow
+        assert masker.mask(f"innocent {much[0]}") == TOO_MUCH
+
+
+def test_a_text_of_many_lines_is_hidden_by_its_lines() -> None:
+    masker = Masker()
+    masker.add("\n".join(f"line number {number} of a certificate" for number in range(3000)))
+    assert not masker.overflow
+    assert masker.mask("line number 2999 of a certificate") == "***"
+
+
+@given(
+    st.lists(st.text("abc&", min_size=1, max_size=7), min_size=1, max_size=200),
+    st.text("abc&", max_size=60),
+)
+def test_many_values_are_hidden_as_few_are(values: list[str], text: str) -> None:
+    """The longest of those that begin at the first place, as one pattern of all forms finds them."""
+    masker = Masker()
+    for value in values:
+        masker.add(value)
+    every = {form for value in values for form in forms_of(value)}
+    pattern = "|".join(map(re.escape, sorted(every, key=len, reverse=True)))
+    assert masker.mask(text) == re.sub(pattern, "***", text)
+    for number in range(20):
+        masker.add(f"something else {number}")
+    assert masker.mask(text) == re.sub(pattern, "***", text)
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("a<b>&c'd pass", "a&lt;b&gt;&amp;c'd pass"),
+        ("a<b>&c'd pass", "a&lt;b&gt;&amp;c&#x27;d pass"),
+        ("it's secret", "it''s secret"),
+        ('"quoted secret"', "quoted secret"),
+        ("path/with a secret", quote("path/with a secret")),
+        ("one part&another part", "another part"),
+        ("one part&+another part", "one part&"),
+    ],
+)
+def test_the_forms_that_tools_show_a_secret_in_are_hidden(secret: str, shown: str) -> None:
+    assert masked(secret, f"[{shown}]") == "[***]"

@@ -16,7 +16,7 @@ from p2pwf.runs.tally import LegState, RunEvent, Tally
 from p2pwf.testing import SCENARIOS, run_seed
 
 SEEDS = 11
-"""Of each of the thirteen scenarios: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
+"""Of each of the fifteen scenarios: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
