@@ -32,6 +32,7 @@ COMMANDS = {
     "expr": ("p2pwf.cli.expr:expr", "Evaluate an expression."),
     "explain": ("p2pwf.cli.explain:explain", "Show why a job runs where it runs."),
     "clock": ("p2pwf.cli.clock:clock", "Look at the Merkle clock."),
+    "mcp": ("p2pwf.cli.mcp:mcp", "Serve the tools for assistants (MCP)."),
 }
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What writing fails with where there is no more room, or a disk is broken."""

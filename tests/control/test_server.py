@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from p2pwf.control import server
+from p2pwf.control import connections, server
 from p2pwf.control.client import Client
 from p2pwf.control.requests import MAX_BODY
 from p2pwf.errors import InvalidWorkflow, NoNode, NotFound, P2pwfError, Refused, TryAgain, UsageError
@@ -85,7 +85,7 @@ async def test_what_is_no_request_ends_that_connection_only() -> None:
     async with node() as (_, folder):
         path = folder / "control.sock"
         assert b" 400 " in await raw(path, b"\x00\x01\x02 nonsense\r\n\r\n")
-        assert b" 431 " in await raw(path, b"GET /v1/info HTTP/1.1\r\nx: " + b"a" * (server.MAX_HEAD + 1))
+        assert b" 431 " in await raw(path, b"GET /v1/info HTTP/1.1\r\nx: " + b"a" * (connections.MAX_HEAD + 1))
         answer = await raw(
             path, b"POST /v1/runs HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3\r\n\r\n{,}"
         )
