@@ -24,7 +24,7 @@ COMMANDS = {
     "invite": ("p2pwf.cli.peers:invite", "Make a ticket that lets one machine join."),
     "node": ("p2pwf.cli.drain:node", "Pause this node, drain it, let it go on."),
     "leave": ("p2pwf.cli.drain:leave", "Leave the network for good."),
-    "peer": ("p2pwf.cli.peers:peer", "List, admit and remove peers."),
+    "peer": ("p2pwf.cli.peers:peer", "List, admit, remove and ping peers."),
     "workflow": ("p2pwf.cli.workflow:workflow", "Submit, follow and cancel workflows."),
     "schedule": ("p2pwf.cli.schedule:schedule", "Run workflows by the clock."),
     "check": ("p2pwf.cli.check:check", "Check workflow files."),

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+import sys
+import time
 from typing import Any
 
 import click
 
-from p2pwf.cli.base import LazyGroup, Session, anywhere
+from p2pwf.cli.base import LazyGroup, Session, anywhere, print_line
 from p2pwf.cli.text import clean, dim, duration, moment, short, style, table
 from p2pwf.errors import UsageError
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 ROLES = ("submit", "run", "admin")
+PING_SECONDS = 1.0
+"""Between two pings of a peer."""
+MAX_PINGS = 3600
+"""Of one command: an hour of them."""
 
 
 def seconds_of(text: str) -> float:
@@ -55,11 +61,12 @@ def _draw_ticket(made: dict[str, Any]) -> None:
         "list": ("p2pwf.cli.peers:peer_list", "List the peers of the network."),
         "add": ("p2pwf.cli.peers:peer_add", "Admit a peer."),
         "remove": ("p2pwf.cli.peers:peer_remove", "Remove a peer."),
+        "ping": ("p2pwf.cli.peers:peer_ping", "Measure round trips to a peer."),
     },
 )
 @anywhere
 def peer() -> None:
-    """List, admit and remove peers."""
+    """List, admit, remove and ping peers."""
 
 
 @click.command("list")
@@ -74,20 +81,33 @@ def peer_list(session: Session, pending: bool) -> None:
 
 def _draw_peers(peers: list[dict[str, Any]]) -> None:
     table(
-        ("NAME", "PEER", "ROLES", "SLOTS", "SEEN", "LABELS"),
+        ("NAME", "PEER", "ROLES", "JOBS", "SEEN", "LATENCY", "VERSION", "LABELS"),
         [
             (
                 style(clean(one["name"] or "-"), bold=bool(one.get("self"))) + (" *" if one.get("self") else ""),
                 short(one["peer_id"]),
                 ",".join(one["roles"]) or "-",
-                "-" if one["slots"] is None else str(one["slots"]),
+                _jobs(one),
                 _seen(one),
+                "-" if one["latency"] is None else milliseconds(one["latency"]),
+                clean(one["version"] or "-"),
                 ",".join(clean(label) for label in one["labels"]) or "-",
             )
             for one in peers
         ],
-        flexible=5,
+        flexible=7,
     )
+
+
+def _jobs(one: dict[str, Any]) -> str:
+    """Jobs that run, of how many may."""
+    load = "-" if one["load"] is None else str(one["load"])
+    return f"{load}/{'-' if one['slots'] is None else one['slots']}"
+
+
+def milliseconds(ms: float) -> str:
+    """A time on the network: 0.42 ms, 12.3 ms, 240 ms."""
+    return f"{ms:.2f} ms" if ms < 10 else f"{ms:.1f} ms" if ms < 100 else f"{ms:.0f} ms"
 
 
 def _seen(one: dict[str, Any]) -> str:
@@ -143,3 +163,30 @@ def peer_remove(session: Session, peer_id: str, keep_runs: bool) -> None:
     """Remove a member, by its name, its id or the end of that."""
     made = session.client.call("DELETE", "peers", peer_id, query={"keep_runs": keep_runs})
     session.answer(made, lambda one: click.echo(f"removed {one['peer_id']}"))
+
+
+@click.command("ping")
+@click.argument("peer_id", metavar="PEER")
+@click.option("-c", "--count", type=click.IntRange(1, MAX_PINGS), default=4, show_default=True, help="How many times.")
+@anywhere
+@click.pass_obj
+def peer_ping(session: Session, peer_id: str, count: int) -> None:
+    """Measure round trips to a peer, by its name, its id or the end of that; one a second."""
+    client = session.client
+    times: list[float] = []
+    for number in range(count):
+        if number:
+            time.sleep(PING_SECONDS)
+        one = client.call("POST", "peers", peer_id, "ping")
+        times.append(one["latency"])
+        if session.json:
+            print_line(one)
+        else:
+            name = clean(one["name"] or "-")
+            click.echo(f"{name} ({short(one['peer_id'])}) answered in {milliseconds(one['latency'])}")
+            sys.stdout.flush()
+    if count > 1 and not session.json:
+        middle = sum(times) / count
+        click.echo(
+            dim(f"from {milliseconds(min(times))} to {milliseconds(max(times))}, {milliseconds(middle)} on average")
+        )

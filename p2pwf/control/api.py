@@ -47,6 +47,9 @@ class ControlApi(Protocol):
     async def peer_remove(self, peer: str, keep_runs: bool) -> JsonObject:
         """Remove a member, by peer id or unique name; {peer_id, removed}."""
 
+    async def peer_ping(self, peer: str) -> JsonObject:
+        """One round trip to a member: {peer_id, name, latency (ms)}."""
+
     async def submit(self, request: SubmitRequest) -> JsonObject:
         """Start a run: {workflow_id, status, copies, name, left_out, warnings}."""
 

@@ -61,7 +61,7 @@ _SUMMARY: Final = _object(
 )  # fmt: skip
 _PEER: Final = _object(
     peer_id=TEXT, name=_or_null(TEXT), roles=TEXTS, labels=TEXTS, slots=_or_null(NUMBER), connected={"type": "boolean"},
-    last_seen=_or_null(NUMBER),
+    last_seen=_or_null(NUMBER), latency=_or_null(NUMBER),
 )  # fmt: skip
 _CANDIDATE: Final = _object(
     peer_id=TEXT, distance=_or_null(NUMBER), order=_or_null(NUMBER),
@@ -159,6 +159,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("POST", "/peers", "peer_add", "Admit a peer", _object(peer_id=TEXT), body=_ADD),
     Operation("DELETE", "/peers/{peer}", "peer_remove", "Remove a member",
               _object(peer_id=TEXT), {"keep_runs": FLAG}),
+    Operation("POST", "/peers/{peer}/ping", "peer_ping", "One round trip to a member",
+              _object(peer_id=TEXT, name=_or_null(TEXT), latency=NUMBER)),
     Operation("POST", "/runs", "submit", "Start a run", _ref("Submitted"), body=_ref("Submission")),
     Operation("GET", "/runs", "list_runs", "The runs, newest first, without their jobs", _list(_ref("Summary")),
               {"status": STATUS, "peer_id": TEXT}),

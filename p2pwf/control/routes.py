@@ -112,6 +112,9 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         fields.done()
         return json_reply(await api.peer_remove(request.path_params["peer"], keep))
 
+    async def peer_ping(request: Request) -> Response:
+        return json_reply(await api.peer_ping(request.path_params["peer"]))
+
     return [
         ("GET", "/info", info),
         ("GET", "/status", status),
@@ -124,6 +127,7 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("GET", "/peers", peers),
         ("POST", "/peers", peer_add),
         ("DELETE", "/peers/{peer}", peer_remove),
+        ("POST", "/peers/{peer}/ping", peer_ping),
     ]
 
 

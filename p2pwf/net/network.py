@@ -37,6 +37,8 @@ from p2pwf.net.links import Links
 from p2pwf.net.logs import PROTOCOL as LOGS
 from p2pwf.net.logs import LogRequest, Logs, next_chunk
 from p2pwf.net.mdns import announced_and_watched
+from p2pwf.net.ping import PROTOCOL as PING
+from p2pwf.net.ping import round_trip
 from p2pwf.net.stream import WireStream
 from p2pwf.net.swarm import libp2p_id
 from p2pwf.net.types import (
@@ -197,6 +199,16 @@ class Network:
     def strike(self, peer: PeerId) -> None:
         """Note that `peer` sent what no correct peer sends; some of these in a few minutes ban it for a minute."""
         self._conduct.strike(peer, "reported")
+
+    def latency(self, peer: PeerId) -> float | None:
+        """Seconds of a round trip to a connected member, averaged over the last few; None before the first."""
+        connection = self._links.connection(peer)
+        return (connection.muxed.rtt() or None) if connection else None
+
+    async def ping(self, peer: PeerId) -> float:
+        """Seconds of one round trip to a peer. Raises TryAgain if it cannot be reached, RemoteError if it is silent."""
+        await self._connect(peer)
+        return await round_trip(await self.open_to(peer, PING), self._timing.silence)
 
     # Clock streams and gossip
 

@@ -154,8 +154,27 @@ class NodeApi:
         return {"ticket": ticket.to_text(), "roles": kept["roles"], "expires": expires}
 
     async def peers(self, pending: bool) -> list[dict[str, Any]]:
-        """Members, this node included; or, with `pending`, who asks to be admitted. See views.peers."""
-        return views.pending_peers(self._node.engine) if pending else views.peers(self._node.engine)
+        """Members, this node included, with `latency` (ms of a round trip, None unless connected); or, with `pending`,
+        who asks to be admitted. See views.peers."""
+        if pending:
+            return views.pending_peers(self._node.engine)
+        network = self._node.network
+        rows = views.peers(self._node.engine)
+        for row in rows:
+            seconds = None if network is None or row["self"] else network.latency(row["peer_id"])
+            row["latency"] = None if seconds is None else round(seconds * 1000, 2)
+        return rows
+
+    async def peer_ping(self, peer: str) -> dict[str, Any]:
+        """One round trip to a member, by peer id, its end or unique name; {peer_id, name, latency (ms)}."""
+        node = self._node
+        require_member(node.engine)
+        found = views.find_peer(node.engine, peer)
+        if node.network is None or found == node.me:
+            raise UsageError("that is this node itself", "see `p2pwf peer list` for the others")
+        seconds = await node.network.ping(found)
+        member = node.engine.desk.roster.members.get(found)
+        return {"peer_id": found, "name": member.name if member else None, "latency": round(seconds * 1000, 2)}
 
     async def peer_add(self, peer_id: str, name: str | None, roles: list[str]) -> dict[str, Any]:
         """Admit a peer, seen or not, by its id, or by the end of one that is known; {peer_id, roles, name}."""

@@ -169,6 +169,7 @@ def pending_peers(engine: Engine) -> list[dict[str, Any]]:
             "slots": request.slots,
             "connected": False,
             "last_seen": None,
+            "latency": None,
         }
         for request in engine.membership.requests.values()
         if not engine.desk.roster.holds(request.peer, None)

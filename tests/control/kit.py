@@ -50,7 +50,8 @@ class MemoryApi:
     def _member(self, peer: str, name: str | None, roles: list[str]) -> JsonObject:
         return {
             "peer_id": peer, "name": name, "roles": roles, "labels": ["linux"], "slots": 2,
-            "connected": peer == ME, "last_seen": 0.0 if peer == ME else None, "self": peer == ME,
+            "connected": peer == ME, "last_seen": 0.0 if peer == ME else None, "latency": None,
+            "self": peer == ME, "load": 1, "version": "0.1.0",
         }  # fmt: skip
 
     def changed(self) -> None:
@@ -102,6 +103,12 @@ class MemoryApi:
             raise NotFound(f"no peer {peer!r}", "see `p2pwf peer list`")
         del self.members[peer]
         return {"peer_id": peer, "removed": True}
+
+    async def peer_ping(self, peer: str) -> JsonObject:
+        for row in self.members.values():
+            if peer in (row["peer_id"], row["name"]):
+                return {"peer_id": row["peer_id"], "name": row["name"], "latency": 1.25}
+        raise NotFound(f"no peer {peer!r}")
 
     async def submit(self, request: SubmitRequest) -> JsonObject:
         try:

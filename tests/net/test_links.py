@@ -154,3 +154,15 @@ async def test_an_answer_with_another_key_is_refused() -> None:
         with pytest.raises(TryAgain, match="cannot connect"):
             await second.dial(f"{address}/p2p/{peer(3)}")
         assert second.statistics()["connections"] == 0
+
+
+async def test_a_round_trip_to_a_member_is_measured() -> None:
+    async with networks(1, 2) as (first, second):
+        assert 0 < await first.ping(second.peer_id) < 10
+        await until(lambda: first.latency(second.peer_id) is not None and second.latency(first.peer_id) is not None)
+        for _ in range(5):  # each on a stream of its own, which the other lets go
+            await second.ping(first.peer_id)
+        stranger = peer(3)
+        assert first.latency(stranger) is None
+        with pytest.raises(TryAgain, match="not connected"):
+            await first.ping(stranger)
