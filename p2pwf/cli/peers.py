@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import time
 from typing import Any
@@ -41,18 +42,49 @@ def roles_of(text: str) -> list[str]:
 @click.command()
 @click.option("--ttl", default="24h", show_default=True, metavar="SPAN", help="How long it can be used: 90s, 15m, 7d.")
 @click.option("--roles", default="submit,run", show_default=True, metavar="ROLES", help="What its user may do.")
+@click.option("--qr", is_flag=True, help="Draw it as a code to scan, too.")
 @anywhere
 @click.pass_obj
-def invite(session: Session, ttl: str, roles: str) -> None:
-    """Make a ticket that lets one machine join."""
+def invite(session: Session, ttl: str, roles: str, qr: bool) -> None:
+    """Make a ticket that lets one machine join.
+
+    \b
+      p2pwf invite                     one that may submit and run
+      p2pwf invite --roles submit      for a laptop that only submits
+      p2pwf invite --ttl 10m --qr      to be scanned now
+    """
     body = {"ttl": seconds_of(ttl), "roles": roles_of(roles)}
-    session.answer(session.client.call("POST", "invites", body=body), _draw_ticket)
+    made = session.client.call("POST", "invites", body=body)
+    session.answer(made, lambda ticket: _draw_ticket(ticket, qr))
+    if made["addrs"] and all(_stays_here(one) for one in made["addrs"]):
+        note = "this ticket names loopback addresses only: no other machine can use it"
+        hint = "let the node listen on one that others reach: p2pwf up --listen /ip4/0.0.0.0/tcp/4070, or --announce"
+        click.echo(f"warning: {note}\nhint: {hint}", err=True)
 
 
-def _draw_ticket(made: dict[str, Any]) -> None:
+def _stays_here(address: str) -> bool:
+    """Whether a multiaddr leads to this machine and no other."""
+    return address.startswith(("/ip4/127.", "/ip6/::1/"))
+
+
+def _draw_ticket(made: dict[str, Any], qr: bool) -> None:
+    if qr:
+        _draw_code(made["ticket"])
     click.echo(made["ticket"])
     words = f"for {', '.join(made['roles'])}; good once, until {moment(made['expires'])}"
     click.echo(dim(f"{words}\non the other machine: p2pwf up --join TICKET"), err=True)
+
+
+def _draw_code(ticket: str) -> None:
+    """Draw a QR code in half blocks. Upper case: letters and digits take less room than bytes do."""
+    import segno
+
+    code = segno.make_qr(ticket.upper(), error="l")
+    columns, _ = code.symbol_size()
+    if sys.stdout.isatty() and columns > shutil.get_terminal_size().columns:
+        click.echo(dim(f"the code is {columns} columns wide: widen the terminal, or paste the ticket"), err=True)
+        return
+    code.terminal(compact=True)
 
 
 @click.group(

@@ -36,7 +36,7 @@ class ControlApi(Protocol):
         """Hand on what this node owns, leave the network, and stop: {peer_id, removed}."""
 
     async def invite(self, ttl: float, roles: list[str]) -> JsonObject:
-        """{ticket, roles, expires (ms)}: a ticket good once, for `ttl` seconds."""
+        """{ticket, roles, expires (ms), addrs}: a ticket good once, for `ttl` seconds."""
 
     async def peers(self, pending: bool) -> list[JsonObject]:
         """Members, this node included; or, with `pending`, who asks to be admitted."""

@@ -154,7 +154,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               body=_LEAVE),
     Operation("GET", "/openapi.json", "openapi", "This document", OBJECT),
     Operation("POST", "/invites", "invite", "Make a ticket that admits one peer",
-              _object(ticket=TEXT, roles=TEXTS, expires=NUMBER), body=_INVITE),
+              _object(ticket=TEXT, roles=TEXTS, expires=NUMBER, addrs=TEXTS), body=_INVITE),
     Operation("GET", "/peers", "peers", "The members, or who asks to be one", _list(_ref("Peer")), {"pending": FLAG}),
     Operation("POST", "/peers", "peer_add", "Admit a peer", _object(peer_id=TEXT), body=_ADD),
     Operation("DELETE", "/peers/{peer}", "peer_remove", "Remove a member",

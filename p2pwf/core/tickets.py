@@ -44,7 +44,7 @@ def parse_ticket(text: str) -> Ticket:
     broken = UsageError(
         "that is not a p2pwf ticket", "a ticket is one word, p2pwf1…, from `p2pwf invite`: paste all of it"
     )
-    if not word.startswith(PREFIX) or len(word) > MAX_TICKET:
+    if word[: len(PREFIX)].lower() != PREFIX or len(word) > MAX_TICKET:
         raise broken
     body = word[len(PREFIX) :].upper()
     try:

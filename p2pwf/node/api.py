@@ -138,7 +138,7 @@ class NodeApi:
     # -- members ------------------------------------------------------------------------------------------------
 
     async def invite(self, ttl: float, roles: list[str]) -> dict[str, Any]:
-        """A ticket good once: {ticket, roles, expires (ms)}; `ttl` in seconds."""
+        """A ticket good once: {ticket, roles, expires (ms), addrs}; `ttl` in seconds. `addrs`: what it says to dial."""
         node = self._node
         require_member(node.engine)
         if not 0 < ttl <= MAX_TTL:
@@ -151,7 +151,7 @@ class NodeApi:
         kept = await node.loop.ask(partial(to_engine.Invite, digest=digest, roles=tuple(roles), expires=expires))
         addresses = tuple(node.network.addresses()[:16])
         ticket = Ticket(node.identity.network, addresses, secret, node.identity.psk)
-        return {"ticket": ticket.to_text(), "roles": kept["roles"], "expires": expires}
+        return {"ticket": ticket.to_text(), "roles": kept["roles"], "expires": expires, "addrs": list(addresses)}
 
     async def peers(self, pending: bool) -> list[dict[str, Any]]:
         """Members, this node included, with `latency` (ms of a round trip, None unless connected); or, with `pending`,

@@ -148,6 +148,12 @@ async def test_peers_and_tickets() -> None:
         code, out, err = await cli(folder, "invite")
         assert (code, out) == (0, "p2pwf1abc\n")
         assert "good once" in err
+        assert "warning" not in err
+        code, out, err = await cli(folder, "invite", "--roles", "run,admin", "--qr")
+        assert (code, out.endswith("\np2pwf1abc\n")) == (0, True)
+        assert set("\u2580\u2584\u2588") <= set(out)
+        assert "warning: this ticket names loopback addresses only" in err
+        assert "hint: let the node listen" in err
         assert (await cli(folder, "invite", "--ttl", "soon"))[0] == 2
         assert (await cli(folder, "peer", "add", "x", "--roles", "king"))[0] == 2
         assert "nobody" in (await cli(folder, "peer", "list", "--pending"))[1]

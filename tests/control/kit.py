@@ -89,7 +89,10 @@ class MemoryApi:
         return {"stopping": True}
 
     async def invite(self, ttl: float, roles: list[str]) -> JsonObject:
-        return {"ticket": "p2pwf1abc", "roles": sorted(roles), "expires": START + int(ttl * 1000)}
+        address = f"/ip4/{'127.0.0.1' if 'admin' in roles else '192.0.2.1'}/tcp/4070/p2p/{ME}"
+        return {
+            "ticket": "p2pwf1abc", "roles": sorted(roles), "expires": START + int(ttl * 1000), "addrs": [address]
+        }  # fmt: skip
 
     async def peers(self, pending: bool) -> list[JsonObject]:
         return [] if pending else list(self.members.values())

@@ -13,7 +13,7 @@ from typing import Any
 import cbor2
 import pytest
 
-from tests.e2e.kit import Node, p2pwf, three_nodes, workflow
+from tests.e2e.kit import PATIENCE, Node, p2pwf, three_nodes, workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -192,6 +192,17 @@ def test_artifacts_of_one_peer_reach_the_jobs_of_another(nodes: list[Node], tmp_
     assert join["outputs"] == {"text": "part 1,part 2,part 3"}
 
 
+def agreed(nodes: list[Node], run: str) -> dict[str, Any]:
+    """What all nodes say of a run once they say the same. On a machine so busy that two of them took over at once, each
+    has a final outcome of its own until it has heard of the other's."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        first, *rest = [node.status(run) for node in nodes]
+        if all(one == first for one in rest):
+            return first
+        assert time.monotonic() < until, (first, *rest)
+
+
 def test_the_job_of_a_killed_owner_finishes_elsewhere_with_one_outcome(tmp_path: Path) -> None:
     with three_nodes(tmp_path) as nodes:
         run = nodes[0].submit(workflow(tmp_path / "w", LONG), "--no-source")
@@ -199,13 +210,15 @@ def test_the_job_of_a_killed_owner_finishes_elsewhere_with_one_outcome(tmp_path:
         owner = next(node for node in nodes if node.info["peer_id"] == view["jobs"][0]["owner"])
         others = [node for node in nodes if node is not owner]
         owner.kill()
-        done = [node.wait_for(run) for node in others]
-        assert done[0] == done[1]
-        assert done[0]["conclusion"] == "success"
-        assert done[0]["jobs"][0]["owner"] != owner.info["peer_id"]
-        assert done[0]["jobs"][0]["attempt"] == 2
+        for node in others:
+            node.wait_for(run)
+        done = agreed(others, run)
+        assert done["conclusion"] == "success"
+        assert done["jobs"][0]["owner"] != owner.info["peer_id"]
+        assert done["jobs"][0]["attempt"] == 2
         owner.start().ready()
-        assert owner.wait_for(run)["jobs"] == done[0]["jobs"]
+        owner.wait_for(run)
+        assert agreed(nodes, run)["jobs"] == done["jobs"]
         log = p2pwf("workflow", "logs", run, data=owner.folder).stdout
         assert "after attempt 2" in log
 
