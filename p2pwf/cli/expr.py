@@ -17,6 +17,9 @@ from p2pwf.errors import UsageError
 MAX_CONTEXTS = 16 * 1024 * 1024
 """Bytes of contexts, and of one line of a batch: a webhook's payload may have 25 MB, those that are used far less."""
 
+MAX_DEPTH = 100
+"""Nesting of contexts, the runner's bound."""
+
 
 @click.command(context_settings={"ignore_unknown_options": True})  # an expression may begin with a minus
 @click.argument("text", metavar="EXPR", required=False)
@@ -67,7 +70,7 @@ def load_json(data: bytes) -> Any:  # noqa: ANN401 - any JSON
     from p2pwf.workflow.expr.jsontext import check_depth
 
     text = data.decode("utf-8-sig")
-    check_depth(text)
+    check_depth(text, MAX_DEPTH)
     return json.loads(text, parse_int=float)
 
 

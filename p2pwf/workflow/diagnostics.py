@@ -88,13 +88,19 @@ class Findings:
     def __init__(self) -> None:
         self._found: list[Diagnostic] = []
         self._seen: set[tuple[int, int, str, str]] = set()
+        self._errors: set[tuple[int, int, str]] = set()
         self._dropped = 0
         self._failed = False
 
     def error(self, place: Place, code: str, message: str, hint: str | None = None) -> None:
         """Record an error: the file does not check."""
         self._failed = True
+        self._errors.add((place.line, place.column, code))
         self._add(place, "error", code, message, hint)
+
+    def has(self, place: Place, *codes: str) -> bool:
+        """Whether an error of one of these codes stands at a place: what follows from it need not be told as well."""
+        return any((place.line, place.column, code) in self._errors for code in codes)
 
     def warning(self, place: Place, code: str, message: str, hint: str | None = None) -> None:
         """Record a warning: legal, and surely or probably not what was meant."""

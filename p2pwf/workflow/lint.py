@@ -53,13 +53,14 @@ class Linter:
         """Look at the whole file."""
         check_triggers(root.get("on"), self._findings, self._effort)
         self._concurrency(root.get("concurrency"))
+        self._defaults(root.get("defaults"))
         jobs = root.get("jobs")
         if isinstance(jobs, MappingNode):
             self._jobs(jobs)
             names = Names.of(root)
             for use in self._expressions:
                 check_references(use, names, self._findings)
-                check_expression(use, names, root, self._findings)
+                check_expression(use, names, root, self._findings, self._effort)
         self._group_of_jobs(root)
 
     def _concurrency(self, node: Node | None) -> None:
@@ -67,7 +68,11 @@ class Linter:
         if isinstance(group, Scalar) and len(group.text) > MAX_GROUP and not has_expression(group.text):
             message = f"Concurrency group name must be less than {MAX_GROUP} characters"
             self._findings.error(group.place, "concurrency-group", message)
-        if isinstance(node, Scalar) and not node.text.strip():
+        if (
+            isinstance(node, Scalar)
+            and not node.text.strip()
+            and not self._findings.has(node.place, "unexpected-value")
+        ):
             self._findings.error(node.place, "concurrency-group", "Concurrency group name cannot be empty")
         if isinstance(node, MappingNode):
             queue, cancel = node.get("queue"), node.get("cancel-in-progress")
@@ -79,6 +84,12 @@ class Linter:
             ):
                 message = "'queue: max' cannot be combined with 'cancel-in-progress: true'"
                 self._findings.error(queue.place, "concurrency-queue", message)
+
+    def _defaults(self, node: Node | None) -> None:
+        run = node.get("run") if isinstance(node, MappingNode) else None
+        shell = run.get("shell") if isinstance(run, MappingNode) else None
+        if isinstance(shell, Scalar):
+            check_shell(shell, self._findings)
 
     def _group_of_jobs(self, root: MappingNode) -> None:
         whole = _group(root.get("concurrency"))
@@ -95,7 +106,8 @@ class Linter:
         needs: dict[str, list[Scalar]] = {}
         declared = {fold(key.text): key for key, _ in jobs.entries}
         for key, job in jobs.entries:
-            self._id(key)
+            if not self._findings.has(key.place, "empty-key", "expression-not-allowed"):
+                self._id(key)
             if isinstance(job, MappingNode):
                 needs[fold(key.text)] = wanted = list(scalars(job.get("needs")))
                 self._effort.spend(JOB + EDGE * len(wanted))
@@ -141,14 +153,12 @@ class Linter:
 
     def _job(self, key: Scalar, job: MappingNode) -> None:
         steps = job.get("steps")
-        if job.get("uses") is None and (not isinstance(steps, SequenceNode) or not steps.items):
-            wrong_shape = isinstance(steps, (MappingNode, Scalar)) and not (
-                isinstance(steps, Scalar) and steps.value is None
-            )
-            if not wrong_shape:
-                message = f"No steps defined in `steps` and no workflow called in `uses` for the job '{key.text}'"
-                self._findings.error(key.place, "no-steps", message)
+        without = steps is None or (isinstance(steps, SequenceNode) and not steps.items)
+        if without and job.get("uses") is None and not self._findings.has(job.place, "ambiguous"):
+            message = f"No steps defined in `steps` and no workflow called in `uses` for the job '{key.text}'"
+            self._findings.error(key.place, "no-steps", message)
         self._concurrency(job.get("concurrency"))
+        self._defaults(job.get("defaults"))
         self._runner_group(job.get("runs-on"))
         self._container(job.get("container"), service=False)
         services = job.get("services")
@@ -243,7 +253,9 @@ class Linter:
         try:
             check_legs(to_value(matrix), lambda work: self._effort.spend(COMPARISON * work))
         except MatrixError as error:
-            self._findings.error(_place_at(matrix, error.path), "matrix", error.message)
+            place = _place_at(matrix, error.path)
+            if not self._findings.has(place, "unexpected-value", "unexpected-sequence"):
+                self._findings.error(place, "matrix", error.message)
 
     def _call(self, uses: Scalar) -> None:
         text = uses.text

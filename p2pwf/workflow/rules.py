@@ -7,6 +7,7 @@ the outside in, keys compare exactly, a number or boolean may stand where a stri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -215,14 +216,15 @@ class Checker:
     def _condition(self, node: Scalar, scope: Scope) -> None:
         text = node.text
         if has_expression(text):
-            if len(self.expressions(node, scope)) != 1 or not (text.startswith("${{") and text.endswith("}}")):
+            parts = self.expressions(node, scope)
+            if parts and (len(parts) != 1 or not (text.startswith("${{") and text.endswith("}}"))):
                 message = "This condition is always true: the text around ${{ }} makes it a string"
                 self._findings.warning(node.place, "condition-always-true", message, "put all of it inside one ${{ }}")
             return
         self._expression(Part(text, 0), node, scope, tuple(map(str, self._path)))
 
     def expressions(self, node: Scalar, scope: Scope) -> list[Part]:
-        """Check every expression in a string; gives those that could be told apart."""
+        """Check every expression in a string; gives them, or none if one of them is wrong."""
         text = str(node.value)
         try:
             parts = [part for part in split(text) if isinstance(part, Part)]
@@ -230,11 +232,11 @@ class Checker:
             self._findings.error(node.place_of(error.offset), "expression-syntax", error.message, error.hint)
             return []
         path = tuple(map(str, self._path))
-        for part in parts:
-            self._expression(part, node, scope, path)
-        return parts
+        fine = [self._expression(part, node, scope, path) for part in parts]
+        return parts if all(fine) else []
 
-    def _expression(self, part: Part, node: Scalar, scope: Scope, path: tuple[str, ...]) -> None:
+    def _expression(self, part: Part, node: Scalar, scope: Scope, path: tuple[str, ...]) -> bool:
+        """Whether an expression is one that may stand here; told if not."""
         self._effort.spend(EXPRESSION)
         read = self._read.get((part.source, scope))
         if read is None:
@@ -249,8 +251,10 @@ class Checker:
             unknown = read.message.startswith(("Unrecognized named-value", "Unrecognized function"))
             code = "expression-unavailable" if unknown else "expression-syntax"
             self._findings.error(self._place(node, part, read.offset), code, read.message, read.hint)
-        elif read.names or read.calls:
+            return False
+        if read.names or read.calls:
             self._watch(read, node, part.offset, path)
+        return True
 
     @staticmethod
     def _place(node: Scalar, part: Part, offset: int) -> Place:
@@ -292,7 +296,7 @@ def _accepts(rule: Rule, node: Scalar) -> bool:
     if isinstance(rule, Boolean):
         return isinstance(node.value, bool)
     if isinstance(rule, Number):
-        return isinstance(node.value, float)
+        return isinstance(node.value, float) and math.isfinite(node.value)
     return isinstance(rule, Null) and node.value is None
 
 
