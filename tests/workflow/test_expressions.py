@@ -374,7 +374,7 @@ def test_json_is_read_as_leniently_as_github_reads_it(text: str, value: Value) -
     if text.startswith("[" * 64 + ","):
         value = nested(text)
     if value is None:
-        with pytest.raises(ExpressionError, match="Error parsing fromJson: .* (at line 1 column|deeper)"):
+        with pytest.raises(ExpressionError, match=r"Error parsing fromJson: .* (at line 1 column|deeper)"):
             evaluate("fromJSON(a)", {"a": text})
     else:
         assert evaluate("fromJSON(a)", {"a": text}) == value

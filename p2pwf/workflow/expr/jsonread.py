@@ -102,7 +102,7 @@ class _Reader:
         opened: list[list[Any]] = []  # the items, or pairs, of each array and object that the place is inside of
         keys: list[str | None] = []  # for each the key that a value is due for; None in an array
         while True:
-            value = self._value(opened, keys)
+            value: Value = self._value(opened, keys)
             if value is _OPENED:
                 continue
             while opened:
