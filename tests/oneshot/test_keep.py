@@ -15,6 +15,7 @@ from p2pwf.oneshot.keep import CacheFolder, artifact_folder
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.pack import pack
 from p2pwf.runner.values import Cache
+from tests.oneshot.kit import Here
 
 SOURCE = Path("/some/source")
 
