@@ -17,7 +17,7 @@ from p2pwf.workflow.expr.functions import check_format
 from p2pwf.workflow.expr.jsonread import read_json
 from p2pwf.workflow.expr.jsontext import JsonError
 from p2pwf.workflow.expr.tree import Constant, Index, way_of
-from p2pwf.workflow.nodes import MappingNode, Scalar
+from p2pwf.workflow.nodes import Inside, MappingNode, Scalar
 from p2pwf.workflow.references import Names, Use
 
 _UNTRUSTED: Final = frozenset(
@@ -62,7 +62,7 @@ def check_expression(use: Use, names: Names, root: MappingNode, findings: Findin
         except (ExpressionError, JsonError) as error:
             message = error.message if isinstance(error, ExpressionError) else f"Error parsing fromJson: {error}"
             hint = error.hint if isinstance(error, ExpressionError) else None
-            findings.warning(use.node.place_of(use.offset + first.offset), "always-fails", message, hint)
+            findings.warning(Inside(use.node, use.offset + first.offset), "always-fails", message, hint)
     for compared in use.expression.equalities:
         for one, other in (compared.operands, reversed(compared.operands)):
             if isinstance(one, Index) and isinstance(other, Constant):
@@ -101,7 +101,7 @@ def _check_injection(use: Use, findings: Findings) -> None:
             written = ".".join("*" if key is None else key for key, _ in keys)
             message = f"github.{written} is text that anybody may write, and here it becomes part of a script"
             hint = "hand it over in env, and use the variable in the script"
-            findings.warning(use.node.place_of(use.offset + name.offset), "untrusted-input", message, hint)
+            findings.warning(Inside(use.node, use.offset + name.offset), "untrusted-input", message, hint)
 
 
 def _check_equality(one: Index, other: Constant, use: Use, names: Names, findings: Findings) -> None:
@@ -109,7 +109,7 @@ def _check_equality(one: Index, other: Constant, use: Use, names: Names, finding
     if name is None:
         return
     way = [None if key is None else fold(key) for key, _ in keys]
-    place = use.node.place_of(use.offset + other.offset)
+    place = Inside(use.node, use.offset + other.offset)
     if name.key == "INPUTS" and len(way) == 1 and way[0] and other.value in ("true", "false"):
         types = (names.inputs or {}).get(way[0])
         if types == {"boolean"} and isinstance(other.value, str):
@@ -126,7 +126,7 @@ def check_script(run: Scalar, findings: Findings) -> None:
     """Warn of workflow commands that are gone or going."""
     for found in _COMMAND.finditer(run.text):
         name = found[1].lower()
-        findings.warning(run.place, "old-command", f"The workflow command '{name}' is disused", _OLD_COMMANDS[name])
+        findings.warning(run, "old-command", f"The workflow command '{name}' is disused", _OLD_COMMANDS[name])
 
 
 def check_shell(shell: Scalar, findings: Findings) -> None:
@@ -138,4 +138,4 @@ def check_shell(shell: Scalar, findings: Findings) -> None:
     hint = f"known: {', '.join(_SHELLS)}; or a command line with {{0}} for the script"
     if program.lower() in _SHELLS:
         hint = f"write {program.lower()}" + (f" {arguments.strip()} {{0}}" if arguments.strip() else "")
-    findings.warning(shell.place, "shell", f"There is no shell '{text}'", hint)
+    findings.warning(shell, "shell", f"There is no shell '{text}'", hint)
