@@ -23,7 +23,7 @@ TOKEN: Final = 3
 """For each token of an expression that was not met before."""
 LONG: Final = 1000
 """Characters from which on each of an expression's costs one as well: no person writes such."""
-WRONG: Final = 15
+WRONG: Final = 25
 """For each key, value or expression that is none: it is told where and why."""
 EDGE: Final = 4
 """For each job that another one needs: cycles are looked for."""

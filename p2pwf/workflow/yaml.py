@@ -301,7 +301,7 @@ class _Loader:
         text = key.value if type(key.value) is str else key.text
         name = self.folded.get(text)
         if name is None:
-            name = text.upper() if text.isascii() else fold(text)
+            name = fold(text)
             if text != "<<":
                 self.folded[text] = name
         entries = frame.entries
