@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
+from p2pwf.errors import InternalError, InvalidWorkflow, P2pwfError, UsageError
 from p2pwf.places import data_dir
 
 if TYPE_CHECKING:
@@ -154,16 +154,32 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, about) for name, (_, about) in self._lazy.items()])
 
 
+def error_json(error: P2pwfError) -> dict[str, Any]:
+    """An error as `--json` tells it: {code, message, hint}, of a workflow that does not check also its diagnostics."""
+    told: dict[str, Any] = {**error.to_json(), "hint": error.hint or HINTS.get(error.code)}
+    if isinstance(error, InvalidWorkflow) and error.diagnostics:
+        told["diagnostics"] = list(error.diagnostics)
+    return told
+
+
+def bug_of(error: Exception) -> InternalError:
+    """What we did not foresee, with the place in our code: enough for a report, less than a traceback."""
+    trace = error.__traceback__
+    place = ""
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    text = " ".join(str(error).split())
+    return InternalError(f"{type(error).__name__}: {text}", f"this is a bug of ours at {place}: please report it")
+
+
 def say_error(error: P2pwfError, as_json: bool) -> int:
     """Tell an error on stderr; returns its exit code."""
-    hint = error.hint or HINTS.get(error.code)
-    told: dict[str, Any] = {**error.to_json(), "hint": hint}
-    found = error.diagnostics if isinstance(error, InvalidWorkflow) else ()
     if as_json:
-        if found:
-            told["diagnostics"] = list(found)
-        sys.stderr.write(json.dumps({"error": told}) + "\n")
+        sys.stderr.write(json.dumps({"error": error_json(error)}) + "\n")
         return error.exit_code
+    hint = error.hint or HINTS.get(error.code)
+    found = error.diagnostics if isinstance(error, InvalidWorkflow) else ()
     from p2pwf.cli.text import clean
 
     sys.stderr.write(f"error: {clean(error.message)}\n")

@@ -17,6 +17,9 @@ from p2pwf.errors import UsageError
 MAX_CONTEXTS = 16 * 1024 * 1024
 """Bytes of contexts, and of one line of a batch: a webhook's payload may have 25 MB, those that are used far less."""
 
+MAX_DEPTH = 100
+"""Nesting of contexts, the runner's bound."""
+
 
 @click.command(context_settings={"ignore_unknown_options": True})  # an expression may begin with a minus
 @click.argument("text", metavar="EXPR", required=False)
@@ -67,7 +70,7 @@ def load_json(data: bytes) -> Any:  # noqa: ANN401 - any JSON
     from p2pwf.workflow.expr.jsontext import check_depth
 
     text = data.decode("utf-8-sig")
-    check_depth(text)
+    check_depth(text, MAX_DEPTH)
     return json.loads(text, parse_int=float)
 
 
@@ -111,20 +114,23 @@ def _batch() -> int:
         if len(line) > MAX_CONTEXTS:
             while not line.endswith(b"\n") and (line := sys.stdin.buffer.readline(MAX_CONTEXTS)):
                 pass
-            print_line({"error": "input", "message": f"the line is longer than {MAX_CONTEXTS} bytes"})
-        elif line.strip():
+            print_line({"error": UsageError.code, "message": f"the line is longer than {MAX_CONTEXTS} bytes"})
+        else:
             print_line(answer(line))
     return 0
 
 
 def answer(line: bytes) -> dict[str, Any]:
-    """The answer to one line of a batch: {kind, value}, or {error, message}; `input` where the line is no request."""
+    """The answer to one line of a batch: {kind, value}, or {error, message}.
+
+    `error` is the stage at which the expression fails, or `usage`, as for a single one, where the line asks for none.
+    """
     from p2pwf.workflow.expr import ExpressionError, evaluate, kind_of
 
     try:
         text, contexts = _request(load_json(line))
     except (ValueError, UsageError) as error:
-        return {"error": "input", "message": " ".join(str(error).split())}
+        return {"error": UsageError.code, "message": " ".join(str(error).split())}
     try:
         value = evaluate(text, contexts, functions(contexts))
         return {"kind": kind_of(value), "value": to_json(value)}

@@ -11,8 +11,8 @@ from typing import TextIO
 import click
 
 from p2pwf import __version__
-from p2pwf.cli.base import PIPE_CODE, LazyGroup, Session, anywhere, say_error, silence, usage_of
-from p2pwf.errors import InternalError, P2pwfError, StorageError
+from p2pwf.cli.base import PIPE_CODE, LazyGroup, Session, anywhere, bug_of, say_error, silence, usage_of
+from p2pwf.errors import P2pwfError, StorageError
 
 COMPLETION_ENV = "_P2PWF_COMPLETE"
 """Set by the shell's completion script; click answers it."""
@@ -68,11 +68,11 @@ def run(arguments: list[str]) -> int:
         return PIPE_CODE
     except OSError as error:
         if error.errno not in FULL:
-            return say_error(_bug(error), as_json)
+            return say_error(bug_of(error), as_json)
         silence()
         return say_error(StorageError(f"the output cannot be written: {error.strerror}", "make room there"), as_json)
     except Exception as error:  # noqa: BLE001 - told, with its place
-        return say_error(_bug(error), as_json)
+        return say_error(bug_of(error), as_json)
     return code
 
 
@@ -85,17 +85,6 @@ def _invoke(arguments: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     return code if isinstance(code, int) else 0
-
-
-def _bug(error: Exception) -> InternalError:
-    """What we did not foresee, with the place in our code: enough for a report, less than a traceback."""
-    trace = error.__traceback__
-    place = ""
-    while trace is not None:
-        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    text = " ".join(str(error).split())
-    return InternalError(f"{type(error).__name__}: {text}", f"this is a bug of ours at {place}: please report it")
 
 
 def _nowhere() -> TextIO:

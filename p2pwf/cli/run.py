@@ -6,18 +6,17 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import click
 
-from p2pwf.cli.base import Session, anywhere, print_line
-from p2pwf.errors import InvalidWorkflow, UsageError
+from p2pwf.cli.base import Session, anywhere, bug_of, error_json, print_line
+from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
 
-SIGNALLED = 128
-"""An exit code for a signal, as shells have it."""
 ISOLATION = "none"
 """The only level so far."""
 CHECK_FAILED = 2
@@ -64,24 +63,46 @@ def run(
     A file that others call (--event workflow_call, if that is not all that it declares) runs as if somebody's workflow
     had called it: inputs and required secrets are checked, and its outputs shown.
     """
-    if isolation != ISOLATION:
-        raise UsageError(f"no isolation level {isolation!r} here", f"this release has one: {ISOLATION}")
-    path = Path(file)
-    given: dict[str, Any] = {
-        "inputs": _pairs("--input", inputs),
-        "vars": _pairs("--var", variables),
-        "env": {**_variables("--env-file", env_file), **_pairs("--env", env)},
-        "secrets": {**_variables("--secret-file", secret_file), **_secrets(secrets)},
-        "payload": None if event_file is None else _payload(event_file),
-        "source": None if source is None else Path(source),
-        "artifacts": None if artifacts is None else Path(artifacts).absolute(),
-    }
-    _check_names(given)
-    gc.disable()  # until all is imported: looking for garbage takes a tenth of that time, and finds none
+    with _ending(session.json, file):
+        if isolation != ISOLATION:
+            raise UsageError(f"no isolation level {isolation!r} here", f"this release has one: {ISOLATION}")
+        path = Path(file)
+        given: dict[str, Any] = {
+            "inputs": _pairs("--input", inputs),
+            "vars": _pairs("--var", variables),
+            "env": {**_variables("--env-file", env_file), **_pairs("--env", env)},
+            "secrets": {**_variables("--secret-file", secret_file), **_secrets(secrets)},
+            "payload": None if event_file is None else _payload(event_file),
+            "source": None if source is None else Path(source),
+            "artifacts": None if artifacts is None else Path(artifacts).absolute(),
+        }
+        _check_names(given)
+        gc.disable()  # until all is imported: looking for garbage takes a tenth of that time, and finds none
+        try:
+            return _run(session, path, {"job": job, "event": event, **given})
+        finally:
+            gc.enable()
+
+
+@contextmanager
+def _ending(as_json: bool, file: str) -> Iterator[None]:
+    """Let JSON end with `run_finished` whatever happens: an error is told there, and goes on to stderr as any does."""
+    known: P2pwfError
     try:
-        return _run(session, path, {"job": job, "event": event, **given})
-    finally:
-        gc.enable()
+        yield
+    except P2pwfError as error:
+        known = error
+    except (click.ClickException, click.exceptions.Exit, OSError):
+        raise  # of the command line, or nobody reads what we print
+    except Exception as error:  # noqa: BLE001 - told, with its place
+        known = bug_of(error)
+    else:
+        return
+    if as_json:
+        from p2pwf.oneshot.request import not_run
+
+        print_line(not_run(file, known.exit_code, error_json(known)))
+    raise known
 
 
 def _run(session: Session, path: Path, given: Mapping[str, Any]) -> int:
@@ -96,15 +117,14 @@ def _run(session: Session, path: Path, given: Mapping[str, Any]) -> int:
         ended = run_workflow(request, text, tell)
     except InvalidWorkflow as error:
         close()
+        error.hint = error.hint or "mend the file, then run it again"
         if session.json or not error.diagnostics:
             raise
         _draw(error, str(path), text)
         return CHECK_FAILED
     finally:
         close()
-    if ended.interrupted is not None:
-        return SIGNALLED + ended.interrupted
-    return 0 if ended.conclusion == "success" else 1
+    return ended.exit_code
 
 
 def _view(as_json: bool) -> tuple[Callable[[dict[str, Any]], None], Callable[[], None]]:

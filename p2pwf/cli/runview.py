@@ -115,13 +115,15 @@ class Summary:
     def draw(self, told: Told) -> None:
         """Print the end of a run."""
         word = told["conclusion"]
-        head = [f"{glyph(word)} {style(clean(told['name']), bold=True)}", style(word, colour_of(word))]
+        head = [f"{glyph(word)} {style(clean(told['title']), bold=True)}", style(word, colour_of(word))]
         head.append(f"in {duration(told['seconds'])}")
         head += [
             style(f"{count} {level if count == 1 else level + 's'}", COLOURS[level])
             for level in ("error", "warning")
             if (count := self._counts.get(level))
         ]
+        if told["name"] != told["title"]:
+            head.append(dim(clean(told["name"])))
         print("\n" + "  ".join(head))
         if len(self._jobs) > 1:
             rows = [

@@ -1,22 +1,29 @@
-"""The payload of an event that nobody sent: what GitHub's would say, as far as the source knows it.
+"""The payload of an event that nobody sent: what GitHub's would say, as far as the source knows it; and where a run
+stands by its payload.
 
-Source of the shapes: GitHub's documentation of webhook payloads. What only a forge knows, such as URLs and ids of
-people, is left out. A pull request has the number 1.
+Source of the shapes: GitHub's documentation of webhook payloads, and of the events that start workflows, which says
+what GITHUB_REF and GITHUB_SHA are for each. What only a forge knows, such as URLs and ids of people, is left out. A
+pull request has the number 1.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
 
+from p2pwf.core.bodies import MAX_TEXT
 from p2pwf.workflow.model import Workflow
 
 ZEROS: Final = "0" * 40
 MAX_MESSAGE: Final = 8192
 """Characters of a commit message: a payload has a bound of its own."""
 _BRANCH: Final = "refs/heads/"
+_PULLS: Final = ("pull_request", "pull_request_review", "pull_request_review_comment")
+"""The events that run on what a pull request would become: its merge with its base."""
+_SHA: Final = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -91,6 +98,49 @@ def make_payload(
     elif types := _filter(workflow, event, "types"):
         payload["action"] = types[0]
     return payload
+
+
+def place_of(event: str, payload: Mapping[str, Any], ref: str, sha: str) -> tuple[str, str]:
+    """The ref and the commit that a run of `event` stands on: as its payload says, else those of the source."""
+    if event in _PULLS:
+        pull = _map(payload, "pull_request")
+        number = pull.get("number", payload.get("number"))
+        if isinstance(number, int) and not isinstance(number, bool):
+            ref = f"refs/pull/{number}/merge"
+        return ref, _commit(pull, "merge_commit_sha") or sha
+    if event == "pull_request_target":
+        return _ref(_map(payload, "repository"), "default_branch", _BRANCH) or ref, sha
+    if event == "push":
+        return _ref(payload, "ref") or ref, _commit(payload, "after") or sha
+    if event == "workflow_dispatch":
+        return _ref(payload, "ref") or ref, sha
+    if event == "create":
+        return _ref(payload, "ref", "refs/tags/" if payload.get("ref_type") == "tag" else _BRANCH) or ref, sha
+    if event == "release":
+        return _ref(_map(payload, "release"), "tag_name", "refs/tags/") or ref, sha
+    return ref, sha
+
+
+def _map(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = payload.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _ref(payload: Mapping[str, Any], name: str, before: str = "") -> str | None:
+    """A ref that a payload names, in full; None for none, and for what cannot be one."""
+    value = payload.get(name)
+    if not isinstance(value, str) or not value:
+        return None
+    whole = before + value.removeprefix(before)
+    if not whole.startswith("refs/"):
+        whole = _BRANCH + whole
+    return whole if len(whole) <= MAX_TEXT else None
+
+
+def _commit(payload: Mapping[str, Any], name: str) -> str | None:
+    """A commit that a payload names; None for none, for what cannot be one, and for the zeros of one that is gone."""
+    value = payload.get(name)
+    return value if isinstance(value, str) and _SHA.fullmatch(value) and value.strip("0") else None
 
 
 def _filter(workflow: Workflow, event: str, name: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
 from p2pwf.oneshot.blobs import FolderBlobs
 from p2pwf.oneshot.keep import cache_home
-from p2pwf.oneshot.payload import make_payload
+from p2pwf.oneshot.payload import make_payload, place_of
 from p2pwf.oneshot.record import Recorded
 from p2pwf.oneshot.request import RunRequest
 from p2pwf.runner.source import Source
@@ -48,8 +48,8 @@ def prepare(request: RunRequest, text: bytes, workflow: Workflow, recorded: Reco
     if event == CALL:
         check_secrets(workflow, request.secrets)
     source, payload = recorded.source, request.payload
+    started_by = DISPATCH if event == CALL else event
     if payload is None:
-        started_by = DISPATCH if event == CALL else event
         payload = make_payload(
             started_by,
             workflow,
@@ -58,9 +58,10 @@ def prepare(request: RunRequest, text: bytes, workflow: Workflow, recorded: Reco
             actor=source.actor,
             commit=recorded.commit,
         )
+    ref, sha = place_of(started_by, payload, source.ref, source.sha)
     wanted = Wanted(
         text=text,
-        source=SourceFacts.of(source),
+        source=attrs.evolve(SourceFacts.of(source), ref=ref, sha=sha),
         event=event,
         payload=payload,
         inputs=request.inputs,

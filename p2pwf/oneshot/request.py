@@ -9,20 +9,24 @@ shown), `matrix` (map or null); of a step's also `step` (number from 1; 0 is the
     annotation     job leg matrix step level message title file line end_line column end_column; `job` null: of the file
     step_finished  job leg matrix step id name conclusion outcome seconds summary
     job_finished   job leg name matrix conclusion outcome outputs error seconds
-    run_finished   name conclusion jobs: {id: joint result} outputs artifacts: [{name, path, size}] seconds
+    run_finished   name title conclusion jobs: {id: joint result} outputs artifacts: [{name, path, size}] seconds
+                   exit_code error: {code, message, hint} or null; of a file that does not check with its diagnostics
 
 `outputs` of a run are those of a file that is run as a called one (`--event workflow_call`). Secrets are masked in
-all of them. A job or step that is skipped is told as finished only.
+all of them. The last one is always `run_finished`, also where nothing could be run: then `error` says why, `title` and
+`seconds` are null, and there are no jobs. A job or step that is skipped is told as finished only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
+SIGNALLED: Final = 128
+"""An exit code for a signal, as shells have it."""
 Told: TypeAlias = dict[str, Any]
 Tell: TypeAlias = Callable[[Told], None]
 
@@ -46,3 +50,26 @@ class RunRequest:
     source: Path | None = None
     artifacts: Path | None = None
     slots: int = 1
+
+
+@attrs.frozen(slots=True, eq=False)
+class Outcome:
+    """How a run ended. `interrupted`: the number of the first signal that came, if one did."""
+
+    conclusion: str
+    interrupted: int | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a success, 1 for anything else, 128 and the signal's number where one ended it."""
+        if self.interrupted is not None:
+            return SIGNALLED + self.interrupted
+        return 0 if self.conclusion == "success" else 1
+
+
+def not_run(name: str, exit_code: int, error: Mapping[str, Any]) -> Told:
+    """The end of a run that did not come to one of its own."""
+    nothing: Told = {"conclusion": "failure", "jobs": {}, "outputs": {}, "artifacts": [], "seconds": None}
+    return {
+        "type": "run_finished", "name": name, "title": None, **nothing, "exit_code": exit_code, "error": dict(error)
+    }  # fmt: skip

@@ -15,16 +15,13 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from p2pwf.errors import StorageError
 from p2pwf.oneshot.ahead import Ahead
 from p2pwf.oneshot.blobs import FolderBlobs
 from p2pwf.oneshot.record import Recorded, check, record
-from p2pwf.oneshot.request import RunRequest, Tell
-
-if TYPE_CHECKING:
-    from p2pwf.oneshot.shell import Outcome
+from p2pwf.oneshot.request import Outcome, RunRequest, Tell
 
 INTERRUPTS: Final = (signal.SIGINT,)
 

@@ -35,7 +35,7 @@ from p2pwf.oneshot.ahead import Ahead
 from p2pwf.oneshot.blobs import FolderBlobs
 from p2pwf.oneshot.keep import CacheFolder, artifact_folder, cache_home
 from p2pwf.oneshot.prepare import Prepared, anywhere
-from p2pwf.oneshot.request import RunRequest, Tell, Told
+from p2pwf.oneshot.request import Outcome, RunRequest, Tell, Told
 from p2pwf.oneshot.telling import JobTeller, RunTeller, now_ms
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.environment import Folders
@@ -67,14 +67,6 @@ class LocalPlanner(WorkflowPlanner):
     def expand(self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Value]]:
         """The legs of a job whose matrix depends on needs."""
         return cast("list[dict[str, Value]]", anywhere(super().expand(submission, job, needs)))
-
-
-@attrs.frozen(slots=True, eq=False)
-class Outcome:
-    """How a run ended. `interrupted`: the number of the first signal that came, if one did."""
-
-    conclusion: str
-    interrupted: int | None
 
 
 def _now() -> Now:
@@ -155,8 +147,10 @@ class OneShot:
             raise self._teller.failed
         word = "cancelled" if self._killed else str(self._run.tally.conclusion())
         kept = [] if self._killed else await self._keep_artifacts()
-        self._teller.ended(self._run, cast(str, self._prepared.body["name"]), word, self._outputs(), kept)
-        return Outcome(word, self._interrupted)
+        outcome = Outcome(word, self._interrupted)
+        called = {name: cast(str, self._prepared.body[name]) for name in ("name", "title")}
+        self._teller.ended(self._run, called, outcome, self._outputs(), kept)
+        return outcome
 
     async def _conduct(self, signals: AsyncIterator[int], submission: Sequence[Output]) -> None:
         async with trio.open_nursery() as nursery:

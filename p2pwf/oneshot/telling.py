@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import attrs
 
 from p2pwf.engine.outputs import StartJob
-from p2pwf.oneshot.request import Tell, Told
+from p2pwf.oneshot.request import Outcome, Tell, Told
 from p2pwf.runner.log import LogLine
 from p2pwf.runner.masking import Masker
 from p2pwf.runner.values import Annotation, StepResult
@@ -141,18 +141,22 @@ class RunTeller:
         about = {"job": key[0], "leg": key[1], "name": name, "matrix": matrix}
         self.tell({"type": "job_finished", **about, **how, "seconds": took})
 
-    def ended(self, run: Run, name: str, word: str, outputs: dict[str, str], artifacts: list[Told]) -> None:
-        """The run is over."""
+    def ended(
+        self, run: Run, called: Mapping[str, str], outcome: Outcome, outputs: dict[str, str], artifacts: list[Told]
+    ) -> None:
+        """The run is over. `called`: its `name` and `title`."""
         jobs = {job: run.tally.result(job) or "cancelled" for job in run.plan.jobs}
         self.tell(
             {
                 "type": "run_finished",
-                "name": name,
-                "conclusion": word,
+                **called,
+                "conclusion": outcome.conclusion,
                 "jobs": jobs,
                 "outputs": outputs,
                 "artifacts": artifacts,
                 "seconds": seconds(self._begun, now_ms()),
+                "exit_code": outcome.exit_code,
+                "error": None,
             }
         )
 

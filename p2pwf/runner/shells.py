@@ -43,18 +43,25 @@ BUILT_IN: Final[Mapping[str, Shell]] = {
 
 
 def shell_of(name: str | None) -> Shell:
-    """The shell of a name, of none, or of a template with `{0}`; raises UsageError for anything else."""
+    """The shell of a name, of none, or of a template with `{0}`; raises UsageError for anything else.
+
+    As in the runner: what stands before the first blank is the program, looked up as it is written, so `BASH` is a
+    program of that name; what is known of a shell, its arguments and suffix, goes by the program in any case.
+    """
     if not name:
         return UNSET
-    known = BUILT_IN.get(name.strip().lower())
-    if known is not None:
+    program, _, arguments = name.partition(" ")
+    known = BUILT_IN.get(program.lower())
+    if arguments.strip() or known is None:
+        if PLACE not in arguments:
+            raise UsageError(
+                f"Invalid shell option '{name[:80]}'",
+                f"a shell is one of {', '.join(sorted(BUILT_IN))}, or a command line that contains '{PLACE}'",
+            )
+        return Shell(name, "") if known is None else attrs.evolve(known, template=name, instead=None)
+    if program in BUILT_IN:
         return known
-    if PLACE not in name:
-        raise UsageError(
-            f"Invalid shell option '{name[:80]}'",
-            f"a shell is one of {', '.join(sorted(BUILT_IN))}, or a command line that contains '{PLACE}'",
-        )
-    return Shell(name, "")
+    return attrs.evolve(known, template=program + known.template[len(program) :], instead=None)
 
 
 @lru_cache(64)

@@ -67,6 +67,13 @@ def build_triggers(on: Node | None, tagged: bool) -> Iterator[Trigger]:
         yield Trigger("workflow_dispatch", _ANYWHERE)
 
 
+def configured_triggers(on: Node | None) -> Iterator[Trigger]:
+    """Those under `on` that say more than their name: a file may name thousands."""
+    for key, config in on.entries if isinstance(on, MappingNode) else ():
+        if isinstance(config, MappingNode):
+            yield _trigger(key, config)
+
+
 def _trigger(key: Scalar, config: Node) -> Trigger:
     if isinstance(config, SequenceNode):
         items = [item for item in config.items if isinstance(item, MappingNode)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from p2pwf.errors import InvalidWorkflow, UsageError
@@ -51,30 +51,30 @@ def secret_specs(workflow: Workflow) -> dict[str, bool]:
     return specs
 
 
-def check_names(job: Job, inputs: tuple[InputSpec, ...], secrets: Mapping[str, bool]) -> None:
-    """Whether a call gives what the file asks for, and nothing else; raises InvalidWorkflow."""
+def wrong_names(job: Job, inputs: tuple[InputSpec, ...], secrets: Mapping[str, bool]) -> Iterator[InvalidWorkflow]:
+    """What a call does not give though the file asks for it, and what it gives besides."""
     known = {fold(spec.name) for spec in inputs}
     given = {fold(name.text) for name, _ in entries(job.with_)}
     for spec in inputs:
         if spec.required and fold(spec.name) not in given:
             message = f"Input {spec.name} is required, but not provided while calling."
-            raise failure(job.place, "call-input", message, f"give it under `with` of the job '{job.id}'")
+            yield failure(job.place, "call-input", message, f"give it under `with` of the job '{job.id}'")
     for name, _ in entries(job.with_):
         if fold(name.text) not in known:
             message = f"Invalid input, {name.text} is not defined in the referenced workflow."
-            raise failure(name.place, "call-input", message, f"inputs: {', '.join(spec.name for spec in inputs)}")
+            yield failure(name.place, "call-input", message, f"inputs: {', '.join(spec.name for spec in inputs)}")
     if isinstance(job.secrets, Scalar) and job.secrets.text == INHERIT:
         return
     passed = {fold(name.text) for name, _ in entries(job.secrets)}
     for secret, required in secrets.items():
         if required and fold(secret) not in passed:
             message = f"Secret {secret} is required, but not provided while calling."
-            raise failure(job.place, "call-secret", message, f"pass it, or `secrets: {INHERIT}`")
+            yield failure(job.place, "call-secret", message, f"pass it, or `secrets: {INHERIT}`")
     allowed = {fold(secret) for secret in secrets}
     for name, _ in entries(job.secrets):
         if fold(name.text) not in allowed:
             message = f"Invalid secret, {name.text} is not defined in the referenced workflow."
-            raise failure(name.place, "call-secret", message, f"secrets: {', '.join(secrets)}")
+            yield failure(name.place, "call-secret", message, f"secrets: {', '.join(secrets)}")
 
 
 def no_group(job: Job, what: str, node: Node | None) -> InvalidWorkflow:

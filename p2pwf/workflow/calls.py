@@ -19,7 +19,6 @@ from p2pwf.errors import InvalidWorkflow
 from p2pwf.workflow.callrules import (
     CALL,
     INHERIT,
-    check_names,
     default_of,
     depends_on_outcomes,
     entries,
@@ -27,9 +26,11 @@ from p2pwf.workflow.callrules import (
     no_group,
     secret_specs,
     typed,
+    wrong_names,
 )
 from p2pwf.workflow.expr import Value, fold
 from p2pwf.workflow.facts import RunFacts
+from p2pwf.workflow.faults import Elsewhere, Faults
 from p2pwf.workflow.legs import (
     Plain,
     Strategy,
@@ -128,8 +129,8 @@ class Layout:
 
     `called`: the texts of these files; others do no harm.
 
-    Raises InvalidWorkflow, with the place, for a file that is not there or does not check, a call that it does not
-    take, and what is out of bounds.
+    Raises InvalidWorkflow for files that are not there or do not check, calls that they do not take, and what is out
+    of bounds: with all that is wrong, each at its place in the run's own file.
     """
 
     def __init__(self, workflow: Workflow, facts: RunFacts, called: Mapping[str, str] | None = None) -> None:
@@ -142,7 +143,9 @@ class Layout:
         self.files: dict[str, Workflow] = {}
         self.jobs: dict[str, Planned] = {}
         self.root = Frame(workflow)
+        self._faults = Faults()
         self._lay_out(self.root)
+        self._faults.settle()
 
     # -- laying out ---------------------------------------------------------------------------------------------
 
@@ -150,7 +153,7 @@ class Layout:
         for job in frame.workflow.jobs:
             calls: tuple[Frame, ...] = ()
             if job.uses is not None:
-                with located(frame):
+                with self._faults.gather(), located(frame):
                     calls = tuple(self._call(frame, job, job.uses))
                 for inner in calls:
                     self._lay_out(inner)
@@ -178,7 +181,9 @@ class Layout:
         if trigger is None:
             message = f"{CALL} key is not defined in the referenced workflow '{key}'."
             raise failure(job.place, "call", message, f"add `on: {CALL}` to it")
-        check_names(job, trigger.inputs, secret_specs(workflow))
+        faults = Faults()
+        for wrong in wrong_names(job, trigger.inputs, secret_specs(workflow)):
+            faults.add(wrong)
         if self.is_open(job.strategy, frame):
             message = f"The matrix of the job '{job.id}', which calls a workflow, depends on the outputs of other jobs"
             hint = (
@@ -210,8 +215,10 @@ class Layout:
                 open_inputs=open_inputs,
                 open_name=frame.open_name or self.is_open(job.name, frame),
             )
-            self._inputs(inner, {}, self._fixed)  # those that can be known now are checked now
+            with faults.gather():
+                self._inputs(inner, {}, self._fixed)  # those that can be known now are checked now
             yield inner
+        faults.settle()
 
     def _file(self, job: Job, key: str) -> Workflow:
         workflow = self.files.get(key)
@@ -223,7 +230,10 @@ class Layout:
                 raise failure(job.place, "call", message, f"is the path right, and the file one that {where}?")
             if len(self.files) >= MAX_CALLED:
                 raise failure(job.place, "too-many", f"The workflow calls more than {MAX_CALLED} other workflows")
-            workflow = self.files[key] = parse(text, key).require()
+            try:
+                workflow = self.files[key] = parse(text, key).require()
+            except InvalidWorkflow as error:
+                raise Elsewhere.of(error, key, job.place) from error
         return workflow
 
     # -- what is known when -------------------------------------------------------------------------------------
@@ -264,16 +274,18 @@ class Layout:
         trigger = frame.workflow.trigger(CALL)
         given = {fold(name.text): value for name, value in entries(job.with_)}
         inputs: dict[str, Value] = {}
+        faults = Faults()
         for spec in trigger.inputs if trigger else ():
             value = given.get(fold(spec.name))
             if fold(spec.name) in frame.open_inputs and not needs:
                 inputs[spec.name] = None
             elif isinstance(value, Scalar):
-                with located(parent):
+                with faults.gather(), located(parent):
                     inputs[spec.name] = typed(spec, value, scope)
             else:
-                with located(frame):
+                with faults.gather(), located(frame):
                     inputs[spec.name] = default_of(spec, scope)
+        faults.settle()
         return inputs
 
     def secrets(self, frame: Frame, needs: Needs, secrets: Mapping[str, str]) -> dict[str, str]:
@@ -342,13 +354,16 @@ class Layout:
 
 @contextmanager
 def located(frame: Frame) -> Iterator[None]:
-    """Let an error inside name the file, if it is not the run's own."""
+    """Let an error inside name the file, if it is not the run's own, and stand where that calls it."""
     try:
         yield
     except InvalidWorkflow as error:
         if frame.parent is None:
             raise
-        raise InvalidWorkflow(f"{frame.key}: {error.message}", error.hint, error.diagnostics) from error
+        top = frame
+        while top.parent is not None and top.parent.parent is not None:
+            top = top.parent
+        raise Elsewhere.of(error, frame.key, cast(Job, top.caller).place) from error
 
 
 def needs_context(needs: Needs) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 from unicodedata import combining, east_asian_width
 
 import attrs
@@ -25,6 +25,18 @@ class Place:
 
     line: int = 1
     column: int = 1
+
+    @property
+    def place(self) -> Place:
+        """Itself: a place is somewhere."""
+        return self
+
+
+class Somewhere(Protocol):
+    """What has a place, which is worked out when it is asked for."""
+
+    @property
+    def place(self) -> Place: ...
 
 
 @attrs.frozen(slots=True)
@@ -88,17 +100,30 @@ class Findings:
     def __init__(self) -> None:
         self._found: list[Diagnostic] = []
         self._seen: set[tuple[int, int, str, str]] = set()
+        self._errors: set[tuple[int, int, str]] = set()
         self._dropped = 0
         self._failed = False
 
-    def error(self, place: Place, code: str, message: str, hint: str | None = None) -> None:
-        """Record an error: the file does not check."""
+    def error(self, at: Somewhere, code: str, message: str, hint: str | None = None) -> None:
+        """Record an error: the file does not check. Where it is, is asked for only if it is kept."""
         self._failed = True
+        if self.full:
+            self._dropped += 1
+            return
+        place = at.place
+        self._errors.add((place.line, place.column, code))
         self._add(place, "error", code, message, hint)
 
-    def warning(self, place: Place, code: str, message: str, hint: str | None = None) -> None:
+    def has(self, place: Place, *codes: str) -> bool:
+        """Whether an error of one of these codes stands at a place: what follows from it need not be told as well."""
+        return any((place.line, place.column, code) in self._errors for code in codes)
+
+    def warning(self, at: Somewhere, code: str, message: str, hint: str | None = None) -> None:
         """Record a warning: legal, and surely or probably not what was meant."""
-        self._add(place, "warning", code, message, hint)
+        if self.full:
+            self._dropped += 1
+            return
+        self._add(at.place, "warning", code, message, hint)
 
     def too_complex(self) -> None:
         """Record that the file was not judged to its end, however many findings there are."""
@@ -108,9 +133,6 @@ class Findings:
         self._found.append(Diagnostic(1, 1, "error", "too-complex", message, hint))
 
     def _add(self, place: Place, severity: Severity, code: str, message: str, hint: str | None) -> None:
-        if self.full:
-            self._dropped += 1
-            return
         message = " ".join(message.split())
         if len(message) > MAX_MESSAGE:
             message = message[: MAX_MESSAGE - 1] + "…"

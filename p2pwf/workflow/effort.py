@@ -21,12 +21,16 @@ EXPRESSION: Final = 7
 """For each expression: the names in it are looked up."""
 TOKEN: Final = 3
 """For each token of an expression that was not met before."""
-WRONG: Final = 12
-"""For each expression that is none: it is told where and why."""
+LONG: Final = 1000
+"""Characters from which on each of an expression's costs one as well: no person writes such."""
+WRONG: Final = 25
+"""For each key, value or expression that is none: it is told where and why."""
 EDGE: Final = 4
 """For each job that another one needs: cycles are looked for."""
 SCHEDULE: Final = 30
 """For each schedule: whether it is ever due."""
+PATTERN: Final = 2
+"""For each character of a filter's pattern, and twice for each pattern: it is taken apart."""
 COMPARISON: Final = 1
 """For each value of a matrix that is compared with one of a filter."""
 

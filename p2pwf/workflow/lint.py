@@ -53,22 +53,27 @@ class Linter:
         """Look at the whole file."""
         check_triggers(root.get("on"), self._findings, self._effort)
         self._concurrency(root.get("concurrency"))
+        self._defaults(root.get("defaults"))
         jobs = root.get("jobs")
         if isinstance(jobs, MappingNode):
             self._jobs(jobs)
             names = Names.of(root)
             for use in self._expressions:
                 check_references(use, names, self._findings)
-                check_expression(use, names, root, self._findings)
+                check_expression(use, names, root, self._findings, self._effort)
         self._group_of_jobs(root)
 
     def _concurrency(self, node: Node | None) -> None:
         group = node.get("group") if isinstance(node, MappingNode) else node
         if isinstance(group, Scalar) and len(group.text) > MAX_GROUP and not has_expression(group.text):
             message = f"Concurrency group name must be less than {MAX_GROUP} characters"
-            self._findings.error(group.place, "concurrency-group", message)
-        if isinstance(node, Scalar) and not node.text.strip():
-            self._findings.error(node.place, "concurrency-group", "Concurrency group name cannot be empty")
+            self._findings.error(group, "concurrency-group", message)
+        if (
+            isinstance(node, Scalar)
+            and not node.text.strip()
+            and not self._findings.has(node.place, "unexpected-value")
+        ):
+            self._findings.error(node, "concurrency-group", "Concurrency group name cannot be empty")
         if isinstance(node, MappingNode):
             queue, cancel = node.get("queue"), node.get("cancel-in-progress")
             if (
@@ -78,7 +83,13 @@ class Linter:
                 and cancel.value is True
             ):
                 message = "'queue: max' cannot be combined with 'cancel-in-progress: true'"
-                self._findings.error(queue.place, "concurrency-queue", message)
+                self._findings.error(queue, "concurrency-queue", message)
+
+    def _defaults(self, node: Node | None) -> None:
+        run = node.get("run") if isinstance(node, MappingNode) else None
+        shell = run.get("shell") if isinstance(run, MappingNode) else None
+        if isinstance(shell, Scalar):
+            check_shell(shell, self._findings)
 
     def _group_of_jobs(self, root: MappingNode) -> None:
         whole = _group(root.get("concurrency"))
@@ -87,15 +98,16 @@ class Linter:
             own = _group(job.get("concurrency")) if isinstance(job, MappingNode) else None
             if whole and own and fold(own.text) == fold(whole.text):
                 message = f"The job '{key.text}' waits for its own run: both have the concurrency group '{own.text}'"
-                self._findings.warning(own.place, "deadlock", message, "give the job's group another name")
+                self._findings.warning(own, "deadlock", message, "give the job's group another name")
 
     def _jobs(self, jobs: MappingNode) -> None:
         if not jobs.entries:
-            self._findings.error(jobs.place, "no-jobs", "No jobs defined in `jobs`")
+            self._findings.error(jobs, "no-jobs", "No jobs defined in `jobs`")
         needs: dict[str, list[Scalar]] = {}
         declared = {fold(key.text): key for key, _ in jobs.entries}
         for key, job in jobs.entries:
-            self._id(key)
+            if not self._findings.has(key.place, "empty-key", "expression-not-allowed"):
+                self._id(key)
             if isinstance(job, MappingNode):
                 needs[fold(key.text)] = wanted = list(scalars(job.get("needs")))
                 self._effort.spend(JOB + EDGE * len(wanted))
@@ -113,7 +125,7 @@ class Linter:
             message = f"The identifier '{text}' is invalid. IDs starting with '__' are reserved."
         else:
             return True
-        self._findings.error(key.place, "id", message)
+        self._findings.error(key, "id", message)
         return False
 
     def _graph(self, jobs: MappingNode, declared: dict[str, Scalar], needs: dict[str, list[Scalar]]) -> None:
@@ -122,7 +134,7 @@ class Linter:
             for need in wanted:
                 if fold(need.text) not in declared and not has_expression(need.text):
                     message = f"Job '{declared[name].text}' depends on unknown job '{need.text}'."
-                    self._findings.error(need.place, "unknown-need", message, hint)
+                    self._findings.error(need, "unknown-need", message, hint)
         edges = {
             name: [fold(need.text) for need in wanted if fold(need.text) in declared] for name, wanted in needs.items()
         }
@@ -134,21 +146,19 @@ class Linter:
                             f"Job '{declared[name].text}' depends on job '{need.text}' which creates a cycle in the "
                             "dependency graph."
                         )
-                        self._findings.error(need.place, "needs-cycle", message)
+                        self._findings.error(need, "needs-cycle", message)
         if needs and all(needs.values()) and len(needs) == len(jobs.entries):
             message = "The workflow must contain at least one job with no dependencies."
-            self._findings.error(jobs.place, "no-first-job", message)
+            self._findings.error(jobs, "no-first-job", message)
 
     def _job(self, key: Scalar, job: MappingNode) -> None:
         steps = job.get("steps")
-        if job.get("uses") is None and (not isinstance(steps, SequenceNode) or not steps.items):
-            wrong_shape = isinstance(steps, (MappingNode, Scalar)) and not (
-                isinstance(steps, Scalar) and steps.value is None
-            )
-            if not wrong_shape:
-                message = f"No steps defined in `steps` and no workflow called in `uses` for the job '{key.text}'"
-                self._findings.error(key.place, "no-steps", message)
+        without = steps is None or (isinstance(steps, SequenceNode) and not steps.items)
+        if without and job.get("uses") is None and not self._findings.has(job.place, "ambiguous"):
+            message = f"No steps defined in `steps` and no workflow called in `uses` for the job '{key.text}'"
+            self._findings.error(key, "no-steps", message)
         self._concurrency(job.get("concurrency"))
+        self._defaults(job.get("defaults"))
         self._runner_group(job.get("runs-on"))
         self._container(job.get("container"), service=False)
         services = job.get("services")
@@ -175,23 +185,23 @@ class Linter:
         owner, _, name = group.text.partition("/")
         if not name or "/" in name or owner not in ("org", "organization", "ent", "enterprise"):
             hint = "write 'organization/' or 'enterprise/' before the name of a group, or the name alone"
-            self._findings.error(group.place, "runs-on-group", f"Invalid runs-on group name '{group.text}'.", hint)
+            self._findings.error(group, "runs-on-group", f"Invalid runs-on group name '{group.text}'.", hint)
 
     def _container(self, container: Node | None, service: bool) -> None:
         image = container.get("image") if isinstance(container, MappingNode) else container
         if service and isinstance(container, MappingNode) and image is None:
-            self._findings.error(container.place, "empty-image", "Container image cannot be empty")
+            self._findings.error(container, "empty-image", "Container image cannot be empty")
             return
         if not isinstance(image, Scalar) or has_expression(image.text):
             return
         if image.text == "docker://" or (service and not image.text):
-            self._findings.error(image.place, "empty-image", "Container image cannot be empty")
+            self._findings.error(image, "empty-image", "Container image cannot be empty")
 
     def _snapshot(self, snapshot: Node | None) -> None:
         version = snapshot.get("version") if isinstance(snapshot, MappingNode) else None
         if isinstance(version, Scalar) and not has_expression(version.text) and not _VERSION.fullmatch(version.text):
             message = f"Expected format '{{major-version}}.*' Actual '{version.text}'"
-            self._findings.error(version.place, "snapshot-version", message)
+            self._findings.error(version, "snapshot-version", message)
 
     def _targets(self, steps: SequenceNode) -> None:
         """The steps that `wait` and `cancel` name: they stand before, and run in the background."""
@@ -210,7 +220,7 @@ class Linter:
             every = step.get("wait-all")
             if isinstance(every, Scalar) and every.value is False:
                 message = "The value of 'wait-all' must be true or omitted"
-                self._findings.error(every.place, "wait-all", message, "take the step out to wait for nothing")
+                self._findings.error(every, "wait-all", message, "take the step out to wait for nothing")
 
     def _target(self, target: Scalar, own: str, known: dict[str, bool]) -> None:
         text = target.text
@@ -218,15 +228,15 @@ class Linter:
             return
         if text.startswith("__"):
             message = f"The identifier '{text}' is invalid. IDs starting with '__' are reserved."
-            self._findings.error(target.place, "id", message)
+            self._findings.error(target, "id", message)
         elif own and fold(text) == fold(own):
-            self._findings.error(target.place, "step-target", f"Step '{own}' cannot reference itself")
+            self._findings.error(target, "step-target", f"Step '{own}' cannot reference itself")
         elif text not in known:
             hint = f"steps before it: {', '.join([name for name in known if name][:20])}" if any(known) else None
-            self._findings.error(target.place, "step-target", f"Step references unknown step ID '{text}'", hint)
+            self._findings.error(target, "step-target", f"Step references unknown step ID '{text}'", hint)
         elif not known[text]:
             message = f"The step '{text}' does not run in the background: it has ended by then"
-            self._findings.warning(target.place, "not-background", message, "give that step background: true")
+            self._findings.warning(target, "not-background", message, "give that step background: true")
 
     def _matrix(self, matrix: MappingNode) -> None:
         for key, value in matrix.entries:
@@ -234,7 +244,7 @@ class Linter:
                 maps = [item for item in value.items if isinstance(item, MappingNode)]
                 if maps and len(maps) == len(value.items):
                     message = f"'{key.text}' is a matrix key like any other"
-                    self._findings.warning(key.place, "matrix-key", message, f"did you mean '{key.text[:-1]}'?")
+                    self._findings.warning(key, "matrix-key", message, f"did you mean '{key.text[:-1]}'?")
         if not all(isinstance(value, SequenceNode) for _, value in matrix.entries):
             return
         for part in walk(matrix):
@@ -243,7 +253,9 @@ class Linter:
         try:
             check_legs(to_value(matrix), lambda work: self._effort.spend(COMPARISON * work))
         except MatrixError as error:
-            self._findings.error(_place_at(matrix, error.path), "matrix", error.message)
+            place = _place_at(matrix, error.path)
+            if not self._findings.has(place, "unexpected-value", "unexpected-sequence"):
+                self._findings.error(place, "matrix", error.message)
 
     def _call(self, uses: Scalar) -> None:
         text = uses.text
@@ -251,7 +263,7 @@ class Linter:
             fits = text.endswith((".yml", ".yaml")) and "@" not in text
             if fits and not re.fullmatch(r"[.$]/\.github/workflows(-lab)?/[^/]+", text):
                 message = f"GitHub runs reusable workflows from .github/workflows only, not from '{text}'"
-                self._findings.warning(uses.place, "workflow-folder", message, "the same file is taken here")
+                self._findings.warning(uses, "workflow-folder", message, "the same file is taken here")
         else:
             found = _REMOTE_WORKFLOW.fullmatch(text)
             fits = found is not None
@@ -260,12 +272,12 @@ class Linter:
         if not fits:
             message = f"Invalid workflow reference '{text}'"
             hint = "write owner/repo/.github/workflows/file.yml@ref, or ./.github/workflows/file.yml"
-            self._findings.error(uses.place, "uses", message, hint)
+            self._findings.error(uses, "uses", message, hint)
 
     def _short_sha(self, uses: Scalar, ref: str) -> None:
         if re.fullmatch("[0-9a-fA-F]{7,8}", ref):
             message = f"'{ref}' looks like the beginning of a commit's SHA, which is not looked for"
-            self._findings.warning(uses.place, "short-sha", message, "write all 40 digits")
+            self._findings.warning(uses, "short-sha", message, "write all 40 digits")
 
     def _step(self, step: MappingNode, seen: dict[str, Scalar]) -> None:
         # By the keys that are there: a file may hold thousands of steps, each with few of them.
@@ -276,7 +288,7 @@ class Linter:
             if first is not given:
                 message = f"The identifier '{given.text}' may not be used more than once within the same scope."
                 hint = f"it stands first on line {first.place.line}"
-                self._findings.error(given.place, "duplicate-id", message, hint)
+                self._findings.error(given, "duplicate-id", message, hint)
         uses = part.get("uses")
         if isinstance(uses, Scalar) and uses.text and not has_expression(uses.text):
             self._action(uses)
@@ -298,20 +310,20 @@ class Linter:
         segments = [segment for segment in _PATH_SEPARATORS.split(name) if segment]
         if len(refs) != 1 or not refs[0] or len(segments) < 2:
             message = f"Expected format {{org}}/{{repo}}[/path]@ref. Actual '{text}'"
-            self._findings.error(uses.place, "uses", message, "for example actions/checkout@v4")
+            self._findings.error(uses, "uses", message, "for example actions/checkout@v4")
             return
         if segments[2:4] == [".github", "workflows"]:
             hint = "write it under `uses` of the job"
-            self._findings.warning(uses.place, "uses", "A reusable workflow is called by a job, not by a step", hint)
+            self._findings.warning(uses, "uses", "A reusable workflow is called by a job, not by a step", hint)
         self._short_sha(uses, refs[0])
 
     def _parallel(self, step: MappingNode) -> None:
         if step.get("background") is not None:
             hint = "steps of a parallel block run in the background anyway"
             message = "'background' is not allowed inside a parallel block"
-            self._findings.error(step.place, "parallel", message, hint)
+            self._findings.error(step, "parallel", message, hint)
         if step_kind(step) not in ("run", "uses"):
-            self._findings.error(step.place, "parallel", f"'{step_kind(step)}' is not allowed inside a parallel block")
+            self._findings.error(step, "parallel", f"'{step_kind(step)}' is not allowed inside a parallel block")
 
 
 def _group(node: Node | None) -> Scalar | None:

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from p2pwf.workflow.diagnostics import Findings
+from p2pwf.workflow.effort import Effort
 from p2pwf.workflow.expr import ExpressionError, fold
 from p2pwf.workflow.expr.functions import check_format
-from p2pwf.workflow.expr.jsontext import JsonError, read_json
+from p2pwf.workflow.expr.jsonread import read_json
+from p2pwf.workflow.expr.jsontext import JsonError
 from p2pwf.workflow.expr.tree import Constant, Index, way_of
-from p2pwf.workflow.nodes import MappingNode, Scalar
+from p2pwf.workflow.nodes import Inside, MappingNode, Scalar
 from p2pwf.workflow.references import Names, Use
 
 _UNTRUSTED: Final = frozenset(
@@ -44,8 +46,8 @@ _SHELLS: Final = ("bash", "pwsh", "python", "sh", "cmd", "powershell", "node")
 _SCRIPTS: Final = ("actions/github-script@",)
 
 
-def check_expression(use: Use, names: Names, root: MappingNode, findings: Findings) -> None:
-    """Warn of what is surely a mistake in one expression that parses."""
+def check_expression(use: Use, names: Names, root: MappingNode, findings: Findings, effort: Effort) -> None:
+    """Warn of what is surely a mistake in one expression that parses; raises TooComplex."""
     if _is_script(use, root):
         _check_injection(use, findings)
     for call in use.expression.calls:
@@ -56,11 +58,11 @@ def check_expression(use: Use, names: Names, root: MappingNode, findings: Findin
             if call.key == "FORMAT":
                 check_format(first.value, len(call.arguments) - 1)
             elif call.key == "FROMJSON":
-                read_json(first.value)
+                read_json(first.value, effort.spend)
         except (ExpressionError, JsonError) as error:
             message = error.message if isinstance(error, ExpressionError) else f"Error parsing fromJson: {error}"
             hint = error.hint if isinstance(error, ExpressionError) else None
-            findings.warning(use.node.place_of(use.offset + first.offset), "always-fails", message, hint)
+            findings.warning(Inside(use.node, use.offset + first.offset), "always-fails", message, hint)
     for compared in use.expression.equalities:
         for one, other in (compared.operands, reversed(compared.operands)):
             if isinstance(one, Index) and isinstance(other, Constant):
@@ -99,7 +101,7 @@ def _check_injection(use: Use, findings: Findings) -> None:
             written = ".".join("*" if key is None else key for key, _ in keys)
             message = f"github.{written} is text that anybody may write, and here it becomes part of a script"
             hint = "hand it over in env, and use the variable in the script"
-            findings.warning(use.node.place_of(use.offset + name.offset), "untrusted-input", message, hint)
+            findings.warning(Inside(use.node, use.offset + name.offset), "untrusted-input", message, hint)
 
 
 def _check_equality(one: Index, other: Constant, use: Use, names: Names, findings: Findings) -> None:
@@ -107,7 +109,7 @@ def _check_equality(one: Index, other: Constant, use: Use, names: Names, finding
     if name is None:
         return
     way = [None if key is None else fold(key) for key, _ in keys]
-    place = use.node.place_of(use.offset + other.offset)
+    place = Inside(use.node, use.offset + other.offset)
     if name.key == "INPUTS" and len(way) == 1 and way[0] and other.value in ("true", "false"):
         types = (names.inputs or {}).get(way[0])
         if types == {"boolean"} and isinstance(other.value, str):
@@ -124,12 +126,16 @@ def check_script(run: Scalar, findings: Findings) -> None:
     """Warn of workflow commands that are gone or going."""
     for found in _COMMAND.finditer(run.text):
         name = found[1].lower()
-        findings.warning(run.place, "old-command", f"The workflow command '{name}' is disused", _OLD_COMMANDS[name])
+        findings.warning(run, "old-command", f"The workflow command '{name}' is disused", _OLD_COMMANDS[name])
 
 
 def check_shell(shell: Scalar, findings: Findings) -> None:
-    """Warn of a shell that is none."""
+    """Warn of a shell that is none: its name is that of a program, so case counts, and arguments have a `{0}`."""
     text = shell.text
-    if text and "{0}" not in text and "${{" not in text and text.split()[0].lower() not in _SHELLS:
-        hint = f"known: {', '.join(_SHELLS)}; or a command line with {{0}} for the script"
-        findings.warning(shell.place, "shell", f"There is no shell '{text}'", hint)
+    program, _, arguments = text.partition(" ")
+    if not text or "{0}" in arguments or "${{" in text or (program in _SHELLS and not arguments.strip()):
+        return
+    hint = f"known: {', '.join(_SHELLS)}; or a command line with {{0}} for the script"
+    if program.lower() in _SHELLS:
+        hint = f"write {program.lower()}" + (f" {arguments.strip()} {{0}}" if arguments.strip() else "")
+    findings.warning(shell, "shell", f"There is no shell '{text}'", hint)

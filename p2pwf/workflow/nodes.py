@@ -47,13 +47,14 @@ class Scalar:
     @property
     def text(self) -> str:
         """The value as GitHub turns it into a string: `3.10` is 3.1, null is empty."""
-        if self.value is None:
+        value = self.value
+        if isinstance(value, str):
+            return value
+        if value is None:
             return ""
-        if isinstance(self.value, str):
-            return self.value
-        if isinstance(self.value, bool):
-            return "true" if self.value else "false"
-        return format_number(self.value)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return format_number(value)
 
     def place_of(self, offset: int) -> Place:
         """The place of the character at `offset` of a string value, as near as quoting and folding let it be found."""
@@ -71,6 +72,19 @@ class Scalar:
         if not newlines:
             return Place(self.place.line, self.place.column + index)
         return Place(self.place.line + newlines, index - marks.newlines[newlines - 1])
+
+
+@attrs.define(slots=True)
+class Inside:
+    """A character of a string value, by its offset."""
+
+    node: Scalar
+    offset: int
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the file."""
+        return self.node.place_of(self.offset)
 
 
 @attrs.frozen(slots=True)

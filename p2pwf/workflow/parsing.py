@@ -27,6 +27,8 @@ from p2pwf.workflow.yaml import load
 
 PARSED_KEPT: Final = 8
 """Files remembered."""
+MANY_NODES: Final = 10_000
+"""Objects made by reading a file from which on looking through them for garbage would be felt."""
 MAX_KEPT: Final = 32 * 1024
 """Characters of a file that is remembered: its tree may weigh seventy times as much."""
 
@@ -90,6 +92,9 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            if gc.get_count()[0] > MANY_NODES and not gc.get_freeze_count():
+                gc.freeze()  # what was made counts as old from now on: no search through all of it at once
+                gc.unfreeze()
             gc.enable()
 
 

@@ -11,12 +11,12 @@ from typing import Final
 
 import attrs
 
-from p2pwf.workflow.build import build_triggers
+from p2pwf.workflow.build import configured_triggers
 from p2pwf.workflow.diagnostics import Findings, Place
 from p2pwf.workflow.expr import fold, has_expression
 from p2pwf.workflow.expr.tree import Parsed, way_of
 from p2pwf.workflow.model import Workflow
-from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
+from p2pwf.workflow.nodes import Inside, MappingNode, Node, Scalar, SequenceNode
 from p2pwf.workflow.tags import words_of
 
 MAX_COMPARED: Final = 200
@@ -65,10 +65,9 @@ class Names:
     @classmethod
     def of(cls, root: MappingNode) -> Names:
         """The names that a tree defines."""
-        triggers = list(build_triggers(root.get("on"), tagged=False))
         # Other events have no inputs, but a workflow that declares none may still be told of one by nobody.
         inputs: dict[str, set[str]] = {}
-        for trigger in triggers:
+        for trigger in configured_triggers(root.get("on")):
             for spec in trigger.inputs:
                 inputs.setdefault(fold(spec.name), set()).add(spec.type)
         jobs = root.get("jobs")
@@ -156,8 +155,7 @@ def check_references(use: Use, names: Names, findings: Findings) -> None:
             close = difflib.get_close_matches(fold(wrong)[:64], spelled, 1, 0.6)
             shown = spelled[close[0]] if close else ""
             hint = f"did you mean '{shown.lower() if shown.isupper() else shown}'?" if close else None
-        place = Place() if findings.full else use.node.place_of(use.offset + keys[fault.place][1])
-        findings.warning(place, "unknown-name", fault.message, hint)
+        findings.warning(Inside(use.node, use.offset + keys[fault.place][1]), "unknown-name", fault.message, hint)
 
 
 @attrs.frozen(slots=True)

@@ -7,6 +7,7 @@ the outside in, keys compare exactly, a number or boolean may stand where a stri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -14,10 +15,10 @@ from typing import Final, TypeAlias
 import attrs
 
 from p2pwf.workflow.diagnostics import Findings, Place
-from p2pwf.workflow.effort import EXPRESSION, MAPPING, NODE, TOKEN, WRONG, Effort
+from p2pwf.workflow.effort import EXPRESSION, LONG, MAPPING, NODE, TOKEN, WRONG, Effort
 from p2pwf.workflow.expr import ExpressionError, Parsed, Part, fold, has_expression, parse_known, split
 from p2pwf.workflow.expr.template import INSERT
-from p2pwf.workflow.nodes import MappingNode, Node, Scalar, SequenceNode
+from p2pwf.workflow.nodes import Inside, MappingNode, Node, Scalar, SequenceNode
 from p2pwf.workflow.schema import (
     NOTHING,
     Anything,
@@ -54,6 +55,8 @@ class _Form:
     options: tuple[Rule, ...]
     condition: bool
     any_text: bool
+    some_text: bool
+    words: frozenset[str]
     item: Rule | None
     shapes: _Shapes | None
 
@@ -69,9 +72,18 @@ def _form(rule: Rule) -> _Form:
         options,
         any(text.condition for text in texts),
         anything or any(not text.values and not text.non_empty for text in texts),
+        any(text.non_empty for text in texts),
+        frozenset(word for text in texts for word in text.values),
         lists[0] if lists else None,
         _shapes(maps) if maps else None,
     )
+
+
+@lru_cache(1024)
+def _takes_all(rule: Rule) -> bool:
+    """Whether a scalar without expressions may be any."""
+    form = _form(rule)
+    return form.any_text and not form.condition
 
 
 @lru_cache(256)
@@ -121,8 +133,12 @@ class Checker:
         form = _form(rule)
         if isinstance(node, Scalar):
             value = node.value
-            if not form.any_text or form.condition or (isinstance(value, str) and "${{" in value):
-                self._scalar(node, form, scope)
+            if isinstance(value, str) and "${{" not in value and not form.condition:
+                if form.any_text or (form.some_text and value) or value in form.words:
+                    return
+            elif form.any_text and not form.condition and not isinstance(value, str):
+                return
+            self._scalar(node, form, scope)
         elif isinstance(node, SequenceNode):
             self._sequence(node, form, scope)
         else:
@@ -135,13 +151,14 @@ class Checker:
         if isinstance(node.value, str) and has_expression(node.value):
             if not scope:
                 hint = "this key takes a fixed value"
-                self._findings.error(node.place, "expression-not-allowed", _NO_EXPRESSION, hint)
+                self._findings.error(node, "expression-not-allowed", _NO_EXPRESSION, hint)
                 return
             self.expressions(node, scope)
             return
         if not any(_accepts(rule, node) for rule in form.options):
+            self._effort.spend(WRONG)
             message = f"Unexpected value '{node.text}'"
-            self._findings.error(node.place, "unexpected-value", message, self._wanted(form))
+            self._findings.error(node, "unexpected-value", message, self._wanted(form))
 
     def _wanted(self, form: _Form) -> str | None:
         return None if self._findings.full else _wanted(form.options)
@@ -150,7 +167,7 @@ class Checker:
         item_rule = form.item
         if item_rule is None:
             wanted = self._wanted(form)
-            self._findings.error(node.place, "unexpected-sequence", "A sequence was not expected", wanted)
+            self._findings.error(node, "unexpected-sequence", "A sequence was not expected", wanted)
             return
         self._effort.spend(NODE * len(node.items))
         path = self._path
@@ -164,7 +181,7 @@ class Checker:
         shapes = form.shapes
         if shapes is None:
             wanted = self._wanted(form)
-            self._findings.error(node.place, "unexpected-mapping", "A mapping was not expected", wanted)
+            self._findings.error(node, "unexpected-mapping", "A mapping was not expected", wanted)
             return
         self._effort.spend(MAPPING + 2 * NODE * len(node.entries))
         opaque = False
@@ -180,31 +197,38 @@ class Checker:
                 self._unexpected(key, node, shapes)
                 continue
             if name == "" and name not in shapes.by_key:
-                self._findings.error(key.place, "empty-key", "Unexpected value ''", "a key may not be empty")
+                self._findings.error(key, "empty-key", "Unexpected value ''", "a key may not be empty")
             shapes, rule = found
+            if (
+                type(value) is Scalar
+                and _takes_all(rule)
+                and (type(value.value) is not str or "${{" not in value.value)
+            ):
+                continue
             path.append(name)
             self.check(value, rule, scope)
             path.pop()
         self._complete(node, shapes, opaque)
 
     def _unexpected(self, key: Scalar, node: MappingNode, shapes: _Shapes) -> None:
+        self._effort.spend(WRONG)
         hint = None
         if not self._findings.full:
             known = sorted({name for shape in shapes.options for name in shape.keys})
             hint = _nearest(key.text, known, [name for name in known if node.get(name) is None])
-        self._findings.error(key.place, "unexpected-key", f"Unexpected value '{key.text}'", hint)
+        self._findings.error(key, "unexpected-key", f"Unexpected value '{key.text}'", hint)
 
     def _complete(self, node: MappingNode, shapes: _Shapes, opaque: bool) -> None:
         if len(shapes.options) > 1:
-            self._findings.error(node.place, "ambiguous", _telling(shapes.options))
+            self._findings.error(node, "ambiguous", _telling(shapes.options))
         elif not opaque:
             for name in shapes.required:
                 if node.get(name) is None:
-                    self._findings.error(node.place, "missing-key", f"Required property is missing: {name}")
+                    self._findings.error(node, "missing-key", f"Required property is missing: {name}")
 
     def _expression_key(self, key: Scalar, value: Node, scope: Scope) -> None:
         if not scope:
-            self._findings.error(key.place, "expression-not-allowed", _NO_EXPRESSION)
+            self._findings.error(key, "expression-not-allowed", _NO_EXPRESSION)
             return
         text = str(key.value).strip()
         inner = text[3:-2].strip() if text.startswith("${{") and text.endswith("}}") else ""
@@ -215,42 +239,48 @@ class Checker:
     def _condition(self, node: Scalar, scope: Scope) -> None:
         text = node.text
         if has_expression(text):
-            if len(self.expressions(node, scope)) != 1 or not (text.startswith("${{") and text.endswith("}}")):
+            parts = self.expressions(node, scope)
+            if parts and (len(parts) != 1 or not (text.startswith("${{") and text.endswith("}}"))):
                 message = "This condition is always true: the text around ${{ }} makes it a string"
-                self._findings.warning(node.place, "condition-always-true", message, "put all of it inside one ${{ }}")
+                self._findings.warning(node, "condition-always-true", message, "put all of it inside one ${{ }}")
             return
         self._expression(Part(text, 0), node, scope, tuple(map(str, self._path)))
 
     def expressions(self, node: Scalar, scope: Scope) -> list[Part]:
-        """Check every expression in a string; gives those that could be told apart."""
+        """Check every expression in a string; gives them, or none if one of them is wrong."""
         text = str(node.value)
         try:
             parts = [part for part in split(text) if isinstance(part, Part)]
         except ExpressionError as error:
-            self._findings.error(node.place_of(error.offset), "expression-syntax", error.message, error.hint)
+            self._findings.error(Inside(node, error.offset), "expression-syntax", error.message, error.hint)
             return []
         path = tuple(map(str, self._path))
-        for part in parts:
-            self._expression(part, node, scope, path)
-        return parts
+        fine = [self._expression(part, node, scope, path) for part in parts]
+        return parts if all(fine) else []
 
-    def _expression(self, part: Part, node: Scalar, scope: Scope, path: tuple[str, ...]) -> None:
+    def _expression(self, part: Part, node: Scalar, scope: Scope, path: tuple[str, ...]) -> bool:
+        """Whether an expression is one that may stand here; told if not."""
         self._effort.spend(EXPRESSION)
         read = self._read.get((part.source, scope))
         if read is None:
+            if len(part.source) > LONG:
+                self._effort.spend(len(part.source))  # before, lest one goes far beyond the bound
             try:
                 read = parse_known(part.source, scope.contexts, scope.functions)
                 self._effort.spend(TOKEN * read.tokens)
             except ExpressionError as error:
-                self._effort.spend(WRONG + TOKEN * len(part.source) // 4)
+                self._effort.spend(WRONG)
                 read = error.with_traceback(None)
             self._read[part.source, scope] = read
         if isinstance(read, ExpressionError):
             unknown = read.message.startswith(("Unrecognized named-value", "Unrecognized function"))
             code = "expression-unavailable" if unknown else "expression-syntax"
-            self._findings.error(self._place(node, part, read.offset), code, read.message, read.hint)
-        elif read.names or read.calls:
+            place = Place() if self._findings.full else self._place(node, part, read.offset)
+            self._findings.error(place, code, read.message, read.hint)
+            return False
+        if read.names or read.calls:
             self._watch(read, node, part.offset, path)
+        return True
 
     @staticmethod
     def _place(node: Scalar, part: Part, offset: int) -> Place:
@@ -292,7 +322,7 @@ def _accepts(rule: Rule, node: Scalar) -> bool:
     if isinstance(rule, Boolean):
         return isinstance(node.value, bool)
     if isinstance(rule, Number):
-        return isinstance(node.value, float)
+        return isinstance(node.value, float) and math.isfinite(node.value)
     return isinstance(rule, Null) and node.value is None
 
 

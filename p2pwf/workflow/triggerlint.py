@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from p2pwf.workflow.build import build_triggers
+from p2pwf.workflow.build import configured_triggers
 from p2pwf.workflow.cron import cron_fault, never_due
 from p2pwf.workflow.diagnostics import Findings
-from p2pwf.workflow.effort import SCHEDULE, Effort
+from p2pwf.workflow.effort import PATTERN, SCHEDULE, Effort
 from p2pwf.workflow.events import EXCLUSIVE_FILTERS
 from p2pwf.workflow.expr import has_expression
 from p2pwf.workflow.filters import pattern_fault
@@ -24,13 +24,13 @@ MAX_INPUTS: Final = 25
 
 def check_triggers(on: Node | None, findings: Findings, effort: Effort) -> None:
     """Look at what stands under `on`; raises TooComplex."""
-    for trigger in build_triggers(on, tagged=False):
+    for trigger in configured_triggers(on):
         for pair in EXCLUSIVE_FILTERS:
             if all(name in trigger.filters for name in pair):
                 message = f"You may only define one of '{pair[0]}' and '{pair[1]}' for a single event"
-                findings.error(trigger.place, "exclusive-filters", message, "use '!' patterns in the first")
+                findings.error(trigger, "exclusive-filters", message, "use '!' patterns in the first")
             for name in pair:
-                _patterns(trigger, name, findings)
+                _patterns(trigger, name, findings, effort)
         if trigger.event == "workflow_dispatch" and len(trigger.inputs) > MAX_INPUTS:
             message = f"You may define up to {MAX_INPUTS} inputs for a workflow_dispatch event"
             findings.error(trigger.inputs[MAX_INPUTS].place, "too-many-inputs", message)
@@ -44,32 +44,33 @@ def check_triggers(on: Node | None, findings: Findings, effort: Effort) -> None:
             fault = cron_fault(cron.text)
             if fault:
                 hint = "five fields: minute hour day-of-month month day-of-week, in UTC"
-                findings.error(cron.place, "cron", f"Invalid cron expression '{cron.text}': {fault}", hint)
+                findings.error(cron, "cron", f"Invalid cron expression '{cron.text}': {fault}", hint)
             elif never_due(cron.text):
-                findings.warning(cron.place, "cron-never", f"The schedule '{cron.text}' is never due")
+                findings.warning(cron, "cron-never", f"The schedule '{cron.text}' is never due")
 
 
-def _patterns(trigger: Trigger, name: str, findings: Findings) -> None:
+def _patterns(trigger: Trigger, name: str, findings: Findings, effort: Effort) -> None:
     patterns = trigger.filters.get(name, ())
     node = trigger.config.get(name) if trigger.config else None
     for item in scalars(node):
+        effort.spend(PATTERN * (2 + len(item.text)))
         fault = pattern_fault(item.text) if not has_expression(item.text) else None
         if fault:
             message = f"The pattern '{item.text}' matches nothing: {fault}"
-            findings.warning(item.place, "filter-pattern", message, "put a \\ before what has no meaning")
+            findings.warning(item, "filter-pattern", message, "put a \\ before what has no meaning")
     if node is not None and patterns and all(pattern.startswith("!") for pattern in patterns):
         hint = f"begin with a pattern of what is wanted, such as '**', or use {name.removesuffix('-ignore')}-ignore"
         message = f"'{name}' only takes out, so it never matches"
-        findings.warning(node.place, "filter-pattern", message, hint)
+        findings.warning(node, "filter-pattern", message, hint)
 
 
 def _input(spec: InputSpec, findings: Findings) -> None:
     name, kind, default, options = spec.name, spec.type, spec.default, spec.options
     if not IDENTIFIER.fullmatch(name):
         hint = "an input's name starts with a letter or '_' and holds letters, digits, '-' and '_'"
-        findings.error(spec.place, "input-name", f"The input name '{name}' is invalid", hint)
+        findings.error(spec, "input-name", f"The input name '{name}' is invalid", hint)
     if kind == "choice" and not options:
-        findings.error(spec.place, "input-options", f"The choice input '{name}' has no options")
+        findings.error(spec, "input-options", f"The choice input '{name}' has no options")
     if default is None or has_expression(default.text):
         return
     fits = {
@@ -80,4 +81,4 @@ def _input(spec: InputSpec, findings: Findings) -> None:
     if not fits:
         listed = f"options: {', '.join(options)}" if kind == "choice" else None
         message = f"The default '{default.text}' of the input '{name}' is not a {kind}"
-        findings.error(default.place, "input-default", message, listed)
+        findings.error(default, "input-default", message, listed)

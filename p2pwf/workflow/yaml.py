@@ -31,9 +31,16 @@ FRAME_EVENTS: Final = 4
 """Of these the beginnings and ends of the stream and of its document."""
 
 _CORE_TAGS: Final = {f"tag:yaml.org,2002:{name}": name for name in ("null", "bool", "int", "float", "str")}
-_NULLS: Final = frozenset(("", "null", "Null", "NULL", "~"))
-_BOOLS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_WORDS: Final[dict[str, Plain]] = {
+    **dict.fromkeys(("", "null", "Null", "NULL", "~"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 _INT = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_NUMBER_START: Final = frozenset("+-.0123456789")
+MAX_BASED: Final = 13
+"""Characters of a number of 32 bits in base eight, `0o` and all."""
+_BASES: Final = frozenset("xo")
 _BASED = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _SPECIAL = re.compile(r"[+-]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", re.ASCII)
@@ -160,31 +167,41 @@ class _Loader:
 
     def _read(self, next_event: Callable[[], pyyaml.Event | None]) -> None:
         documents = 0
-        stack = self.stack
+        stack, is_scalar, may_be_other = self.stack, pyyaml.ScalarEvent, _MAY_BE_OTHER
+        frame: _Frame | None = None
+        items: list[Node] | None = None
+        size, folded = self.size, self.folded
         while (event := next_event()) is not None:
-            if isinstance(event, pyyaml.ScalarEvent):
+            if type(event) is is_scalar:
                 text: str = event.value
-                if event.tag is None and (event.style or text[:1] not in _MAY_BE_OTHER) and "${{" not in text:
-                    scalar = Scalar(cast(Mark, event.start_mark), text)
+                mark: Mark = event.start_mark  # type: ignore[assignment]  # the parser always gives one
+                if event.tag is not None or "${{" in text:
+                    scalar = self._scalar(event, mark)
+                elif event.style or text[:1] not in may_be_other:
+                    scalar = Scalar(mark, text)
                 else:
-                    scalar = self._scalar(event)
-                self.size += 1
-                if self.size > MAX_NODES:
-                    self._too_many(scalar.place)
+                    scalar = Scalar(mark, self._resolve(text, mark))
+                size += 1
+                if size > MAX_NODES:
+                    self._too_many(mark)
                 if event.anchor is not None:
                     self.anchors[event.anchor] = _Anchored(scalar, 1, 0)
-                if not stack:
+                if items is not None:
+                    items.append(scalar)
+                elif frame is None:
                     self.root = scalar
-                    continue
-                frame = stack[-1]
-                if frame.items is not None:
-                    frame.items.append(scalar)
-                elif frame.key is None:
+                elif (key := frame.key) is None:
                     frame.key = scalar
                 else:
-                    self._entry(frame, frame.key, scalar)
+                    name = folded.get(key.value)  # type: ignore[arg-type]  # one that is no string is not in it
+                    if name is not None and name not in frame.entries:
+                        frame.entries[name] = (key, scalar)
+                    else:
+                        self._entry(frame, key, scalar)
                     frame.key = None
-            elif isinstance(event, pyyaml.CollectionStartEvent):
+                continue
+            self.size = size
+            if isinstance(event, pyyaml.CollectionStartEvent):
                 self._begin(event, isinstance(event, pyyaml.MappingStartEvent))
             elif isinstance(event, pyyaml.CollectionEndEvent):
                 self._end()
@@ -194,10 +211,18 @@ class _Loader:
                 documents += 1
                 if documents > 1:
                     self._stop(_place_of(event), "yaml-documents", "The file holds more than one document")
+            size = self.size
+            frame = stack[-1] if stack else None
+            items = None if frame is None else frame.items
 
-    def _too_many(self, place: Place) -> NoReturn:
+    def _too_many(self, mark: Mark) -> NoReturn:
         hint = "GitHub counts keys, values, and both ends of lists and mappings, aliases expanded; split the file"
-        self._stop(place, "yaml-nodes", f"Maximum YAML nodes exceeded: more than {MAX_NODES}", hint)
+        self._stop(
+            Place(mark.line + 1, mark.column + 1),
+            "yaml-nodes",
+            f"Maximum YAML nodes exceeded: more than {MAX_NODES}",
+            hint,
+        )
 
     def _stop(self, place: Place, code: str, message: str, hint: str | None = None) -> NoReturn:
         self.findings.error(place, code, message, hint)
@@ -214,7 +239,7 @@ class _Loader:
             self._bad_key(_place_of(event))
         self.size += 1
         if self.size > MAX_NODES:
-            self._too_many(_place_of(event))
+            self._too_many(cast(Mark, event.start_mark))
         stack.append(_Frame(cast(Mark, event.start_mark), anchor, None if is_mapping else [], self.size))
 
     def _too_deep(self, place: Place) -> NoReturn:
@@ -232,7 +257,7 @@ class _Loader:
         else:
             node = MappingNode(frame.mark, tuple(frame.entries.values()), frame.entries)
         if self.size > MAX_NODES:
-            self._too_many(node.place)
+            self._too_many(frame.mark)
         if frame.anchor is not None:
             self.anchors[frame.anchor] = _Anchored(node, self.size - frame.size + 1, frame.height)
         self._add(node, frame.height)
@@ -252,7 +277,7 @@ class _Loader:
             self._too_deep(place)
         self.size += anchored.size
         if self.size > MAX_NODES:
-            self._too_many(place)
+            self._too_many(cast(Mark, event.start_mark))
         self._add(anchored.node, anchored.height)
 
     def _add(self, node: Node, height: int) -> None:
@@ -276,34 +301,34 @@ class _Loader:
         text = key.value if type(key.value) is str else key.text
         name = self.folded.get(text)
         if name is None:
-            name = self.folded[text] = fold(text)
+            name = fold(text)
+            if text != "<<":
+                self.folded[text] = name
         entries = frame.entries
         if name not in entries and text != "<<":
             entries[name] = (key, value)
             return
         if text == "<<" and key.value is not None:
             hint = "GitHub does not know merge keys: repeat the entries, or alias the whole value"
-            self.findings.error(key.place, "yaml-merge", "Merge keys are not supported", hint)
+            self.findings.error(key, "yaml-merge", "Merge keys are not supported", hint)
         elif "${{" in text:
             entries[name, len(entries)] = (key, value)  # two expressions may be alike: each is evaluated
+        elif self.findings.full:
+            self.findings.error(key, "duplicate-key", "")  # counted
         elif name in entries:
             first = entries[name][0]
             hint = f"it stands first on line {first.place.line}"
             if first.text != text:
                 hint += f" as '{first.text}'; keys that differ only in case are the same"
-            self.findings.error(key.place, "duplicate-key", f"'{text}' is already defined", hint)
+            self.findings.error(key, "duplicate-key", f"'{text}' is already defined", hint)
 
-    def _scalar(self, event: pyyaml.ScalarEvent) -> Scalar:
+    def _scalar(self, event: pyyaml.ScalarEvent, mark: Mark) -> Scalar:
+        """A scalar that has a tag or an expression."""
         text: str = event.value
-        mark = cast(Mark, event.start_mark)  # the parser always gives one
-        raw = ""
-        if "${{" in text:
-            raw = self.text[mark.index : cast(Mark, event.end_mark).index]
+        raw = self.text[mark.index : cast(Mark, event.end_mark).index] if "${{" in text else ""
         tag = event.tag
         if tag is None or tag == "!":
-            if event.style or tag:  # a plain scalar has the style "" or None, as the parser has it
-                return Scalar(mark, text, raw)
-            if text[:1] not in _MAY_BE_OTHER:
+            if event.style or tag or text[:1] not in _MAY_BE_OTHER:
                 return Scalar(mark, text, raw)
             return Scalar(mark, self._resolve(text, mark), raw)
         name = _CORE_TAGS.get(tag)
@@ -317,17 +342,13 @@ class _Loader:
         return Scalar(mark, value, raw)
 
     def _resolve(self, text: str, mark: Mark) -> Plain:
-        if text in _NULLS:
-            return None
-        if text in _BOOLS:
-            return _BOOLS[text]
-        if text[0] not in "+-.0123456789":
-            return text
-        if _INT.fullmatch(text) or _FLOAT.fullmatch(text):
+        if text[:1] not in _NUMBER_START:
+            return _WORDS.get(text, text)
+        if text[1:2] not in _BASES and _FLOAT.fullmatch(text):  # whole numbers are such as well
             return float(text)
         if _BASED.fullmatch(text):
-            digits = text[2:].lstrip("0") or "0"
-            number = int(digits, 16 if text[1] == "x" else 8) if len(digits) <= 11 else 2**32
+            short = text if len(text) <= MAX_BASED else text[:2] + (text[2:].lstrip("0") or "0")
+            number = int(short, 0) if len(short) <= MAX_BASED else 2**32
             if number >= 2**32:
                 place = Place(mark.line + 1, mark.column + 1)
                 self._stop(place, "yaml-number", f"The number {text[:80]} is out of range", "put quotes around it")

@@ -72,6 +72,7 @@ def full(unit: str, head: str, tail: str = "") -> bytes:
     return "".join([*parts, tail]).encode()
 
 
+ONE = "jobs: {a: {runs-on: x, steps: [{run: a}]}}"
 VALUES = ", ".join(map(str, range(16)))
 MATRIX = f"a: [{VALUES}], b: [{VALUES}], exclude: [{'{a: x},' * 100}]"
 FILES = {
@@ -83,6 +84,15 @@ FILES = {
     "long expressions": full("      - run: ${{ " + "0 == vars.b || " * 1390 + "# }}\n", STEPS),
     "filters": full(f"  j#: {{runs-on: x, strategy: {{matrix: {{{MATRIX}}}}}, steps: [{{run: a}}]}}\n", HEAD),
     "text": full("a", STEPS + "      - run: "),
+    "names of events": full("n#,", "on: [", "]\n" + ONE),
+    "keys of on": full("n#: 1,", "on: {", "}\n" + ONE),
+    "patterns": full("b#,", "on: {push: {branches: [", "]}}\n" + ONE),
+    "unknown keys": full("k#: a\n", ""),
+    "wrong expressions": full("      - run: ${{ a# }}\n", STEPS),
+    "warnings": full("      - run: ${{ github.head_ref }} ${{ env.A == true }}\n", STEPS),
+    "numbers": full("0x1F,", "[", "]"),
+    "same keys": full("a: b\n", ""),
+    "lenient JSON": full("      - run: ${{ fromJSON('[" + "," * 20_000 + "]') }}\n", STEPS),
 }
 
 

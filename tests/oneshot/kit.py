@@ -50,10 +50,13 @@ class Ran:
         return [one["line"] for one in self.of("log", **fields) if one["stream"] in ("stdout", "stderr")]
 
     def error(self) -> str:
-        """The one error on stderr, as JSON has it; no traceback beside it, and nothing on stdout."""
-        assert self.out == ""
+        """The one error on stderr, as JSON has it, no traceback beside it; stdout has only an end that says it."""
         (line,) = self.err.splitlines()
-        return str(json.loads(line)["error"]["message"])
+        error = json.loads(line)["error"]
+        (end,) = self.told
+        assert (end["type"], end["conclusion"], end["jobs"]) == ("run_finished", "failure", {})
+        assert (end["error"], end["exit_code"]) == (error, self.code)
+        return str(error["message"])
 
 
 @attrs.define

@@ -30,7 +30,23 @@ def test_scripts_get_the_same_as_json(here: Here) -> None:
     error = json.loads(ran.err)["error"]
     assert error["code"] == "invalid_workflow"
     assert ("unexpected-key", 5, 5) in [(one["code"], one["line"], one["column"]) for one in error["diagnostics"]]
-    assert ran.out == ""
+    assert ran.error().startswith("w.yml:3:3: ")
+    assert error["hint"] == "mend the file, then run it again"
+
+
+def test_json_ends_with_the_end_whatever_happens(here: Here) -> None:
+    here.write("on: push\njobs: {j: {runs-on: x, steps: [{run: 'exit 3'}]}}")
+    assert (ran := here.run(code=1)).end["exit_code"] == 1
+    assert ran.end["error"] is None
+    for words, code in ((("--job", "k"), 2), (("--isolation", "box"), 2), (("--input", "x"), 2)):
+        ran = here.run(*words, code=code)
+        assert ran.error() == ran.end["error"]["message"]
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    here.patch.setattr("p2pwf.oneshot.run.check", broken)
+    assert "ZeroDivisionError" in here.run(code=70).error()
 
 
 @pytest.mark.parametrize(

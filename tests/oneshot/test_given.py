@@ -69,6 +69,59 @@ def test_a_payload_can_be_given(here: Here) -> None:
     assert here.run("--event-file", "event.json").printed() == ["as given"]
 
 
+SHOW = """
+on: [push, pull_request, pull_request_target, release, create, workflow_dispatch]
+jobs:
+  j:
+    runs-on: x
+    steps:
+      - run: >-
+          echo ${{ github.ref }} ${{ github.ref_name }} ${{ github.ref_type }} "${{ github.head_ref }}"
+          "${{ github.base_ref }}" $GITHUB_SHA
+"""
+ONE_SHA, OTHER_SHA = "1" * 40, "a" * 40
+PULL = {"number": 7, "head": {"ref": "topic", "sha": ONE_SHA}, "base": {"ref": "dev"}}
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "shown"),
+    [
+        ("push", {"ref": "refs/tags/v1", "after": ONE_SHA}, f"refs/tags/v1 v1 tag   {ONE_SHA}"),
+        ("push", {"ref": "refs/heads/a/b", "after": "0" * 40}, "refs/heads/a/b a/b branch   HEAD"),
+        ("push", {"ref": 1, "after": "x"}, "refs/heads/main main branch   HEAD"),
+        ("push", None, "refs/heads/main main branch   HEAD"),
+        ("pull_request", None, "refs/pull/1/merge 1/merge branch main main HEAD"),
+        ("pull_request", {"number": 7, "pull_request": PULL}, "refs/pull/7/merge 7/merge branch topic dev HEAD"),
+        (
+            "pull_request",
+            {"pull_request": {**PULL, "merge_commit_sha": OTHER_SHA}},
+            f"refs/pull/7/merge 7/merge branch topic dev {OTHER_SHA}",
+        ),
+        ("pull_request", {"number": "7"}, "refs/heads/main main branch   HEAD"),
+        (
+            "pull_request_target",
+            {"pull_request": PULL, "repository": {"default_branch": "trunk"}},
+            "refs/heads/trunk trunk branch topic dev HEAD",
+        ),
+        ("release", {"release": {"tag_name": "v2"}}, "refs/tags/v2 v2 tag   HEAD"),
+        ("create", {"ref": "v3", "ref_type": "tag"}, "refs/tags/v3 v3 tag   HEAD"),
+        ("workflow_dispatch", {"ref": "refs/heads/dev"}, "refs/heads/dev dev branch   HEAD"),
+    ],
+)
+def test_a_run_stands_where_its_event_says(
+    here: Here, event: str, payload: dict[str, object] | None, shown: str
+) -> None:
+    here.write(SHOW)
+    for words in (["init"], ["add", "."], ["commit", "-m", "First"]):
+        here.git(*words)
+    words = ["--event", event]
+    if payload is not None:
+        (here.tmp / "event.json").write_text(json.dumps(payload))
+        words += ["--event-file", str(here.tmp / "event.json")]
+    wanted = shown.replace("HEAD", here.git("rev-parse", "HEAD")).split()
+    assert here.run(*words).printed() == [" ".join(wanted) if "   " not in shown else shown.replace("HEAD", wanted[-1])]
+
+
 def test_inputs_have_their_types_and_are_split_at_the_first_equals_sign(here: Here) -> None:
     here.write(
         """

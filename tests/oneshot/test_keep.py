@@ -15,6 +15,7 @@ from p2pwf.oneshot.keep import CacheFolder, artifact_folder
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.pack import pack
 from p2pwf.runner.values import Cache
+from tests.oneshot.kit import Here
 
 SOURCE = Path("/some/source")
 
@@ -150,3 +151,16 @@ def test_a_blob_that_is_not_there_is_said(tmp_path: Path) -> None:
     blobs.path(cid).unlink()
     with pytest.raises(NotFound):
         blobs.path(cid)
+
+
+def test_no_secret_becomes_the_name_of_a_folder(here: Here) -> None:
+    here.steps(
+        """
+        - run: echo hi > x.txt
+        - {uses: actions/upload-artifact@v4, with: {path: x.txt, name: "for-${{ secrets.WHO }}"}}
+        """
+    )
+    ran = here.run("--secret", "WHO=s3cret-7", "--artifacts", str(here.tmp / "out"))
+    assert [one["name"] for one in ran.end["artifacts"]] == ["for-___"]
+    assert [path.name for path in (here.tmp / "out").iterdir()] == ["for-___"]
+    assert "s3cret-7" not in ran.out + ran.err

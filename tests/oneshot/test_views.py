@@ -156,6 +156,16 @@ def test_a_file_gets_every_line_grouped_by_job_and_no_escapes(here: Here) -> Non
     assert "    line 1" in lines
 
 
+def test_the_title_of_a_run_is_shown_and_told(here: Here) -> None:
+    here.write(
+        "name: CI\nrun-name: Deploy ${{ inputs.to }} by ${{ github.event_name }}\n"
+        "on: {workflow_dispatch: {inputs: {to: {default: near}}}}\njobs: {j: {runs-on: x, steps: [{run: 'true'}]}}"
+    )
+    end = here.run("--input", "to=far").end
+    assert (end["name"], end["title"]) == ("CI", "Deploy far by workflow_dispatch")
+    assert re.search(r"\n\S Deploy near by workflow_dispatch  success  in \d+\.\ds  CI\n", here.run_plain().out)
+
+
 def test_jobs_that_run_at_once_are_not_mixed(here: Here) -> None:
     """They print in turns, each waiting for the other at a pipe; what is shown is one after the other."""
     here.patch.setattr(os, "cpu_count", lambda: 2)

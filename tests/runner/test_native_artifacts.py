@@ -56,6 +56,25 @@ async def test_a_job_sees_its_own_uploads_at_once(place: Place) -> None:
     assert ran.text(4) == "hi"
 
 
+async def test_a_name_that_holds_a_secret_is_kept_without_it_and_found_by_the_same_secret(place: Place) -> None:
+    up = "- {uses: actions/upload-artifact@v4, with: {path: x.txt, name: 'for-${{ steps.s.outputs.who }}'}}"
+    say = "- {id: s, run: 'echo ::add-mask::s3cret; echo who=s3cret >> $GITHUB_OUTPUT; echo hi > x.txt'}\n"
+    first = await place.run(say + up)
+    assert [one.name for one in first.result.artifacts] == ["for-___"]
+    assert [one.message for one in first.result.annotations] == [
+        "The name of the artifact holds a secret: it is kept as 'for-___'"
+    ]
+    second = await place.run(
+        say
+        + """
+        - {uses: actions/download-artifact@v4, with: {name: 'for-${{ steps.s.outputs.who }}', path: a}}
+        - {uses: actions/download-artifact@v4, with: {pattern: '*-${{ steps.s.outputs.who }}', path: b}}
+        - run: find a b -type f
+        """.replace("\n        ", "\n")
+    )
+    assert second.text(4).splitlines() == ["a/x.txt", "b/for-___/x.txt"]
+
+
 @pytest.mark.parametrize(
     ("path", "names"),
     [

@@ -101,6 +101,18 @@ async def test_checkout_refuses_what_it_cannot_or_must_not_do(
     assert not await trio.Path("/tmp/out").exists()  # noqa: S108 - that nothing is there is the point
 
 
+@pytest.mark.parametrize(
+    ("inputs", "warned"), [("{fetch-depth: 0}", 1), ("{ref: main}", 1), ("{fetch-depth: 1}", 0), ("{path: .}", 0)]
+)
+async def test_who_expects_other_commits_is_warned_that_there_are_none(
+    bench: Bench, source: Source, inputs: str, warned: int
+) -> None:
+    ran = await run(bench, source, f"- {{uses: actions/checkout@v4, with: {inputs}}}")
+    assert ran.outcomes() == ["success"]
+    said = [one.message for one in ran.result.annotations if "HEAD is not GITHUB_SHA" in one.message]
+    assert len(said) == warned
+
+
 async def test_checkout_without_a_source_says_so(bench: Bench) -> None:
     ran = await run(bench, None, "- uses: actions/checkout@v4")
     assert "this run has no source to check out" in ran.result.annotations[0].message

@@ -103,6 +103,27 @@ async def test_an_unknown_shell_fails_the_step_with_a_hint(bench: Bench) -> None
     assert "Invalid shell option 'nosuchshell'" in ran.result.annotations[0].message
 
 
+async def test_the_name_of_a_shell_is_that_of_a_program_so_case_counts(bench: Bench, tmp_path: Path) -> None:
+    ran = await bench.run("- {shell: BASH, run: 'true'}")
+    assert "BASH: command not found" in ran.result.annotations[0].message
+    (tmp_path / "BASH").symlink_to(shutil.which("bash") or "")
+    ran = await bench.run(
+        "- {shell: BASH, run: 'echo $0; false | true; echo on'}", base={"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    )
+    assert ran.outcomes() == ["failure"]  # it is called with what is known of bash: pipefail
+    assert ran.text().endswith(".sh")
+
+
+async def test_a_template_of_a_known_shell_keeps_its_suffix(bench: Bench) -> None:
+    ran = await bench.run("- {shell: 'python -u {0}', run: 'import sys; print(sys.argv[0][-3:])'}")
+    assert ran.text() == ".py"
+
+
+async def test_arguments_of_a_shell_need_a_place_for_the_script(bench: Bench) -> None:
+    ran = await bench.run("- {shell: bash -x, run: 'true'}")
+    assert "Invalid shell option 'bash -x'" in ran.result.annotations[0].message
+
+
 async def test_a_missing_program_fails_the_step_and_says_which(bench: Bench) -> None:
     ran = await bench.run("- {shell: 'nosuchprogram {0}', run: 'true'}")
     assert "nosuchprogram: command not found" in ran.result.annotations[0].message

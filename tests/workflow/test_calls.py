@@ -177,6 +177,49 @@ def test_a_call_that_the_file_does_not_take_is_an_error(caller: str, call: str, 
         flow(f"call: {{{USES}{caller}}}\n", library(f"a: {{{STEPS}}}\n", call))
 
 
+def test_all_that_is_wrong_with_calls_is_told_at_once_each_at_its_place() -> None:
+    spec = """
+    inputs: {a: {type: string, required: true}, n: {type: number}, b: {type: boolean}, d: {type: number, default: x}}
+    secrets: {s: {required: true}, t: {}}
+    """.replace("default: x", "default: '${{ github.ref }}'")
+    with pytest.raises(InvalidWorkflow, match=r"^line 4, column 3: Input a is required.* \(and 7 more\)$") as caught:
+        flow(
+            f"""
+            one:
+              strategy: {{matrix: {{k: [1, 2]}}}}
+              {USES}
+              with:
+                n: few
+                b: 'yes'
+                c: 1
+              secrets:
+                u: x
+            two:
+              uses: ./nowhere.yml
+            """,
+            library(f"a: {{{STEPS}}}\n", spec),
+        )
+    assert [(one["line"], one["column"], str(one["message"])[:40]) for one in caught.value.diagnostics] == [
+        (4, 3, "Input a is required, but not provided wh"),
+        (4, 3, "Secret s is required, but not provided w"),
+        (4, 3, f"{PATH}:4:115: Unexpected"[:40]),
+        (8, 10, "Unexpected value 'few' for the input 'n'"),
+        (9, 10, "Unexpected value 'yes' for the input 'b'"),
+        (10, 7, "Invalid input, c is not defined in the r"),
+        (12, 7, "Invalid secret, u is not defined in the "),
+        (13, 3, "The job 'two' calls 'nowhere.yml', which"),
+    ]
+
+
+def test_what_is_wrong_in_a_called_file_stands_where_it_is_called() -> None:
+    with pytest.raises(InvalidWorkflow) as caught:
+        flow(f"call: {{{USES}}}\n", "on: workflow_call\njobs: {a: {runs-on: x}, bbbb: {}}\n")
+    assert [(one["line"], str(one["message"])[:40]) for one in caught.value.diagnostics] == [
+        (3, f"{PATH}:2:8: No steps defined"[:40]),
+        (3, f"{PATH}:2:31: There's not enough"[:40]),
+    ]
+
+
 def test_a_file_that_is_not_there_or_not_to_be_called_is_an_error() -> None:
     with pytest.raises(InvalidWorkflow, match=r"'\.github/workflows/lib\.yml', which is not there") as caught:
         flow(f"call: {{{USES}}}\n")

@@ -211,7 +211,7 @@ def test_batch_answers_line_by_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     say(monkeypatch, "\n".join([*lines, "", "no json", "[" * 9999]).encode() + b"\n\xff")
     code, out, err = told(capsys, "expr", "--batch")
     answers = [json.loads(line) for line in out.splitlines()]
-    assert (code, err) == (0, "")
+    assert (code, err, len(answers)) == (0, "", len(asked) + 4)  # one for each line, the empty one too
     assert answers[:6] == [
         {"kind": "Array", "value": [1, {"c": None}]},
         {"kind": "Boolean", "value": True},
@@ -220,7 +220,7 @@ def test_batch_answers_line_by_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         {"kind": "String", "value": "x"},
         {"kind": "Object", "value": {"n": "Infinity"}},
     ]
-    kinds = ["lexing", "parsing", "parsing", "evaluation", "input", "input", "evaluation", "input", "input", "input"]
+    kinds = ["lexing", "parsing", "parsing", "evaluation", "usage", "usage", "evaluation", *["usage"] * 4]
     assert [answer["error"] for answer in answers[6:]] == kinds
     assert all(set(answer) == {"error", "message"} for answer in answers[6:])
 

@@ -32,6 +32,12 @@ DEAR = {
     "long expressions": STEPS + "".join(f"      - run: ${{{{ {'0||' * 6900}{one} }}}}\n" for one in range(11)),
     "steps": STEPS + "      - run: a\n" * 9000,
     "jobs": HEAD + "".join(f"  j{number}: {{runs-on: x, steps: [{{run: a}}]}}\n" for number in range(3000)),
+    "patterns": "on: {push: {branches: [" + ", ".join(f"b{one}*" for one in range(12000)) + f"]}}}}\n{HEAD[9:]}"
+    "  a: {runs-on: x, steps: [{run: a}]}\n",
+    "names of events": "on: [" + ", ".join(f"n{one}" for one in range(12000)) + f"]\n{HEAD[9:]}"
+    "  a: {runs-on: x, steps: [{run: a}]}\n",
+    "unknown keys": HEAD + "".join(f"  j: {{k{one}: 1}}\n".replace("j:", f"j{one}:") for one in range(9000)),
+    "lenient JSON": STEPS + f"      - run: ${{{{ fromJSON('[{',' * 20000}]') }}}}\n" * 12,
     "filters of matrices": HEAD + "".join(f"  j{number}: {filters(100)}" for number in range(20)),
     "schedules": "on:\n  schedule:\n"
     + "    - cron: '0 0 29 2 1'\n" * 6000

@@ -10,11 +10,14 @@ from hashlib import sha256
 from typing import Final
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.masking import MASK
 from p2pwf.runner.native.context import NativeContext
 from p2pwf.runner.values import Artifact
 
 MAX_NAME: Final = 256
 """Bytes of a name: an event holds no longer one."""
+HIDDEN: Final = "___"
+"""What stands for a secret in a name: one may not have asterisks."""
 FORBIDDEN: Final = '":<>|*?\r\n'
 """Characters that some file system does not have in names; a name of an artifact has no slashes either."""
 
@@ -29,6 +32,16 @@ async def known(context: NativeContext) -> dict[str, Artifact]:
 def artifact_id(artifact: Artifact) -> str:
     """The number of an artifact: of 48 bits, so that expressions write all of its digits."""
     return str(int(sha256(f"{artifact.name}\0{artifact.link.text}".encode()).hexdigest()[:12], 16))
+
+
+def hidden_name(context: NativeContext, given: str) -> str:
+    """A name, or a pattern of names, without the secrets in it: `___` stands for each.
+
+    A name is told to the whole network and becomes that of a folder, where GitHub's stays with GitHub. Whoever asks for
+    it with the same secret finds it under the same name.
+    """
+    masked = context.state.masker.mask(given)
+    return given if masked == given else masked.replace(MASK, HIDDEN)
 
 
 def check_name(name: str) -> None:

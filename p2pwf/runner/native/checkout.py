@@ -1,8 +1,9 @@
 """actions/checkout: the source that travels with a run, laid out in the workspace, with a git repository around it.
 
 Source of the inputs' meaning: the public documentation of actions/checkout. There is one tree and no history:
-`fetch-depth`, `fetch-tags`, `token`, `ssh-key` and the like ask for what is not needed here and are passed over;
-submodules that the submitter had checked out are part of the source. `sparse-checkout` lays out less.
+`fetch-tags`, `token`, `ssh-key` and the like ask for what is not needed here and are passed over. With a `fetch-depth`
+or a `ref` people expect other commits: a warning says that there are none. Submodules that the submitter had checked
+out are part of the source. `sparse-checkout` lays out less.
 
 The repository (see `gitcommit`) adds about 8 ms to a checkout of ten files, 20 ms to one of a hundred, where git is on
 PATH; without git, or where git refuses the tree, there is none, and the log says so.
@@ -51,6 +52,11 @@ async def _main(context: NativeContext) -> dict[str, str]:
         await _look_for_pointers(context, folder, tree)
     if context.text("submodules", "false").lower() != "false":
         context.say("Submodules are in the source of a run as far as its submitter had them checked out")
+    if context.text("ref") or context.text("fetch-depth", "1") != "1":
+        context.warn(
+            "The source of a run travels without history: what is checked out is one commit of its own, so HEAD is not "
+            "GITHUB_SHA, and there are no other commits, branches or tags"
+        )
     await _make_repository(context, folder, tree)
     return {"ref": context.text("ref") or facts.ref, "commit": facts.sha}
 

@@ -14,14 +14,14 @@ from typing import Final
 from p2pwf.errors import NotFound, UsageError
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.hashfiles import segment_expression
-from p2pwf.runner.native.artifacts import artifact_id, check_name, known
+from p2pwf.runner.native.artifacts import artifact_id, check_name, hidden_name, known
 from p2pwf.runner.native.context import NativeAction, NativeContext
 from p2pwf.runner.values import Artifact
 
 
 async def _main(context: NativeContext) -> dict[str, str]:
     _check_run(context)
-    name, pattern = context.text("name"), context.text("pattern")
+    name, pattern = (hidden_name(context, context.text(one)) for one in ("name", "pattern"))
     ids = [one.strip() for one in context.text("artifact-ids").split(",") if one.strip()]
     if name and ids:
         raise UsageError("Inputs 'name' and 'artifact-ids' cannot be used together", "give one of them")

@@ -15,7 +15,7 @@ import trio
 
 from p2pwf.core.bodies import MAX_ARTIFACTS
 from p2pwf.errors import Refused, UsageError
-from p2pwf.runner.native.artifacts import FORBIDDEN, artifact_id, check_name, known
+from p2pwf.runner.native.artifacts import FORBIDDEN, artifact_id, check_name, hidden_name, known
 from p2pwf.runner.native.context import NativeAction, NativeContext
 from p2pwf.runner.native.globs import Patterns, read_patterns
 from p2pwf.runner.native.staging import Budget, scratch, stage
@@ -25,8 +25,11 @@ NONE_FOUND: Final = ("warn", "error", "ignore")
 
 
 async def _main(context: NativeContext) -> dict[str, str]:
-    name = context.text("name", "artifact")
+    given = context.text("name")
+    name = hidden_name(context, given) or "artifact"
     check_name(name)
+    if given and name != given:
+        context.warn(f"The name of the artifact holds a secret: it is kept as '{name}'")
     overwrite, hidden = context.flag("overwrite"), context.flag("include-hidden-files")
     otherwise = context.text("if-no-files-found", "warn").lower()
     if otherwise not in NONE_FOUND:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from p2pwf.workflow.expr.errors import ExpressionError, shown
-from p2pwf.workflow.expr.jsontext import JsonError, read_json, write_json
+from p2pwf.workflow.expr.jsonread import read_json
+from p2pwf.workflow.expr.jsontext import JsonError, write_json
 from p2pwf.workflow.expr.values import Value, equal, fold, is_primitive, to_string
 
 MAX_MEMORY: Final = 10 * 1024 * 1024
@@ -104,12 +105,11 @@ def to_json(value: Value, budget: Budget) -> str:
 
 
 def from_json(value: Value, budget: Budget) -> Value:
-    """The value of a JSON text."""
+    """The value of a text of what GitHub takes for JSON."""
     text = to_string(value)
     budget.characters(4 * len(text))  # objects of many small parts weigh several times their text
-    budget.step(len(text) // 8)
     try:
-        return read_json(text)
+        return read_json(text, budget.step)
     except JsonError as error:
         hint = f"the text: {shown(text)}"
         raise ExpressionError("evaluation", f"Error parsing fromJson: {error}", hint=hint) from None

@@ -147,7 +147,7 @@ def fold(text: str) -> str:
     """The form of a string under which strings and names that differ only in case are equal."""
     upper = text.upper()
     # Case mappings only ever lengthen, so an equal length says that each was one to one.
-    if len(upper) == len(text) and (text.isascii() or not _INTO_ASCII.search(text)):
+    if text.isascii() or (len(upper) == len(text) and not _INTO_ASCII.search(text)):
         return upper
     return "".join(map(_fold_character, text))
 
