@@ -139,7 +139,9 @@ class MappingNode:
     def get(self, key: str) -> Node | None:
         """The value of a key, or None."""
         entry = self.by_name.get(_folded(key))
-        return None if entry is None or entry[0].text != key else entry[1]
+        if entry is None:
+            return None
+        return entry[1] if entry[0].value == key or entry[0].text == key else None
 
 
 Node: TypeAlias = Scalar | SequenceNode | MappingNode

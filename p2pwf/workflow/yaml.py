@@ -27,6 +27,9 @@ MAX_ALIASES: Final = 1000
 """Aliases in one file; GitHub bounds only what they stand for."""
 MAX_NODES: Final = 50_000
 """Events of the YAML stream, each alias counted as all that it stands for: GitHub's own bound."""
+MAX_READ: Final = 40_000
+"""Of these those that stand in the file: more could not be read and judged in a tenth of a second. A file of full size
+with jobs as people write them has half as many."""
 FRAME_EVENTS: Final = 4
 """Of these the beginnings and ends of the stream and of its document."""
 
@@ -152,6 +155,7 @@ class _Loader:
         self.folded: dict[str, str] = {}
         self.aliases = 0
         self.size = FRAME_EVENTS
+        self.limit = MAX_READ  # and what aliases stand for, which is not read again
         self.root: Node | None = None
         self.stack: list[_Frame] = []
 
@@ -170,7 +174,7 @@ class _Loader:
         stack, is_scalar, may_be_other = self.stack, pyyaml.ScalarEvent, _MAY_BE_OTHER
         frame: _Frame | None = None
         items: list[Node] | None = None
-        size, folded = self.size, self.folded
+        size, limit, folded = self.size, self.limit, self.folded
         while (event := next_event()) is not None:
             if type(event) is is_scalar:
                 text: str = event.value
@@ -182,7 +186,7 @@ class _Loader:
                 else:
                     scalar = Scalar(mark, self._resolve(text, mark))
                 size += 1
-                if size > MAX_NODES:
+                if size > limit:
                     self._too_many(mark)
                 if event.anchor is not None:
                     self.anchors[event.anchor] = _Anchored(scalar, 1, 0)
@@ -211,11 +215,14 @@ class _Loader:
                 documents += 1
                 if documents > 1:
                     self._stop(_place_of(event), "yaml-documents", "The file holds more than one document")
-            size = self.size
+            size, limit = self.size, self.limit
             frame = stack[-1] if stack else None
             items = None if frame is None else frame.items
 
     def _too_many(self, mark: Mark) -> NoReturn:
+        if self.limit < MAX_NODES and self.size <= MAX_NODES:
+            self.findings.too_complex()
+            raise _Stop
         hint = "GitHub counts keys, values, and both ends of lists and mappings, aliases expanded; split the file"
         self._stop(
             Place(mark.line + 1, mark.column + 1),
@@ -238,7 +245,7 @@ class _Loader:
         if stack and stack[-1].items is None and stack[-1].key is None:
             self._bad_key(_place_of(event))
         self.size += 1
-        if self.size > MAX_NODES:
+        if self.size > self.limit:
             self._too_many(cast(Mark, event.start_mark))
         stack.append(_Frame(cast(Mark, event.start_mark), anchor, None if is_mapping else [], self.size))
 
@@ -256,7 +263,7 @@ class _Loader:
             node = SequenceNode(frame.mark, tuple(frame.items))
         else:
             node = MappingNode(frame.mark, tuple(frame.entries.values()), frame.entries)
-        if self.size > MAX_NODES:
+        if self.size > self.limit:
             self._too_many(frame.mark)
         if frame.anchor is not None:
             self.anchors[frame.anchor] = _Anchored(node, self.size - frame.size + 1, frame.height)
@@ -278,6 +285,7 @@ class _Loader:
         self.size += anchored.size
         if self.size > MAX_NODES:
             self._too_many(cast(Mark, event.start_mark))
+        self.limit = min(MAX_NODES, self.limit + anchored.size)
         self._add(anchored.node, anchored.height)
 
     def _add(self, node: Node, height: int) -> None:

@@ -59,6 +59,14 @@ def test_what_would_cost_too_much_ends_in_a_finding(kind: str) -> None:
     assert parse(DEAR[kind]).workflow is None
 
 
+def test_what_aliases_stand_for_counts_for_the_bound_of_nodes_only() -> None:
+    read = f"on: push\nenv: {{a: b}}\nx: &x [{'a, ' * 30_000}]\n"
+    assert "too-complex" not in codes(read)
+    assert "too-complex" in codes(read + f"y: [{'a, ' * 10_000}]\n")
+    assert "too-complex" not in codes(read + f"y: *x\nz: [{'a, ' * 9_000}]\n")
+    assert codes(read + f"y: *x\nz: *x\nq: [{'a, ' * 9_000}]\n") == ["yaml-nodes"]
+
+
 def test_what_was_found_before_is_told_as_well() -> None:
     assert codes(DEAR["wrong expressions"])[:2] == ["too-complex", "expression-unavailable"]
 
