@@ -13,7 +13,7 @@ import attrs
 
 from p2pwf.core.bodies import MAX_ATTEMPTS, MAX_LEGS, MAX_NAME
 from p2pwf.core.dagcbor import DagCborError, Value, decode, encode
-from p2pwf.core.events import MAX_SEQ, SignedBlock
+from p2pwf.core.events import MAX_SEQ, MAX_TIME, SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import SIGNATURE_LENGTH
 
@@ -39,7 +39,8 @@ class MessageError(ValueError):
 class Hello:
     """What a peer has: the digest of its sorted heads and, of each author, seq and tag of the chain's tips.
 
-    `reply` asks the other side for its own hello. `boot` is new each time a node starts.
+    `reply` asks the other side for its own hello. `boot` is new each time a node starts. `time`: its wall clock, in ms,
+    if it says so.
     """
 
     network: Cid
@@ -49,6 +50,7 @@ class Hello:
     reply: bool
     version: str
     capabilities: tuple[str, ...] = ()
+    time: int | None = None
 
 
 @attrs.frozen(slots=True)
@@ -142,6 +144,7 @@ def _to_map(message: Message) -> Mapping[str, object]:
                 "reply": message.reply,
                 "version": message.version,
                 "caps": message.capabilities,
+                **({} if message.time is None else {"time": message.time}),
             }
         case Digest():
             return {"t": "digest", "digest": message.digest}
@@ -250,6 +253,7 @@ def _hello(value: Mapping[str, Value]) -> Hello:
         reply=cast(bool, value["reply"]),
         version=_text(value["version"]),
         capabilities=tuple(_text(item) for item in _list(value["caps"], 64)),
+        time=_number(value["time"], MAX_TIME) if "time" in value else None,
     )
 
 

@@ -246,6 +246,7 @@ class Engine:
             return
         match message:
             case Hello():
+                self.liveness.told_time(peer, message.time)
                 self.syncer.hello(peer, message)
             case Digest():
                 self.syncer.digest(peer, message)

@@ -54,6 +54,8 @@ class Liveness:
         self._desk = desk
         self._syncer = syncer
         self._watched: dict[Cid, dict[Attempt, _Watched]] = {}
+        self.ahead: dict[PeerId, int] = {}
+        """Of connected members, how many ms their wall clocks are ahead of this node's, less what a hello takes."""
         self.seen: dict[PeerId, float] = {}
         self.lost_peers: set[PeerId] = set()
         self._first_seen: dict[PeerId, float] = {}
@@ -73,9 +75,15 @@ class Liveness:
         self.seen[peer] = self._desk.now.mono
         self.lost_peers.discard(peer)
 
+    def told_time(self, peer: PeerId, time: int | None) -> None:
+        """A member says what its wall clock shows. Judges nothing: it is for people to look at."""
+        if time is not None:
+            self.ahead[peer] = time - self._desk.now.wall
+
     def lost(self, peer: PeerId) -> None:
         """Its connection ended: until it is heard again it is not held alive."""
         self.seen.pop(peer, None)
+        self.ahead.pop(peer, None)
         self.lost_peers.add(peer)
 
     def present(self, peer: PeerId, message: Presence) -> None:

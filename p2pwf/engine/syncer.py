@@ -56,6 +56,7 @@ class Syncer:
                     frontier=frontier(dag),
                     reply=reply,
                     version=self._desk.config.version,
+                    time=self._desk.now.wall,
                 ),
             )
         )

@@ -107,10 +107,12 @@ def list_runs(engine: Engine, wanted: str | None, peer: str | None) -> list[dict
 
 
 def peers(engine: Engine) -> list[dict[str, Any]]:
-    """The members: {peer_id, name, roles, labels, slots, connected, last_seen, self, load, version, addrs}.
+    """The members: {peer_id, name, roles, labels, slots, connected, last_seen, self, load, version, addrs,
+    clock_ahead}.
 
-    `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if not since this node started. A
-    node that was removed shows itself among those that it knew, not connected and without roles.
+    `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if not since this node started.
+    `clock_ahead`: ms that its wall clock was ahead of this node's when they last met. A node that was removed shows
+    itself among those that it knew, not connected and without roles.
     """
     desk, liveness = engine.desk, engine.liveness
     rows = []
@@ -132,6 +134,7 @@ def peers(engine: Engine) -> list[dict[str, Any]]:
                 "load": liveness.load if me else presence.load if presence else None,
                 "version": desk.config.version if me else presence.version if presence else None,
                 "addrs": [] if presence is None else list(presence.addresses),
+                "clock_ahead": 0 if me else liveness.ahead.get(member.peer),
             }
         )
     if is_removed(engine):
@@ -155,6 +158,7 @@ def _removed_self(engine: Engine) -> dict[str, Any]:
         "load": engine.liveness.load,
         "version": desk.config.version,
         "addrs": [],
+        "clock_ahead": 0,
     }
 
 

@@ -53,6 +53,7 @@ def messages(events: list[Event]) -> list[tuple[str, str, dict[str, object]]]:
         ("stream", "hello in answer, of a peer without events", {**HELLO, "frontier": {}, "reply": False}),
         ("stream", "hello with capabilities", {**HELLO, "caps": ["a", "b"]}),
         ("stream", "hello with a boot of 8 bytes", {**HELLO, "boot": BOOT[:8]}),
+        ("stream", "hello with the time", {**HELLO, "time": 1_700_000_000_000}),
         ("stream", "digest", {"t": "digest", "digest": seed("heads")}),
         ("both", "no events", {"t": "events", "blocks": [], "sigs": b""}),
         ("both", "events", {"t": "events", **signed}),
@@ -77,6 +78,7 @@ def faults() -> Iterator[tuple[str, bytes]]:
     yield "bytes after the map", encode({"t": "later"}) + b"\x00"
     tip = [0, TAG]
     wrong: list[tuple[str, dict[str, object], dict[str, object]]] = [
+        ("hello: a time that is text", HELLO, {"time": "now"}),
         ("hello: no version", HELLO, {"version": None}),
         ("hello: a network that is text", HELLO, {"net": NETWORK.text}),
         ("hello: a boot of 7 bytes", HELLO, {"boot": BOOT[:7]}),

@@ -631,3 +631,12 @@ def test_bytes_in_the_inputs_of_a_run_are_shown_and_break_nothing() -> None:
     bench.give(Submit("submit", body))
     (run,) = bench.engine.desk.runs.values()
     assert json.loads(json.dumps(summary(run)))["inputs"] == {"x": "0001", "run": bench.genesis.cid.text}
+
+
+def test_a_hello_tells_how_far_another_s_clock_is_ahead() -> None:
+    one, two = pair()
+    hello = Hello(one.genesis.cid, b"b" * 16, b"d" * 32, {}, False, "test", (), one.now().wall - 7000)
+    one.give(Frame(two.peer, encode_message(hello)))
+    assert one.engine.liveness.ahead == {two.peer: -7000}
+    one.give(PeerDown(two.peer))
+    assert one.engine.liveness.ahead == {}

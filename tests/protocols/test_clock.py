@@ -34,7 +34,14 @@ def attempts(value: list[list[Any]]) -> tuple[Attempt, ...]:
 def hello(value: dict[str, Any]) -> Message:
     lines = {PeerId(peer): tuple((seq, tag) for seq, tag in tips) for peer, tips in value["frontier"].items()}
     return messages.Hello(
-        value["net"], value["boot"], value["digest"], lines, value["reply"], value["version"], tuple(value["caps"])
+        value["net"],
+        value["boot"],
+        value["digest"],
+        lines,
+        value["reply"],
+        value["version"],
+        tuple(value["caps"]),
+        value.get("time"),
     )
 
 
