@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from p2pwf.errors import UsageError
-from p2pwf.places import data_dir
+from p2pwf.places import DATA_DIR_ENV, data_dir
 
 __all__ = ["NodeSettings", "data_dir", "node_settings", "read_file"]
 
@@ -93,6 +93,33 @@ def read_file(folder: Path) -> dict[str, Any]:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UsageError(f"{path}: {name} has a value of the wrong kind", "see `p2pwf up --help`")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+@attrs.frozen(slots=True)
+class Setting:
+    """One setting as it stands without flags. `origin`: the variable or the file that it comes from, or a word."""
+
+    name: str
+    value: object
+    origin: str
+
+
+def settings_with_origin(given: str | None, environ: Mapping[str, str]) -> list[Setting]:
+    """The settings of a data folder (`given` by a flag, or else found as always) without other flags, by name.
+
+    Lists are lists, and what nothing sets has its default. Raises UsageError for a file that cannot be read.
+    """
+    folder = data_dir(given, environ)
+    place = "--data-dir" if given else DATA_DIR_ENV if environ.get(DATA_DIR_ENV) else "default"
+    values = node_settings(folder, {}, environ)
+    origins = dict.fromkeys(read_file(folder), str(folder / CONFIG_FILE))
+    origins |= {name: variable for variable, name in _BY_ENV if environ.get(variable)}
+    found = [Setting("data_dir", str(folder), place)]
+    for name in _FILE_KEYS:
+        value = getattr(values, name)
+        shown = list(value) if isinstance(value, tuple) else value
+        found.append(Setting(name, shown, origins.get(name, "default")))
+    return found
 
 
 def node_settings(folder: Path, flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> NodeSettings:

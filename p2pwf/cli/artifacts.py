@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from p2pwf.cli.base import Session, anywhere
-from p2pwf.cli.names import run_id
+from p2pwf.cli.names import run_argument
 from p2pwf.cli.text import clean, short, size_text, table
 from p2pwf.errors import NoNode, NotFound, RemoteError, StorageError, UsageError
 
 
 @click.command()
-@click.argument("workflow_id", metavar="ID", callback=run_id)
+@run_argument
 @click.option("--download", "folder", metavar="DIR", help="Write each one to DIR/NAME.")
 @click.option("--name", "names", metavar="NAME", multiple=True, help="Only this one.")
 @anywhere

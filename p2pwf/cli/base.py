@@ -18,6 +18,8 @@ from p2pwf.errors import InternalError, InvalidWorkflow, P2pwfError, UsageError
 from p2pwf.places import data_dir
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from p2pwf.control.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -102,6 +104,13 @@ def anywhere(command: F) -> F:
         help="The node's data folder (or P2P_DATA_DIR).",
     )
     return json_option(folder_option(command))
+
+
+def complete_files(_: click.Context, __: click.Parameter, start: str) -> list[CompletionItem]:
+    """Whatever files there are, for a shell's completion: it knows them itself."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(start, type="file")]
 
 
 class LazyGroup(click.Group):

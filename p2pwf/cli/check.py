@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from p2pwf.cli.base import Session, anywhere, print_line
+from p2pwf.cli.base import Session, anywhere, complete_files, print_line
 from p2pwf.cli.text import colour_of, style
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ ACTION_FILES = ("action.yml", "action.yaml", "Dockerfile")
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", shell_complete=complete_files, nargs=-1, required=True)
 @anywhere
 @click.pass_obj
 def check(session: Session, files: tuple[str, ...]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from p2pwf.cli.base import Session, anywhere
-from p2pwf.cli.names import peer_names, run_id
+from p2pwf.cli.names import peer_names, run_argument
 from p2pwf.cli.text import clean, dim, pairs, short, style, table
 
 REASONS = {
@@ -21,7 +21,7 @@ REASONS = {
 
 
 @click.command()
-@click.argument("workflow_id", metavar="ID", callback=run_id)
+@run_argument
 @click.argument("job", metavar="JOB")
 @anywhere
 @click.pass_obj

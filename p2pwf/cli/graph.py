@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from p2pwf.cli.base import Session, anywhere, print_json
+from p2pwf.cli.base import Session, anywhere, complete_files, print_json
 from p2pwf.cli.check import STDIN, judge
 from p2pwf.cli.text import clean, dim, has_unicode
 from p2pwf.errors import InvalidWorkflow, UsageError
 
 
 @click.command()
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=complete_files)
 @click.option("--dot", "form", flag_value="dot", help="As a graph for Graphviz.")
 @click.option("--mermaid", "form", flag_value="mermaid", help="As a flowchart for Mermaid.")
 @anywhere

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from p2pwf.cli.base import Session, anywhere, print_line
-from p2pwf.cli.names import run_id
+from p2pwf.cli.names import run_argument
 from p2pwf.cli.text import clean, clean_log, cut, dim, style, width
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -17,7 +17,7 @@ MAX_NAME = 24
 
 
 @click.command()
-@click.argument("workflow_id", metavar="ID", callback=run_id)
+@run_argument
 @click.option("--job", metavar="JOB", help="Only this job: its id, a leg's name, or job#index.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the jobs have ended.")
 @anywhere

@@ -32,6 +32,10 @@ COMMANDS = {
     "expr": ("p2pwf.cli.expr:expr", "Evaluate an expression."),
     "explain": ("p2pwf.cli.explain:explain", "Show why a job runs where it runs."),
     "clock": ("p2pwf.cli.clock:clock", "Look at the Merkle clock."),
+    "doctor": ("p2pwf.cli.doctor:doctor", "Look for what may go wrong, and say what to do."),
+    "config": ("p2pwf.cli.config:config", "Show this node's settings, and where they come from."),
+    "completion": ("p2pwf.cli.help:completion", "Teach a shell to complete commands."),
+    "help": ("p2pwf.cli.help:help_", "Show the help of a command, or of all."),
     "mcp": ("p2pwf.cli.mcp:mcp", "Serve the tools for assistants (MCP)."),
 }
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -1,12 +1,21 @@
-"""Ids as people write them and peers as people call them."""
+"""Ids as people write them and peers as people call them; and what a shell completes them to."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from p2pwf.cli.base import Session
 from p2pwf.cli.text import clean, short
 from p2pwf.control.client import Client
-from p2pwf.errors import UsageError
+from p2pwf.errors import P2pwfError, UsageError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+MAX_COMPLETED = 50
+"""Runs or peers that a shell is told of: more is no help to anybody."""
 
 
 def run_id(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -31,3 +40,27 @@ def peer_names(client: Client) -> dict[str, str]:
 def name_of(names: dict[str, str], peer: str | None) -> str:
     """What to call a peer: its name, or its shortened id if it is no member any more."""
     return names.get(peer, short(peer)) if peer else "-"
+
+
+def complete_runs(context: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
+    """The newest runs, for a shell: a node that does not answer has none."""
+    return _completed(context, start, "runs", "workflow_id", "status")
+
+
+def complete_peers(context: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
+    """The peers by name, for a shell."""
+    return _completed(context, start, "peers", "name", "peer_id")
+
+
+def _completed(context: click.Context, start: str, what: str, name: str, about: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    try:
+        found = context.ensure_object(Session).client.call("GET", what)
+    except P2pwfError:
+        return []
+    near = [one for one in found if one[name] and one[name].startswith(start)][:MAX_COMPLETED]
+    return [CompletionItem(one[name], help=f"{clean(one['name'] or '')} {one[about]}".strip()) for one in near]
+
+
+run_argument = click.argument("workflow_id", metavar="ID", callback=run_id, shell_complete=complete_runs)

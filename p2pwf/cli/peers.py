@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from p2pwf.cli.base import LazyGroup, Session, anywhere, print_line
+from p2pwf.cli.names import complete_peers
 from p2pwf.cli.text import clean, dim, duration, moment, short, style, table
 from p2pwf.errors import UsageError
 
@@ -56,13 +57,13 @@ def invite(session: Session, ttl: str, roles: str, qr: bool) -> None:
     body = {"ttl": seconds_of(ttl), "roles": roles_of(roles)}
     made = session.client.call("POST", "invites", body=body)
     session.answer(made, lambda ticket: _draw_ticket(ticket, qr))
-    if made["addrs"] and all(_stays_here(one) for one in made["addrs"]):
+    if made["addrs"] and all(stays_here(one) for one in made["addrs"]):
         note = "this ticket names loopback addresses only: no other machine can use it"
         hint = "let the node listen on one that others reach: p2pwf up --listen /ip4/0.0.0.0/tcp/4070, or --announce"
         click.echo(f"warning: {note}\nhint: {hint}", err=True)
 
 
-def _stays_here(address: str) -> bool:
+def stays_here(address: str) -> bool:
     """Whether a multiaddr leads to this machine and no other."""
     return address.startswith(("/ip4/127.", "/ip6/::1/"))
 
@@ -172,7 +173,7 @@ def _draw_pending(peers: list[dict[str, Any]]) -> None:
 
 
 @click.command("add")
-@click.argument("peer_id", metavar="ID")
+@click.argument("peer_id", metavar="ID", shell_complete=complete_peers)
 @click.option("--name", metavar="NAME", help="What to call it.")
 @click.option("--roles", default="run,submit", show_default=True, metavar="ROLES", help="What it may do.")
 @anywhere
@@ -187,7 +188,7 @@ def peer_add(session: Session, peer_id: str, name: str | None, roles: str) -> No
 
 
 @click.command("remove")
-@click.argument("peer_id", metavar="ID")
+@click.argument("peer_id", metavar="ID", shell_complete=complete_peers)
 @click.option("--keep-runs", is_flag=True, help="Let what it has submitted run on.")
 @anywhere
 @click.pass_obj
@@ -198,7 +199,7 @@ def peer_remove(session: Session, peer_id: str, keep_runs: bool) -> None:
 
 
 @click.command("ping")
-@click.argument("peer_id", metavar="PEER")
+@click.argument("peer_id", metavar="PEER", shell_complete=complete_peers)
 @click.option("-c", "--count", type=click.IntRange(1, MAX_PINGS), default=4, show_default=True, help="How many times.")
 @anywhere
 @click.pass_obj

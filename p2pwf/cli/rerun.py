@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from p2pwf.cli.base import Session, anywhere
-from p2pwf.cli.names import run_id
+from p2pwf.cli.names import run_argument
 from p2pwf.cli.submit import wait_for_end
 from p2pwf.cli.text import glyph, short
 from p2pwf.errors import UsageError
 
 
 @click.command()
-@click.argument("workflow_id", metavar="ID", callback=run_id)
+@run_argument
 @click.option("--failed", is_flag=True, help="Only jobs that did not succeed, and those that need them.")
 @click.option("--job", "jobs", metavar="JOB", multiple=True, help="Only this job, and those that need it.")
 @click.option("--wait", is_flag=True, help="Wait for its end, and exit with its conclusion.")

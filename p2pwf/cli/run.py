@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from p2pwf.cli.base import Session, anywhere, bug_of, error_json, print_line
+from p2pwf.cli.base import Session, anywhere, bug_of, complete_files, error_json, print_line
 from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
 
 ISOLATION = "none"
@@ -23,7 +23,7 @@ CHECK_FAILED = 2
 
 
 @click.command()
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=complete_files)
 @click.option("--job", metavar="JOB", help="Only this job, and what it needs.")
 @click.option("--event", metavar="NAME", help="The event: push if declared, else the only one declared.")
 @click.option("--event-file", metavar="FILE", help="The event's payload, as JSON.")

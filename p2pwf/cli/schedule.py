@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from p2pwf.cli.base import LazyGroup, Session, anywhere
+from p2pwf.cli.base import LazyGroup, Session, anywhere, complete_files
 from p2pwf.cli.names import name_of, peer_names
 from p2pwf.cli.submit import absolute, tell_asides
 from p2pwf.cli.text import clean, dim, moment, short, style, table
@@ -35,7 +35,7 @@ def schedule() -> None:
 
 
 @click.command()
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=complete_files)
 @click.option("--name", metavar="NAME", help="What to call the schedule and its runs.")
 @click.option("--priority", type=float, default=3.0, show_default=True, metavar="N", help="1 critical … 5 background.")
 @click.option("--peer", metavar="PEER", help="Run all of its jobs on this peer, and on no other.")

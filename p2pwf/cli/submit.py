@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from p2pwf.cli.base import Session, anywhere, print_json
-from p2pwf.cli.names import peer_names
+from p2pwf.cli.base import Session, anywhere, complete_files, print_json
+from p2pwf.cli.names import complete_peers, peer_names
 from p2pwf.cli.runs import FINAL, draw_run, exit_code
 from p2pwf.cli.text import clean, dim, glyph, short
 from p2pwf.errors import NoNode, UsageError
@@ -24,7 +24,7 @@ MAX_LEFT_OUT = 5
 
 
 @click.command()
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=complete_files)
 @click.option("--name", metavar="NAME", help="What to call the run.")
 @click.option("--priority", type=float, default=3.0, show_default=True, metavar="N", help="1 critical … 5 background.")
 @click.option("--event", metavar="NAME", help="The event that starts it, if it declares several.")
@@ -33,7 +33,9 @@ MAX_LEFT_OUT = 5
     "--input", "pairs", metavar="KEY=VALUE", multiple=True, help="An input of workflow_dispatch or workflow_call."
 )
 @click.option("--inputs", metavar="JSON|@FILE", help="The inputs as one JSON object.")
-@click.option("--peer", metavar="PEER", help="Run all of its jobs on this peer, and on no other.")
+@click.option(
+    "--peer", metavar="PEER", shell_complete=complete_peers, help="Run all of its jobs on this peer, and on no other."
+)
 @click.option("--label", "labels", metavar="LABEL", multiple=True, help="Run its jobs on peers with this label only.")
 @click.option("--source", metavar="DIR", help="What checkout gives; otherwise the repository around FILE.")
 @click.option("--no-source", is_flag=True, help="Send no source along.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from p2pwf.cli.base import Session, anywhere, print_line
-from p2pwf.cli.names import name_of, peer_names, run_id
+from p2pwf.cli.names import name_of, peer_names, run_argument
 from p2pwf.cli.runs import FINAL, exit_code, word_of
 from p2pwf.cli.text import clean, moment, span
 from p2pwf.control.client import Client
@@ -17,7 +17,7 @@ from p2pwf.errors import NoNode
 
 
 @click.command()
-@click.argument("workflow_id", metavar="ID", callback=run_id)
+@run_argument
 @anywhere
 @click.pass_obj
 def watch(session: Session, workflow_id: str) -> int:

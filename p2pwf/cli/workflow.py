@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from p2pwf.cli.base import LazyGroup, Session, anywhere
-from p2pwf.cli.names import name_of, peer_names, run_id
+from p2pwf.cli.names import complete_peers, name_of, peer_names, run_argument
 from p2pwf.cli.reports import draw_reports
 from p2pwf.cli.runs import draw_run, name_of_run
 from p2pwf.cli.text import clean, glyph, moment, short, span, style, table
@@ -43,7 +43,7 @@ def workflow() -> None:
 
 @click.command("list")
 @click.option("--status", "wanted", type=click.Choice(STATUSES), help="Only those of this status.")
-@click.option("--peer-id", metavar="PEER", help="Only those with a job on this peer.")
+@click.option("--peer-id", metavar="PEER", shell_complete=complete_peers, help="Only those with a job on this peer.")
 @anywhere
 @click.pass_obj
 def list_(session: Session, wanted: str | None, peer_id: str | None) -> None:
@@ -77,7 +77,7 @@ def _draw_list(runs: list[dict[str, Any]], names: dict[str, str]) -> None:
 
 
 @click.command()
-@click.argument("workflow_id", metavar="ID", callback=run_id)
+@run_argument
 @click.option("--report", "whole", is_flag=True, help="Show every step, annotation and summary too.")
 @anywhere
 @click.pass_obj
@@ -97,7 +97,7 @@ def status(session: Session, workflow_id: str, whole: bool) -> None:
 
 
 @click.command()
-@click.argument("workflow_id", metavar="ID", callback=run_id)
+@run_argument
 @click.option("--force", is_flag=True, help="Also jobs whose `if` is always() or cancelled().")
 @anywhere
 @click.pass_obj
@@ -111,7 +111,7 @@ def cancel(session: Session, workflow_id: str, force: bool) -> None:
 
 
 @click.command()
-@click.argument("workflow_id", metavar="ID", callback=run_id)
+@run_argument
 @click.argument("wanted", metavar="[STATUS]", required=False, type=click.Choice(STATUSES))
 @click.option("--priority", type=float, metavar="N", help="1 is critical, 3 normal, 5 background.")
 @click.option("--result", metavar="JSON", help="The run's result.")

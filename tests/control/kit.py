@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from p2pwf import __version__
 from p2pwf.control.api import JsonObject
 from p2pwf.control.client import Client
 from p2pwf.control.server import serve_control
@@ -71,7 +72,7 @@ class MemoryApi:
     async def info(self) -> JsonObject:
         return {
             "peer_id": ME, "name": "alice", "addrs": ["/ip4/127.0.0.1/tcp/4001/p2p/" + ME], "network": "bafynet",
-            "control": "sock", "version": "0", "started_at": START, "ready": True,
+            "control": "sock", "version": __version__, "started_at": START, "ready": True, "removed": False,
         }  # fmt: skip
 
     async def status(self) -> JsonObject:
@@ -310,10 +311,10 @@ async def served(api: MemoryApi, folder: Path) -> AsyncIterator[Path]:
 
 
 @asynccontextmanager
-async def node() -> AsyncIterator[tuple[MemoryApi, Path]]:
+async def node(api: MemoryApi | None = None) -> AsyncIterator[tuple[MemoryApi, Path]]:
     """An API that is served, and its data folder, with a path short enough for a socket."""
+    api = MemoryApi() if api is None else api
     with tempfile.TemporaryDirectory(prefix="p2pwf-") as folder:
-        api = MemoryApi()
         async with served(api, Path(folder)):
             yield api, Path(folder)
 

@@ -161,7 +161,7 @@ def test_ids_are_those_of_ipld_and_libp2p() -> None:
 def test_a_ticket_survives_pasting_and_nothing_else_does() -> None:
     ticket = Ticket(block_cid(b"net"), ("/ip4/10.0.0.1/tcp/4070/p2p/12D3KooWx",), b"s" * 16, b"p" * 32)
     text = ticket.to_text()
-    assert parse_ticket(f"  {text[:40]}\n{text[40:]} ") == ticket
-    for wrong in ("", "hello", text[:-3], text[:20] + "7" + text[21:], "p2pwf1" + "a" * 5000, text.upper()):
+    assert parse_ticket(f"  {text[:40]}\n{text[40:]} ") == parse_ticket(text.upper()) == ticket
+    for wrong in ("", "hello", text[:-3], text[:20] + "7" + text[21:], "p2pwf1" + "a" * 5000):
         with pytest.raises(UsageError, match="ticket"):
             parse_ticket(wrong)
