@@ -1,4 +1,4 @@
-"""The live picture of a run on a terminal: jobs and legs, who runs them, how long, their last line. Imports rich."""
+"""The live picture of a run on a terminal: jobs, legs and steps, who runs them, how long, the last line. By rich."""
 
 from __future__ import annotations
 
@@ -12,26 +12,50 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from p2pwf.cli.logs import TITLE
 from p2pwf.cli.names import name_of, peer_names
 from p2pwf.cli.runs import FINAL, word_of
-from p2pwf.cli.text import clean, colour_of, has_unicode, short, sign_of, span
+from p2pwf.cli.text import clean, colour_of, cut, has_unicode, short, sign_of, span
 from p2pwf.control.client import Client
 from p2pwf.errors import P2pwfError
 
 FRAME_SECONDS = 0.1
 MAX_TAILS = 16
-"""Logs followed at a time, for the last lines: more jobs than that do not fit on a screen."""
+"""Logs followed at a time, for steps and last lines: more jobs than that do not fit on a screen."""
+MAX_STEPS = 6
+"""Steps shown of one running job: the newest; how many are done is told of the others."""
+ERROR = "##[error]"
+MIN_TITLE, MAX_TITLE = 12, 40
+"""Columns of a step's title."""
+BESIDE_TITLE = 48
+"""Columns that a peer's name, a time and some of a last line take."""
 Key = tuple[str, int]
 
 
+class Step:
+    """A step of a running job as its log shows it, with times in ms."""
+
+    def __init__(self, title: str, began: float) -> None:
+        self.title = title
+        self.began = began
+        self.ended: float | None = None
+        self.failed = False
+        self.last = ""
+
+    @property
+    def word(self) -> str:
+        """What it has come to, as far as a log tells."""
+        return "failure" if self.failed else "in_progress" if self.ended is None else "success"
+
+
 class Tails:
-    """The last line of each running job, each read by a thread of its own."""
+    """The steps of each running job, read from its log by a thread of its own."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._followed: set[tuple[str, int, int]] = set()
         self._alive = 0
-        self.last: dict[Key, str] = {}
+        self.steps: dict[Key, list[Step]] = {}
 
     def follow(self, run: dict[str, Any]) -> None:
         """Begin to follow the jobs that have started to run."""
@@ -44,15 +68,31 @@ class Tails:
             threading.Thread(target=self._read, args=(run["workflow_id"], mark[:2]), daemon=True).start()
 
     def _read(self, run: str, key: Key) -> None:
+        steps: dict[int, Step] = {}
+        self.steps[key] = []
         try:
             query = {"job": f"{key[0]}#{key[1]}", "follow": True}
             for line in self._client.stream("runs", run, "logs", query=query):
-                if line["stream"] in ("stdout", "stderr") and line["text"].strip():
-                    self.last[key] = clean(line["text"]).strip()
+                self.take(line, steps, key)
         except P2pwfError:
-            self.last.pop(key, None)  # the picture goes on without this line; the watch itself reports a lost node
+            self.steps.pop(key, None)  # the picture goes on without; the watch itself reports a lost node
         finally:
             self._alive -= 1
+
+    def take(self, line: dict[str, Any], steps: dict[int, Step], key: Key) -> None:
+        """Note a line of a job's log; `steps`: those seen of it, by number."""
+        number, text = line["step"], clean(line["text"]).strip()
+        if number not in steps:
+            if not text.startswith(TITLE):
+                return  # of the job as a whole
+            for step in steps.values():
+                step.ended = step.ended or line["time"]
+            steps[number] = Step(text.removeprefix(TITLE), line["time"])
+            self.steps[key] = list(steps.values())
+        elif text.startswith(ERROR):
+            steps[number].failed = True
+        elif line["stream"] in ("stdout", "stderr") and text:
+            steps[number].last = text
 
 
 def watch_live(client: Client, views: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -70,7 +110,7 @@ def watch_live(client: Client, views: Iterator[dict[str, Any]]) -> dict[str, Any
     # Nothing else prints while the picture stands, and what asks what stdout is must not meet a proxy.
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
-            live.update(_picture(run, names, tails, console.height), refresh=True)
+            live.update(picture(run, names, tails, console.width, console.height), refresh=True)
             try:
                 item = arrived.get(timeout=FRAME_SECONDS)
             except Empty:
@@ -83,7 +123,7 @@ def watch_live(client: Client, views: Iterator[dict[str, Any]]) -> dict[str, Any
             if not {job["owner"] for job in run["jobs"]} - {None} <= names.keys():
                 names |= peer_names(client)
             tails.follow(run)
-        live.update(_picture(run, names, tails, None), refresh=True)
+        live.update(picture(run, names, tails, console.width, None), refresh=True)
     return run
 
 
@@ -97,15 +137,24 @@ def _pump(views: Iterator[dict[str, Any]], into: SimpleQueue[dict[str, Any] | Ba
     into.put(None)
 
 
-def _picture(run: dict[str, Any], names: dict[str, str], tails: Tails, height: int | None) -> Group:
+def picture(run: dict[str, Any], names: dict[str, str], tails: Tails, width: int, height: int | None) -> Group:
+    """The run as it is drawn: at most `height` lines (None: all jobs, no steps) that fit `width` columns."""
     rows = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(5):
         rows.add_column(no_wrap=True)
     rows.add_column(no_wrap=True, overflow="ellipsis", style="bright_black", ratio=1)
     shown = _rows(run["jobs"])
     room = len(shown) if height is None else max(3, height - 4)
-    for job, label in _most_urgent(shown, room):
-        rows.add_row(*_cells(job, label, names, tails))
+    chosen = _most_urgent(shown, room)
+    running = sum(job["status"] == "in_progress" for job, _ in chosen)
+    # What is left of the screen is for steps; at the end, nothing of them stays.
+    title = max(MIN_TITLE, min(MAX_TITLE, width - BESIDE_TITLE))
+    each = 0 if height is None or not running else min(MAX_STEPS, (room - len(chosen)) // running)
+    for job, label in chosen:
+        steps = tails.steps.get((job["job"], job["index"]), []) if job["status"] == "in_progress" else []
+        rows.add_row(*_cells(job, label, names, "" if each or not steps else steps[-1].last))
+        for row in _step_rows(steps, each, title):
+            rows.add_row(*row)
     parts: list[Any] = [_head(run), rows]
     if len(shown) > room:
         parts.append(Text(f"and {len(shown) - room} more", style="bright_black"))
@@ -155,15 +204,31 @@ def _most_urgent(rows: list[tuple[dict[str, Any], str]], room: int) -> list[tupl
     return [rows[index] for index in sorted(order[:room])]
 
 
-def _cells(job: dict[str, Any], label: str, names: dict[str, str], tails: Tails) -> tuple[Text, ...]:
+def _step_rows(steps: list[Step], room: int, width: int) -> Iterator[tuple[Text, ...]]:
+    """The newest steps of a running job, below it; the last one with its last line."""
+    if not room:
+        return
+    hidden = max(0, len(steps) - room)
+    branches = ("├", "└") if has_unicode() else ("|", "`")
+    for index, step in enumerate(steps[hidden:]):
+        label = Text(f"  {branches[index == len(steps) - hidden - 1]} ", style="bright_black", overflow="ellipsis")
+        if not index and hidden:
+            label.append(f"+{hidden} ", style="bright_black")
+        label.append(f"{sign_of(step.word)} ", style=colour_of(step.word))
+        label.append(cut(step.title, width), style="" if step.ended is None else "bright_black")
+        last = step.last if step.ended is None else ""
+        yield Text(""), label, Text(""), Text(span(step.began, step.ended)), Text(""), Text(last)
+
+
+def _cells(job: dict[str, Any], label: str, names: dict[str, str], last: str) -> tuple[Text, ...]:
     word = word_of(job)
     attempt = f"attempt {job['attempt']}" if job["attempt"] > 1 else ""
-    last = tails.last.get((job["job"], job["index"]), "") if job["status"] == "in_progress" else job["error"] or ""
+    told = last if job["status"] == "in_progress" else clean(job["error"] or "")
     return (
         Text(sign_of(word), style=colour_of(word)),
         Text(label, style="bold" if word == "in_progress" else ""),
         Text(name_of(names, job["owner"]), style="" if job["owner"] else "bright_black"),
         Text(span(job["started_at"], job["completed_at"]) if job["started_at"] else word.replace("_", " ")),
         Text(attempt, style="yellow"),
-        Text(clean(last)),
+        Text(told),
     )

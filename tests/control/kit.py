@@ -278,13 +278,13 @@ class MemoryApi:
     async def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[JsonObject]:
         self.run(name)
         for line in self.lines:
-            if job in (None, line["job"]):
+            if job in (None, line["job"], f"{line['job']}#0"):
                 yield line
 
-    def log(self, text: str, job: str = "build", stream: str = "stdout") -> None:
+    def log(self, text: str, job: str = "build", stream: str = "stdout", step: int = 1) -> None:
         """Have a job write a line."""
         self.lines.append(
-            {"job": job, "name": job, "attempt": 1, "time": START, "step": 1, "stream": stream, "text": text}
+            {"job": job, "name": job, "attempt": 1, "time": START, "step": step, "stream": stream, "text": text}
         )
 
     async def clock_heads(self) -> list[JsonObject]:

@@ -1,0 +1,168 @@
+"""`workflow watch` on a terminal, and the parts of a log that a person asks for."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from rich.console import Console
+
+from p2pwf.cli.live import Tails, picture
+from p2pwf.control.client import Client
+from tests.cli.test_commands import cli, submitted
+from tests.control.kit import ME, START, MemoryApi, node
+
+ESCAPES = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")
+COMMAND = [sys.executable, "-m", "p2pwf.cli.main"]
+
+
+def on_terminal(folder: Path, *words: str, columns: int = 100, **environment: str) -> tuple[int, str]:
+    """The exit code, and all that a terminal was sent, without its escapes."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    settings = {**os.environ, "TERM": "xterm-256color", "PYTHONUTF8": "1", **environment}
+    for name in {"NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR", "CI"} - environment.keys():
+        settings.pop(name, None)
+    line = [*COMMAND, *words, "--data-dir", str(folder)]
+    with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env=settings) as process:
+        os.close(theirs)
+        sent = b""
+        while True:
+            try:
+                data = os.read(ours, 1 << 16)
+            except OSError:  # what Linux says of a terminal that nobody has open
+                break
+            sent += data
+        os.close(ours)
+        return process.wait(60), sent.decode().replace("\r", "")
+
+
+def write(api: MemoryApi) -> None:
+    """The log of a job that is in its second step."""
+    api.log("Job build, attempt 1", stream="system", step=0)
+    api.log("##[group]Fetch", stream="system")
+    api.log("fetched all")
+    api.log("##[group]Compile \x1b[2Jit", stream="system", step=2)
+    api.log("unit 7 of 9", step=2)
+
+
+def running(run: dict[str, Any]) -> None:
+    run.update(status="in_progress", started_at=START)
+    run["jobs"][0].update(status="in_progress", started_at=START)
+
+
+async def test_a_terminal_shows_the_steps_of_running_jobs_and_in_the_end_the_jobs() -> None:
+    async with node() as (api, folder):
+        run = await submitted(folder)
+        write(api)
+        running(api.runs[run])
+        said: list[tuple[int, str]] = []
+
+        async def look() -> None:
+            words = ("workflow", "watch", run)
+            said.append(await trio.to_thread.run_sync(partial(on_terminal, folder, *words)))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            with trio.fail_after(60):
+                while api.open_streams == 0:
+                    await trio.sleep(0.01)
+                await trio.sleep(1)  # for the picture to be drawn with what the log says: ten frames
+            api.end(run, "failure")
+        code, text = said[0]
+        assert code == 1
+        plain = ESCAPES.sub("", text)
+        assert re.search(r"├ ✓ Fetch", plain)
+        assert re.search(r"└ ● Compile it +.*unit 7 of 9", plain)
+        assert "\x1b[2J" not in text
+        final = plain[plain.rindex("failed") :]
+        assert "Compile" not in final
+        assert "build" in final
+
+
+def drawn(steps: int, jobs: int, width: int, height: int) -> list[str]:
+    """The picture of a run of so many running jobs, each with so many steps, line by line."""
+    tails = Tails(Client(Path("nowhere")))
+    run = {
+        "workflow_id": "bafyrun", "name": "a run", "status": "in_progress", "started_at": START, "created_at": START,
+        "completed_at": START + 1000, "error": None, "cancel_requested": False,
+        "jobs": [
+            {"job": "j", "index": index, "name": f"job number {index}", "status": "in_progress", "conclusion": None,
+             "owner": ME, "attempt": 1, "started_at": START, "completed_at": None, "error": None}
+            for index in range(jobs)
+        ],
+    }  # fmt: skip
+    for index in range(jobs):
+        seen: dict[int, Any] = {}
+        for step in range(steps):
+            line = {
+                "step": step,
+                "stream": "system",
+                "time": START + step,
+                "text": f"##[group]A step called number {step}",
+            }
+            tails.take(line, seen, ("j", index))
+            tails.take({**line, "stream": "stdout", "text": "x" * 300}, seen, ("j", index))
+    output = StringIO()
+    console = Console(
+        file=output, width=width, height=height, force_terminal=True, color_system=None, legacy_windows=False
+    )
+    console.print(picture(run, {ME: "attic"}, tails, width, height))
+    return output.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize(("steps", "jobs"), [(0, 1), (1, 1), (30, 1), (3, 4), (30, 18), (2, 100)])
+def test_the_picture_fits_the_terminal(steps: int, jobs: int, width: int) -> None:
+    lines = drawn(steps, jobs, width, 24)
+    assert len(lines) <= 24
+    assert all(len(line) <= width for line in lines)
+    assert "a run" in lines[0]
+    if steps == 30 and jobs == 1:
+        assert "+24" in lines[2]
+        assert f"number {steps - 1}"[:4] in lines[7] or "…" in lines[7]
+    if jobs == 100:
+        assert lines[-1] == "and 80 more"
+
+
+async def test_one_step_is_picked_by_its_number_or_name() -> None:
+    async with node() as (api, folder):
+        run = await submitted(folder)
+        write(api)
+        for word in ("1", "Fetch"):
+            found = await cli(folder, "workflow", "logs", run, "--step", word)
+            assert found == (0, "build  ##[group]Fetch\nbuild  fetched all\n", "")
+        code, _, err = await cli(folder, "workflow", "logs", run, "--step", "Deploy")
+        assert code == 4
+        assert "no step 'Deploy'" in err
+        assert "hint: there are 1 Fetch, 2 Compile it" in err
+
+
+async def test_only_what_failed_is_picked() -> None:
+    async with node() as (api, folder):
+        run = await submitted(folder)
+        write(api)
+        assert await cli(folder, "workflow", "logs", run, "--failed") == (0, "", "")
+        steps = [{"number": 1, "conclusion": "success"}, {"number": 2, "conclusion": "failure"}]
+        api.told = {"steps": steps, "annotations": [], "summaries": []}
+        api.end(run, "failure")
+        code, out, _ = await cli(folder, "workflow", "logs", run, "--failed")
+        assert (code, out.splitlines()) == (0, ["build  ##[group]Compile it", "build  unit 7 of 9"])
+        assert (await cli(folder, "workflow", "logs", run, "--failed", "--job", "m"))[1] == ""
+        api.told = {"steps": [], "annotations": [], "summaries": []}
+        _, out, _ = await cli(folder, "workflow", "logs", run, "--failed", "--json")
+        assert len(out.splitlines()) == 5, "what no step made fail is shown whole"
+        for more in (["-f"], ["--step", "1"]):
+            assert (await cli(folder, "workflow", "logs", run, "--failed", *more))[0] == 2
