@@ -24,6 +24,10 @@ ACTIONS_ENV: Final = "P2PWF_ACTIONS"
 ACTIONS_URL_ENV: Final = "P2PWF_ACTIONS_URL"
 _BY_ENV: Final = ((NAME_ENV, "name"), (ACTIONS_ENV, "actions"), (ACTIONS_URL_ENV, "actions_url"))
 CONFIG_FILE: Final = "config.toml"
+NATIVE: Final = "native"
+EXTERNAL: Final = "external"
+EXECUTORS: Final = (NATIVE, EXTERNAL)
+"""Who runs this node's jobs: it does, or a client of its control API."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -46,6 +50,7 @@ class NodeSettings:
     mdns: bool = False
     actions: str | None = None
     actions_url: str | None = None
+    executor: str = NATIVE
     json_output: bool = False
 
     def to_json(self) -> str:
@@ -72,6 +77,7 @@ _FILE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "mdns": bool,
     "actions": str,
     "actions_url": str,
+    "executor": str,
 }
 
 
@@ -92,6 +98,8 @@ def read_file(folder: Path) -> dict[str, Any]:
             raise UsageError(f"{path}: unknown setting {name!r}", f"known: {', '.join(sorted(_FILE_KEYS))}")
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UsageError(f"{path}: {name} has a value of the wrong kind", "see `p2pwf up --help`")
+    if values.get("executor", EXTERNAL) not in EXECUTORS:
+        raise UsageError(f"{path}: no executor {values['executor']!r}", f"there are {', '.join(EXECUTORS)}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 

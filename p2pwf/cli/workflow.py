@@ -29,7 +29,7 @@ _HERE = "p2pwf.cli.workflow"
         "artifacts": ("p2pwf.cli.artifacts:artifacts", "List or download what a run's jobs have left."),
         "rerun": ("p2pwf.cli.rerun:rerun", "Run an ended run again, or what of it failed."),
         "cancel": (f"{_HERE}:cancel", "Cancel a run."),
-        "update": (f"{_HERE}:update", "Change a run's priority, or its status to cancelled."),
+        "update": (f"{_HERE}:update", "Change a run's priority or status."),
         "assign": (f"{_HERE}:assign", "Look again at jobs that nobody runs."),
     },
 )
@@ -114,8 +114,9 @@ def cancel(session: Session, workflow_id: str, force: bool) -> None:
 @run_argument
 @click.argument("wanted", metavar="[STATUS]", required=False, type=click.Choice(STATUSES))
 @click.option("--priority", type=float, metavar="N", help="1 is critical, 3 normal, 5 background.")
-@click.option("--result", metavar="JSON", help="The run's result.")
-@click.option("--error", metavar="MESSAGE", help="Why it failed.")
+@click.option("--result", metavar="JSON", help="Of completed jobs: an object, whose entries are outputs.")
+@click.option("--error", metavar="MESSAGE", help="Of failed jobs: why.")
+@click.option("--job", metavar="JOB", help="Only this job: its id, a leg's name, or job#index.")
 @anywhere
 @click.pass_obj
 def update(
@@ -125,9 +126,19 @@ def update(
     priority: float | None,
     result: str | None,
     error: str | None,
+    job: str | None,
 ) -> None:
-    """Change a run's priority, or its status to cancelled: the peers that run its jobs record the rest."""
-    body: dict[str, Any] = {"status": wanted, "priority": priority, "error": error}
+    """Change a run's priority, or its status to cancelled: the peers that run its jobs record the rest.
+
+    On a node that leaves its jobs to clients (`p2pwf up --executor external`), in_progress takes on what of a run waits
+    there, completed and failed say what became of it.
+
+    \b
+      p2pwf workflow update 4x7qk2 --priority 1
+      p2pwf workflow update 4x7qk2 in_progress
+      p2pwf workflow update 4x7qk2 completed --result '{"rows": 4211}'
+    """
+    body: dict[str, Any] = {"status": wanted, "priority": priority, "error": error, "job": job}
     if result is not None:
         try:
             body["result"] = json.loads(result)

@@ -69,9 +69,15 @@ class ControlApi(Protocol):
         """Ask for a run to be cancelled; {workflow_id}. `force`: what its `if` lets go on is stopped too."""
 
     async def update(
-        self, name: str, wanted: str | None, priority: float | None, result: object = None, error: str | None = None
+        self,
+        name: str,
+        wanted: str | None,
+        priority: float | None,
+        result: object = None,
+        error: str | None = None,
+        job: str | None = None,
     ) -> JsonObject:
-        """Change a run; its new `run_status`."""
+        """Change a run, or what became of jobs of it that a client runs; its new `run_status`."""
 
     def watch(self, name: str) -> AsyncIterator[JsonObject]:
         """`run_status` now and whenever it looks different, until it is final."""

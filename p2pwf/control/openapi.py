@@ -111,7 +111,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
 _PLACED: Final = _object(workflow_id=TEXT, job=TEXT, name=TEXT, owner=_or_null(TEXT))
 _UPDATE: Final = {
     "type": "object", "additionalProperties": False,
-    "properties": {"status": STATUS, "priority": NUMBER, "result": {}, "error": TEXT},
+    "properties": {"status": STATUS, "priority": NUMBER, "result": {}, "error": TEXT, "job": TEXT},
 }  # fmt: skip
 _SCHEDULE: Final = _object(
     schedule_id=TEXT, name=TEXT, path=TEXT, crons=_list(_object(cron=TEXT, timezone=_or_null(TEXT))), author=TEXT,

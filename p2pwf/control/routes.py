@@ -156,9 +156,9 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
     async def update(request: Request) -> Response:
         fields = await body_fields(request)
         status, priority = fields.text("status"), fields.number("priority")
-        result, error = fields.anything("result"), fields.text("error")
+        result, error, job = fields.anything("result"), fields.text("error"), fields.text("job")
         fields.done()
-        return json_reply(await api.update(request.path_params["run"], status, priority, result, error))
+        return json_reply(await api.update(request.path_params["run"], status, priority, result, error, job))
 
     async def cancel(request: Request) -> Response:
         fields = await body_fields(request)

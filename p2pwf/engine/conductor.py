@@ -300,25 +300,51 @@ class Conductor:
         return float(cast(float, run.submission.body["priority"] if event is None else event.body["priority"]))
 
     def _start_ready(self) -> None:
-        """Fill this node's slots with what is ready, most urgent first."""
-        if self._liveness.suspended or self.stopped or self.paused or self._desk.frozen is not None:
-            return
-        if not self._desk.standing().holds(self._desk.me, "run"):
-            return
-        while len(self.local) < self._desk.config.slots and (entry := self.ready.pop()) is not None:
-            attempt = entry.id
-            self._judged.pop(attempt, None)
-            run = self._desk.active.get(attempt.run)
-            key = (attempt.job, attempt.leg)
-            if run is None or not self._may_start(run, key, attempt):
-                continue
-            job = run.plan.jobs[attempt.job]
-            leg = run.tally.leg_of(key)
-            self._desk.write("job.start", {**about(attempt), "uses": finish_ids(run, job.needs)}, run)
-            self.groups.see(run)  # for what else is ready
-            self.local[run.id, key] = attempt
-            self._desk.emit(StartJob(attempt, run.submission, leg.matrix, leg.name, needs_context(run, job.needs)))
+        """Fill this node's slots with what is ready, most urgent first; unless it is for clients to begin it."""
+        if not self._desk.config.external and self._may_act():
+            while len(self.local) < self._desk.config.slots and (entry := self.ready.pop()) is not None:
+                self._start(entry.id)
         self._liveness.load = len(self.local)
+
+    def begin(self, cid: Cid, wanted: Key | None) -> tuple[list[Attempt], int]:
+        """Start what is ready of a run, or of one leg, for a client that runs it; and how many find no slot."""
+        run = self._desk.active.get(cid)
+        if run is None or not self._may_act():
+            return [], 0
+        begun, waiting = [], 0
+        keys = [(job, leg) for job in run.plan.jobs for leg in range(len(run.tally.job_legs(job) or ()))]
+        for job, leg in keys if wanted is None else [wanted]:
+            attempt = Attempt(cid, job, leg, run.tally.leg((job, leg)).attempt)
+            if attempt not in self.ready:
+                continue
+            if len(self.local) >= self._desk.config.slots:
+                waiting += 1
+                continue
+            self.ready.remove(attempt)
+            if self._start(attempt):
+                begun.append(attempt)
+        self._liveness.load = len(self.local)
+        return begun, waiting
+
+    def _may_act(self) -> bool:
+        if self._liveness.suspended or self.stopped or self.paused or self._desk.frozen is not None:
+            return False
+        return self._desk.standing().holds(self._desk.me, "run")
+
+    def _start(self, attempt: Attempt) -> bool:
+        """Record the start of what was queued and have it run, if that is still to be."""
+        self._judged.pop(attempt, None)
+        run = self._desk.active.get(attempt.run)
+        key = (attempt.job, attempt.leg)
+        if run is None or not self._may_start(run, key, attempt):
+            return False
+        job = run.plan.jobs[attempt.job]
+        leg = run.tally.leg_of(key)
+        self._desk.write("job.start", {**about(attempt), "uses": finish_ids(run, job.needs)}, run)
+        self.groups.see(run)  # for what else is ready
+        self.local[run.id, key] = attempt
+        self._desk.emit(StartJob(attempt, run.submission, leg.matrix, leg.name, needs_context(run, job.needs)))
+        return True
 
     def _may_start(self, run: Run, key: Key, attempt: Attempt) -> bool:
         """Whether what was queued is still to be started, as the state is now."""

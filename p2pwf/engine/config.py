@@ -112,7 +112,7 @@ def accept_all(_submission: Event, _labels: Iterable[str]) -> str | None:
 class EngineConfig:
     """`boot`: 8 random bytes, new at each start. `policy` gives the reason to refuse a submission's job, or None.
 
-    `external`: nothing is run here by itself. `slots`: jobs run at a time.
+    `external`: nothing starts here by itself, see Begin. `slots`: jobs run at a time.
     """
 
     boot: bytes
@@ -120,4 +120,5 @@ class EngineConfig:
     slots: int
     planner: Planner
     policy: Callable[[Event, Iterable[str]], str | None] = accept_all
+    external: bool = False
     lease: float = LEASE

@@ -36,6 +36,7 @@ from p2pwf.engine.inputs import (
     AddMember,
     Addresses,
     AddSchedule,
+    Begin,
     CancelRun,
     Frame,
     Gossip,
@@ -166,9 +167,8 @@ class Engine:
                 self.timetable.add(input)
             case RemoveSchedule():
                 self.timetable.remove(input)
-            case Place():
-                self.conductor.place()
-                self.desk.emit(Reply(input.token, {}))
+            case Place() | Pause() | Begin() | Stop():
+                self._about_work_here(input)
             case AddMember():
                 self.membership.add(input)
             case RemoveMember():
@@ -185,16 +185,25 @@ class Engine:
                 self.desk.restore(input.run, input.blocks)
                 if input.token is not None:
                     self.desk.emit(Reply(input.token, {}))
-            case Pause():
-                self.conductor.pause(input.on)
-                self.desk.emit(Reply(input.token, {"paused": input.on, "running_jobs": len(self.conductor.local)}))
             case Addresses():
                 self.liveness.set_addresses(input.addresses)
-            case Stop():
-                self.conductor.hand_on()
-                self.desk.emit(Reply(input.token, {}))
             case _:
                 assert_never(input)
+
+    def _about_work_here(self, input: Place | Pause | Begin | Stop) -> None:
+        answer: dict[str, object] = {}
+        match input:
+            case Place():
+                self.conductor.place()
+            case Pause():
+                self.conductor.pause(input.on)
+                answer = {"paused": input.on, "running_jobs": len(self.conductor.local)}
+            case Begin():
+                begun, waiting = self.conductor.begin(input.run, input.leg)
+                answer = {"begun": begun, "waiting": waiting}
+            case Stop():
+                self.conductor.hand_on()
+        self.desk.emit(Reply(input.token, answer))
 
     def _from_network(self, input: PeerUp | PeerDown | Frame | Gossip) -> None:
         match input:

@@ -190,6 +190,15 @@ class Pause:
 
 
 @attrs.frozen(slots=True)
+class Begin:
+    """A client takes on what is ready of a run on this node, which starts nothing by itself; `leg`: only that."""
+
+    token: Token
+    run: Cid
+    leg: tuple[str, int] | None
+
+
+@attrs.frozen(slots=True)
 class Addresses:
     """Where this node can be dialled now: multiaddrs with its peer id."""
 
@@ -223,6 +232,7 @@ Input: TypeAlias = (
     | JobEnded
     | Recalled
     | Pause
+    | Begin
     | Addresses
     | Stop
 )

@@ -18,12 +18,13 @@ from uuid import uuid4
 import trio
 
 from p2pwf import __version__
+from p2pwf.config import EXTERNAL, NATIVE
 from p2pwf.core.events import EventError, SignedBlock, parse
 from p2pwf.core.ids import PeerId
 from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import Refused, TryAgain, UsageError
-from p2pwf.node import views
+from p2pwf.node import external, views
 from p2pwf.node.actions import Library
 from p2pwf.node.following import LogReader
 from p2pwf.node.loop import wall_ms
@@ -92,6 +93,7 @@ class NodeApi:
             "alarms": list(node.shell.alarms),
             "frozen": desk.frozen,
             "paused": node.engine.conductor.paused,
+            "executor": EXTERNAL if desk.config.external else NATIVE,
         }
 
     async def stats(self) -> dict[str, Any]:
@@ -311,22 +313,29 @@ class NodeApi:
         return made
 
     async def update(
-        self, name: str, wanted: str | None, priority: float | None, result: object = None, error: str | None = None
+        self,
+        name: str,
+        wanted: str | None,
+        priority: float | None,
+        result: object = None,
+        error: str | None = None,
+        job: str | None = None,
     ) -> dict[str, Any]:
-        """Change a run: its priority, or its status to cancelled; other statuses are the owners' to record."""
+        """Change a run: its priority, its status to cancelled, or what became of jobs that clients run here."""
         run = await self._run(name)
         if wanted is None and priority is None:
             raise UsageError("nothing to change", "give a status or --priority")
-        if wanted is not None and wanted != "cancelled":
-            raise Refused(
-                f"the status {wanted!r} of a run on a network follows from its jobs",
-                "only `cancelled` can be asked for: its peers record the rest",
-            )
-        if result is not None or error is not None:
+        if wanted not in (None, "cancelled", *external.STATUSES):
+            raise Refused(f"no run becomes {wanted!r} because somebody says so", "its peers record where it stands")
+        if wanted not in external.STATUSES and not (result is error is job is None):
             raise Refused(
                 "results and errors are recorded by the peers that run the jobs", "see `p2pwf workflow status`"
             )
         require_member(self._node.engine)
+        if wanted in external.STATUSES:
+            if run.tally.end is not None:
+                raise Refused("the run has ended, and that stays", "see `p2pwf workflow status`")
+            await external.record(self._node, run, wanted, job, result, error)
         if priority is not None:
             await self._node.loop.ask(partial(to_engine.SetPriority, run=run.id, priority=priority))
         if wanted == "cancelled":

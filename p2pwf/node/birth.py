@@ -16,7 +16,7 @@ import trio
 from multiaddr import Multiaddr
 
 from p2pwf import __version__
-from p2pwf.config import NodeSettings
+from p2pwf.config import EXTERNAL, NodeSettings
 from p2pwf.core.dagcbor import decode, encode
 from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import Cid, PeerId
@@ -227,6 +227,7 @@ def make_engine(identity: Identity, settings: NodeSettings, store: EventStore) -
         slots=identity.slots,
         planner=WorkflowPlanner(),
         policy=policy,
+        external=settings.executor == EXTERNAL,
     )
     engine = Engine(signer, identity.network, config, now())
     engine.load((SignedBlock(event.block, event.signature) for event in store.load()), store.meta_all())

@@ -25,7 +25,7 @@ from p2pwf.node.kept import artifacts_of, find_cache
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.planner import facts_of
 from p2pwf.runner.job import run_job
-from p2pwf.runner.log import FileLog
+from p2pwf.runner.log import FileLog, LogLine
 from p2pwf.runner.manifest import blobs_of, parse
 from p2pwf.runner.pack import pack
 from p2pwf.runner.processes import Spawner
@@ -39,6 +39,9 @@ HOLD_SECONDS_EACH: Final = 0.5
 """And so long for each of its blobs."""
 HELD_AT_ONCE: Final = 64
 HOLDERS_TRIED: Final = 3
+EXTERNAL_SECONDS: Final = 6 * 3600.0
+"""How long a client may take over a job: what GitHub gives a job whose timeout nobody sets."""
+SILENT: Final = "the client that took it on has not said what became of it within 6 hours"
 PIN_MS: Final = 90 * 24 * 3600 * 1000
 """A run's blobs stay for 90 days at its runner and its submitter."""
 
@@ -62,6 +65,9 @@ class Running:
     log: FileLog
     cancel: trio.Event
     started: float
+    told: trio.Event = attrs.field(factory=trio.Event)
+    """A client has said what became of a job that it ran."""
+    result: JobResult | None = None
 
 
 class Jobs:
@@ -80,7 +86,9 @@ class Jobs:
         peer: PeerId,
         engine: Engine,
         recall: Callable[[Cid], Awaitable[None]],
+        external: bool = False,
     ) -> None:
+        """`external`: jobs are run by clients, which `end` them."""
         self._work = work
         self._blobs = blobs
         self._reach = reach
@@ -91,6 +99,7 @@ class Jobs:
         self._identity = identity
         self._engine = engine
         self._recall = recall
+        self._external = external
         self.running: dict[Attempt, Running] = {}
         self._idle = trio.lowlevel.ParkingLot()
         self._begun = 0
@@ -110,6 +119,13 @@ class Jobs:
         if running is not None:
             running.cancel.set()
 
+    def end(self, attempt: Attempt, result: JobResult) -> None:
+        """A client is through with an attempt that it runs; what comes after the first such word is ignored."""
+        running = self.running.get(attempt)
+        if running is not None and running.result is None:
+            running.result = result
+            running.told.set()
+
     async def wait_idle(self) -> None:
         """Wait until nothing runs here."""
         while self.running:
@@ -119,7 +135,7 @@ class Jobs:
         attempt = order.attempt
         submitter = order.submission.author
         try:
-            result = await self._run_job(order, running)
+            result = await (self._run_outside if self._external else self._run_job)(order, running)
         except P2pwfError as error:
             result = JobResult(outcome="failure", conclusion="failure", error=error.message)
         except OSError as error:
@@ -198,6 +214,31 @@ class Jobs:
             now_ms=wall_ms,
         )
         return await run_job(request, env)
+
+    async def _run_outside(self, order: StartJob, running: Running) -> JobResult:
+        """A job that a client runs: its log is what is known here of its beginning and its end."""
+
+        def note(text: str) -> None:
+            running.log.write(LogLine(wall_ms(), 0, "system", text))
+            running.log.flush()
+
+        note(f"Job {order.leg_name}, attempt {order.attempt.number}, on {self._identity.name}, run by a client of it")
+        result = JobResult(outcome="failure", conclusion="failure", error=SILENT)
+        async with trio.open_nursery() as nursery:
+
+            async def cancelled() -> None:
+                nonlocal result
+                await running.cancel.wait()
+                result = JobResult(outcome="cancelled", conclusion="cancelled")
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(cancelled)
+            with trio.move_on_after(EXTERNAL_SECONDS):
+                await running.told.wait()
+                result = cast(JobResult, running.result)
+            nursery.cancel_scope.cancel()
+        note(f"##[error]{result.error}" if result.error else f"It came to {result.conclusion}")
+        return result
 
     async def blob(self, cid: Cid, holders: Sequence[PeerId]) -> Path:
         """The local path of a blob, fetched if it is not here; raises NotFound or TryAgain if nobody gives it."""

@@ -99,6 +99,7 @@ class Node:
             peer=engine.desk.me,
             engine=engine,
             recall=self.recall,
+            external=engine.desk.config.external,
         )
         self.holds = Holds(blobs, BLOB_QUOTA, self.shell.fetch_blob)
         self.shell.jobs, self.shell.holds = self.jobs, self.holds

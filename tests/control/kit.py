@@ -233,7 +233,13 @@ class MemoryApi:
         return {"workflow_id": run}
 
     async def update(
-        self, name: str, wanted: str | None, priority: float | None, result: object = None, error: str | None = None
+        self,
+        name: str,
+        wanted: str | None,
+        priority: float | None,
+        result: object = None,
+        error: str | None = None,
+        job: str | None = None,
     ) -> JsonObject:
         if wanted == "completed":
             raise Refused("the status follows from its jobs", "only `cancelled` can be asked for")
