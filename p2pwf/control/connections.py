@@ -6,6 +6,7 @@ caller that stops reading.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final, cast
 
 import structlog
@@ -17,12 +18,17 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
+from p2pwf.control.replies import error_body, to_bytes
+from p2pwf.errors import P2pwfError
+
 MAX_HEAD: Final = 16 * 1024
 """Bytes of a request's line and headers: ours take a few hundred."""
 IDLE_SECONDS: Final = 30.0
 """A connection may say nothing, or half a request's head, for as long."""
 STALLED_SECONDS: Final = 3600.0
 """What a caller leaves unread for as long: someone may read a log in a pager. Waiting costs a task and a buffer."""
+TURN_AWAY_SECONDS: Final = 0.5
+"""For a caller that is not served to ask, and again to be answered."""
 
 _log = structlog.get_logger()
 
@@ -93,3 +99,13 @@ class Connections:
         finally:
             for caller in tuple(self._callers):
                 caller.drop()
+
+
+async def turn_away(stream: trio.SocketStream, status: bytes, error: P2pwfError) -> None:
+    """Answer whatever a caller is going to ask, without looking at it."""
+    head = b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+    with suppress(trio.BrokenResourceError):
+        with trio.move_on_after(TURN_AWAY_SECONDS):
+            await stream.receive_some(MAX_HEAD)  # a caller that is cut off while it writes may not read the answer
+        with trio.move_on_after(TURN_AWAY_SECONDS):
+            await stream.send_all(head + to_bytes(error_body(error)))
