@@ -36,8 +36,9 @@ _log = structlog.get_logger()
 class _Caller:
     """A connection as hypercorn wants it, with a bound on writing: hypercorn shields its writes from cancellation."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, context: WorkerContext) -> None:
         self._stream = stream
+        self._context = context
         self.socket = stream.socket
 
     async def send_all(self, data: bytes) -> None:
@@ -47,7 +48,11 @@ class _Caller:
             raise trio.BrokenResourceError("the caller has stopped reading")
 
     async def receive_some(self, limit: int) -> bytes:
-        return bytes(await self._stream.receive_some(limit))
+        data = bytes(await self._stream.receive_some(limit))
+        if not data:
+            # hypercorn would hold on to a caller that left without a word as to one that is silent; now it lets go.
+            await self._context.terminated.set()
+        return data
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()
@@ -71,7 +76,6 @@ class Connections:
         self._config.accesslog = None
         self._config.errorlog = None
         self._app = wrap_app(cast("object", app), self._config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
-        self._context = WorkerContext(None)
         self._callers: set[_Caller] = set()
 
     @property
@@ -81,10 +85,11 @@ class Connections:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Speak on one connection until it ends, and close it."""
-        caller = _Caller(stream)
+        context = WorkerContext(None)
+        caller = _Caller(stream, context)
         self._callers.add(caller)
         try:
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), caller)  # type: ignore[arg-type]
+            await TCPServer(self._app, self._config, context, ConnectionState({}), caller)  # type: ignore[arg-type]
         except Exception:  # noqa: BLE001 - logged
             # One connection must never end the server; what an endpoint raises is answered before it comes here.
             _log.exception("a connection failed")
@@ -106,6 +111,9 @@ async def turn_away(stream: trio.SocketStream, status: bytes, error: P2pwfError)
     head = b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
     with suppress(trio.BrokenResourceError):
         with trio.move_on_after(TURN_AWAY_SECONDS):
-            await stream.receive_some(MAX_HEAD)  # a caller that is cut off while it writes may not read the answer
+            await stream.receive_some(MAX_HEAD)
         with trio.move_on_after(TURN_AWAY_SECONDS):
             await stream.send_all(head + to_bytes(error_body(error)))
+            await stream.send_eof()
+            while await stream.receive_some(MAX_HEAD):  # a caller that is cut off while it writes misses the answer
+                pass

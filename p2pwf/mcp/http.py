@@ -80,11 +80,16 @@ async def _serve(folder: Path, listener: socket.socket, token: str, announce: Ca
     )
     connections = Connections(_Door(StreamableHTTPASGIApp(manager), token))
 
+    turned_away = 0
+
     async def serve_one(stream: trio.SocketStream) -> None:
+        nonlocal turned_away
         if connections.open < MAX_CONNECTIONS:
             await connections.serve(stream)
         else:
-            _log.warning("too many connections: %d", MAX_CONNECTIONS)
+            turned_away += 1
+            if turned_away.bit_count() == 1:  # the 1st, 2nd, 4th, …: who comes again and again does not fill the log
+                _log.warning("more than %d connections at a time: turned away %d", MAX_CONNECTIONS, turned_away)
             await turn_away(stream, b"503 Service Unavailable", CROWDED)
             await trio.aclose_forcefully(stream)
 
