@@ -26,6 +26,7 @@ from p2pwf.control.client import Client as Control
 from p2pwf.mcp.schemas import SPECS
 from tests.e2e.kit import COMMAND, PATIENCE, Node
 
+ROOT = Path(__file__).parents[2]
 ERAS = ("legacy", "auto")
 """How a client begins: the handshake of 2025, or the newest that both know."""
 WORK = """\
@@ -47,8 +48,13 @@ jobs:
 WAITS = "labels: p2p-workflow\non: workflow_dispatch\njobs: {wait: {runs-on: linux, steps: [{run: sleep 600}]}}\n"
 
 
+CONFIGURED = json.loads((ROOT / "examples/mcp/stdio.json").read_text())["mcpServers"]["p2pwf"]
+
+
 def arguments(folder: Path, *words: str) -> list[str]:
-    return [*COMMAND[1:], "mcp", "--data-dir", str(folder), *words]
+    """What follows `python`: what the example tells clients to start, on a data folder."""
+    assert CONFIGURED["command"] == "p2pwf"
+    return [*COMMAND[1:], *CONFIGURED["args"], "--data-dir", str(folder), *words]
 
 
 @asynccontextmanager

@@ -11,10 +11,11 @@ import trio
 from mcp_types import TextResourceContents
 
 from p2pwf.cli.main import run
+from p2pwf.cli.mcp import HTTP
 from p2pwf.errors import TryAgain, UsageError
 from p2pwf.mcp.http import MAX_BODY, MAX_CONNECTIONS, loopback_address, serve_http
 from tests.e2e.kit import Node
-from tests.mcp.kit import ERAS, HttpServer, call, ended, over_http, short_folder, silent_node
+from tests.mcp.kit import ERAS, ROOT, HttpServer, call, ended, over_http, short_folder, silent_node
 
 ASK = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 LIST = json.dumps(ASK).encode()
@@ -160,6 +161,13 @@ def test_only_loopback_addresses_are_listened_on(tmp_path: Path, capsys: pytest.
     assert run(["mcp", "--http", "0.0.0.0:0", "--data-dir", str(tmp_path / "data")]) == 2
     assert "reachable from elsewhere" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
+
+
+def test_the_example_for_clients_is_what_is_served(server: HttpServer) -> None:
+    (told,) = json.loads((ROOT / "examples/mcp/http.json").read_text())["mcpServers"].values()
+    assert told["url"] == server.url.replace(server.place, HTTP)
+    token = told["headers"]["Authorization"].replace("TOKEN", server.token)
+    assert server.ask("POST", body=LIST, Authorization=token)[0] == 200
 
 
 def test_an_address_that_is_taken_is_said_to_be(server: HttpServer, tmp_path: Path) -> None:
