@@ -36,8 +36,10 @@ def _readable(file: Path) -> None:
 
 
 def _link(file: Path) -> None:
-    file.with_name("elsewhere").write_text("x" * 43)
-    file.symlink_to("elsewhere")
+    target = file.with_name("elsewhere")
+    target.touch(0o600)
+    target.write_text("x" * 43)
+    file.symlink_to(target)
 
 
 def _words(text: str) -> Callable[[Path], None]:
