@@ -14,7 +14,7 @@ from p2pwf.places import data_dir
 
 HTTP = "127.0.0.1:4071"
 """Where `--http` alone listens: beside the port of nodes."""
-SDK = ("mcp", "mcp_types")
+SDK = ("mcp", "mcp_types", "jsonschema")
 
 
 @click.command()

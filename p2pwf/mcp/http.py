@@ -5,6 +5,7 @@ The SDK checks Host and Origin, so that no web page reaches the server by a name
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from hmac import compare_digest
@@ -19,7 +20,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from p2pwf.control.connections import Connections
+from p2pwf.control.connections import Connections, turn_away
 from p2pwf.control.replies import error_reply
 from p2pwf.errors import NotFound, Refused, TryAgain, UsageError
 from p2pwf.mcp.server import make_server
@@ -28,11 +29,14 @@ from p2pwf.mcp.token import token_of
 PATH: Final = "/mcp"
 MAX_BODY: Final = 2 * 1024 * 1024
 """Bytes of a request: what the control API takes."""
-MAX_CONNECTIONS: Final = 64
-"""At a time: a client holds one or two."""
-BACKLOG: Final = 64
+MAX_CONNECTIONS: Final = 256
+"""At a time. A client has one for each call that it makes at once: the SDK's own up to 100."""
+CROWDED: Final = TryAgain("too many connections to this server", "close some, or try again")
+BACKLOG: Final = 128
 """Connections that may wait to be accepted."""
 ADDRESS_HINT: Final = "give a loopback address with a port: 127.0.0.1:4071, [::1]:4071 or localhost:4071"
+
+_log = logging.getLogger(__name__)
 
 
 def loopback_address(text: str) -> tuple[str, int]:
@@ -76,10 +80,17 @@ async def _serve(folder: Path, listener: socket.socket, token: str, announce: Ca
     )
     connections = Connections(_Door(StreamableHTTPASGIApp(manager), token))
 
+    turned_away = 0
+
     async def serve_one(stream: trio.SocketStream) -> None:
+        nonlocal turned_away
         if connections.open < MAX_CONNECTIONS:
             await connections.serve(stream)
         else:
+            turned_away += 1
+            if turned_away.bit_count() == 1:  # the 1st, 2nd, 4th, …: who comes again and again does not fill the log
+                _log.warning("more than %d connections at a time: turned away %d", MAX_CONNECTIONS, turned_away)
+            await turn_away(stream, b"503 Service Unavailable", CROWDED)
             await trio.aclose_forcefully(stream)
 
     with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
@@ -108,10 +119,11 @@ class _Door:
             reply.headers["www-authenticate"] = "Bearer"
         elif scope["path"] != PATH:
             reply = error_reply(NotFound(f"nothing is at {scope['path'][:80]}", f"MCP is at {PATH}"))
-        elif scope["method"] not in ("POST", "DELETE"):
-            # A client may open a stream to hear what happens by itself. Nothing does, and each would take a connection.
+        elif scope["method"] != "POST":
+            # GET would open a stream of what happens by itself: nothing does, and each would take a connection. DELETE
+            # would end a session: there are none.
             reply = error_reply(UsageError(f"{scope['method']} is of no use here", "send requests by POST"), 405)
-            reply.headers["allow"] = "POST, DELETE"
+            reply.headers["allow"] = "POST"
         else:
             await self._app(scope, receive, send)
             return

@@ -115,7 +115,7 @@ class RunResources:
                     held -= _size(kept.popleft())
                     left_out += 1
         if held > MAX_LOG:  # one line alone
-            kept[0] = "…" + kept[0].encode(errors="replace")[-MAX_LOG:].decode(errors="replace")
+            kept[0] = "…" + kept[0].encode(errors="replace")[-MAX_LOG:].decode(errors="ignore")
         note = f"[{left_out} earlier lines left out; all of them: p2pwf workflow logs {run}]\n" if left_out else ""
         return Content(uri, "text/plain", note + "".join(kept))
 

@@ -15,7 +15,7 @@ from p2pwf.mcp.server import make_server
 
 
 def serve_stdio(folder: Path) -> None:
-    """Serve the node of a data folder; returns when the client has closed stdin."""
+    """Serve the node of a data folder; returns when the client has closed stdin, or reads no more."""
     # A thread waits in a read of stdin that nothing can break off, and there is nothing here to bring to an end.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     trio.run(_serve, folder)
@@ -23,5 +23,8 @@ def serve_stdio(folder: Path) -> None:
 
 async def _serve(folder: Path) -> None:
     server = make_server(folder)
-    async with stdio_server() as (receive, send):
-        await server.run(receive, send, server.create_initialization_options())
+    try:
+        async with stdio_server() as (receive, send):
+            await server.run(receive, send, server.create_initialization_options())
+    except* BrokenPipeError:  # a client that dies is how many of them say good-bye
+        pass

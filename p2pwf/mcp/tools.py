@@ -14,7 +14,7 @@ from typing import Any, Final
 from p2pwf.client.blocking import Client
 from p2pwf.embedded.coordinator import P2PWorkflowCoordinator
 from p2pwf.embedded.files import is_p2p, metadata_of
-from p2pwf.errors import NotFound, P2pwfError, Refused
+from p2pwf.errors import InvalidWorkflow, NotFound, P2pwfError, Refused
 from p2pwf.ledger import WorkflowStatus
 
 TOOLS: Final = (
@@ -22,6 +22,7 @@ TOOLS: Final = (
     "update_p2p_workflow_status", "add_p2p_peer", "remove_p2p_peer", "get_p2p_stats", "parse_workflow_tags",
     "get_my_p2p_workflows",
 )  # fmt: skip
+CHECK_HINT: Final = "`p2pwf check FILE` shows all that is wrong with the file, each with its place"
 
 JsonObject = dict[str, Any]
 
@@ -164,7 +165,8 @@ def _told(work: Callable[[], JsonObject], **about: object) -> JsonObject:
     try:
         return {"success": True, **work()}
     except P2pwfError as error:
-        return {"success": False, "error": error.message, "hint": error.hint, "code": error.code, **about}
+        hint = error.hint or (CHECK_HINT if isinstance(error, InvalidWorkflow) else None)
+        return {"success": False, "error": error.message, "hint": hint, "code": error.code, **about}
     except Exception as error:  # noqa: BLE001 - an assistant wants an answer, and may have sent anything
         _log.warning("a tool failed", exc_info=error)
         hint = "check the kinds of the arguments; if they are right, please report it"

@@ -13,8 +13,10 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
+from p2pwf.control.connections import IDLE_SECONDS, Connections
 from p2pwf.control.requests import MAX_BODY
-from tests.control.kit import call, node, raw
+from p2pwf.control.routes import make_app
+from tests.control.kit import MemoryApi, call, node, raw
 
 PATIENCE = 120
 """Virtual seconds: longer than the server waits for anybody's request."""
@@ -61,6 +63,21 @@ async def test_a_caller_that_never_finishes_its_request_is_let_go(
             answer = await rest_of(stream)
         assert b" 200 " not in answer
         assert not api.requests
+
+
+@pytest.mark.parametrize("asked", [b"", b"GET /v1/in", b"GET /v1/info HTTP/1.1\r\nhost: x\r\n\r\n"])
+async def test_a_caller_that_leaves_makes_room_at_once(autojump: trio.testing.MockClock, asked: bytes) -> None:
+    connections = Connections(make_app(MemoryApi()))
+    ours, theirs = (trio.SocketStream(one) for one in trio.socket.socketpair())
+    with trio.fail_after(IDLE_SECONDS / 2):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connections.serve, theirs)
+            await ours.send_all(asked)
+            if asked.endswith(b"\r\n\r\n"):
+                assert (await ours.receive_some()).startswith(b"HTTP/1.1 200")
+                assert connections.open == 1
+            await ours.aclose()
+    assert connections.open == 0
 
 
 async def test_a_caller_that_drips_its_head_is_let_go(autojump: trio.testing.MockClock) -> None:

@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from p2pwf.cli import mcp as cli_mcp
 from p2pwf.clock import messages, pending, sync
 from p2pwf.core import bodies, dagcbor, events, sign, tickets
 from p2pwf.engine import config, desk
+from p2pwf.mcp import http, resources, schemas, server, token
 from p2pwf.runner import filecommands, report, values
 from tests.protocols.kit import ROOT
 
@@ -73,6 +75,16 @@ def row(name: str, first: str) -> str:
         ("reports", "id, name", [report.MAX_NAME]),
         ("reports", "summary", [filecommands.MAX_BYTES]),
         ("reports", "annotations", [values.MAX_ANNOTATIONS]),
+        ("mcp", "default address", [cli_mcp.HTTP]),
+        ("mcp", "path", [http.PATH]),
+        ("mcp", "largest body", [http.MAX_BODY]),
+        ("mcp", "connections", [http.MAX_CONNECTIONS]),
+        ("mcp", "calls", [server.MAX_RUNNING, server.MAX_WAITING]),
+        ("mcp", "workflows", [server.MAX_ROWS]),
+        ("mcp", "log", [resources.MAX_LOG]),
+        ("mcp", "artifact", [resources.MAX_FILES, resources.MAX_CONTENT]),
+        ("mcp", "listed", [resources.RECENT_RUNS, resources.RECENT_ARTIFACTS]),
+        ("mcp", "token", [token.TOKEN_BYTES]),
         ("runs", "attempts", [bodies.MAX_ATTEMPTS]),
         ("runs", "lease", [config.LEASE]),
         ("runs", "beat", [config.BEAT]),
@@ -123,6 +135,15 @@ def test_the_page_has_every_message() -> None:
 def test_the_topic_is_named_by_the_network() -> None:
     assert "p2pwf/2/" in row("clock", "topic")
     assert '"p2pwf/2/{' in (ROOT / "p2pwf/node/node.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", list(schemas.SPECS))
+def test_the_table_of_tools_has_what_each_takes_and_gives(name: str) -> None:
+    takes, gives = (
+        set(cell.strip().replace("?", "").split(", ")) - {""} for cell in row("mcp", f"`{name}`").split("|")[2:4]
+    )
+    assert takes == set(schemas.SPECS[name].takes["properties"])
+    assert gives == set(schemas.SPECS[name].gives["anyOf"][0]["required"])
 
 
 @pytest.mark.parametrize("name", [path.stem for path in (ROOT / "protocols").glob("*.md")])
