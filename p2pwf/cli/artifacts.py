@@ -24,30 +24,55 @@ from p2pwf.errors import NoNode, NotFound, RemoteError, StorageError, UsageError
 @anywhere
 @click.pass_obj
 def artifacts(session: Session, workflow_id: str, folder: str | None, names: tuple[str, ...]) -> None:
-    """List the artifacts of a run, or download them from whichever peer has them.
+    """List the artifacts of a run; `workflow download` writes them to a folder, as --download does.
 
     \b
       p2pwf workflow artifacts 4x7qk2
       p2pwf workflow artifacts 4x7qk2 --name report --download out
     """
-    found = session.client.call("GET", "runs", workflow_id, "artifacts")
+    chosen = _chosen(session, workflow_id, names)
+    if folder is None:
+        session.answer(chosen, _draw)
+    else:
+        _download(session, workflow_id, chosen, folder)
+
+
+@click.command()
+@run_argument
+@click.option("--dir", "folder", default=".", show_default=True, metavar="DIR", help="Write each one to DIR/NAME.")
+@click.option("--name", "names", metavar="NAME", multiple=True, help="Only this one.")
+@anywhere
+@click.pass_obj
+def download(session: Session, workflow_id: str, folder: str, names: tuple[str, ...]) -> None:
+    """Download the artifacts of a run, from whichever peer has them; never over what is there.
+
+    \b
+      p2pwf workflow download 4x7qk2
+      p2pwf workflow download 4x7qk2 --name report --dir out
+    """
+    _download(session, workflow_id, _chosen(session, workflow_id, names), folder)
+
+
+def _chosen(session: Session, run: str, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The artifacts of a run, or those that are named. Raises NotFound for a name that none has."""
+    found: list[dict[str, Any]] = session.client.call("GET", "runs", run, "artifacts")
     missing = set(names) - {one["name"] for one in found}
     if missing:
         there = ", ".join(dict.fromkeys(clean(one["name"]) for one in found)) or "it has none"
         raise NotFound(f"no artifact {', '.join(sorted(missing))} in this run", f"its artifacts: {there}")
-    chosen = [one for one in found if not names or one["name"] in names]
-    if folder is None:
-        session.answer(chosen, _draw)
-        return
+    return [one for one in found if not names or one["name"] in names]
+
+
+def _download(session: Session, run: str, chosen: list[dict[str, Any]], folder: str) -> None:
     root = Path(folder).expanduser().absolute()
     latest = {one["name"]: one for one in chosen}
     for name in latest:
         _check_free(root / name)
     made = []
     for name, one in latest.items():
-        _write(session.client.stream("runs", workflow_id, "artifacts", name), root / name)
+        _write(session.client.stream("runs", run, "artifacts", name), root / name)
         made.append({**one, "path": str(root / name)})
-    session.answer(made, lambda rows: _draw_written(rows, workflow_id))
+    session.answer(made, lambda rows: _draw_written(rows, run))
 
 
 def _draw(found: list[dict[str, Any]]) -> None:
