@@ -27,6 +27,8 @@ COMMANDS = {
     "peer": ("p2pwf.cli.peers:peer", "List, admit and remove peers."),
     "workflow": ("p2pwf.cli.workflow:workflow", "Submit, follow and cancel workflows."),
     "schedule": ("p2pwf.cli.schedule:schedule", "Run workflows by the clock."),
+    "backup": ("p2pwf.cli.backup:backup", "Write this node's data folder into one file."),
+    "restore": ("p2pwf.cli.backup:restore", "Make a data folder from a backup."),
     "check": ("p2pwf.cli.check:check", "Check workflow files."),
     "graph": ("p2pwf.cli.graph:graph", "Draw the jobs of a workflow file."),
     "expr": ("p2pwf.cli.expr:expr", "Evaluate an expression."),

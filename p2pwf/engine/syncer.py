@@ -30,6 +30,8 @@ class Syncer:
         self.dropped = 0
         """Hellos and digests beyond MAX_ROUNDS."""
         self.connected: dict[PeerId, None] = {}
+        self.synced: set[PeerId] = set()
+        """Peers of which this node has had, at some moment since it started, all that they had."""
         self._started = desk.now.mono
         self.synced_at: float | None = None
         self.ready = False
@@ -93,7 +95,7 @@ class Syncer:
             return
         if message.digest != self._desk.clock.dag.digest():
             self._hello(peer, reply=True)
-        elif peer not in self._goals:
+        else:
             self._goals[peer] = {}
             self.check()
 
@@ -117,8 +119,9 @@ class Syncer:
                 for seq, mark in tips
             ):
                 del self._goals[peer]
+                self.synced.add(peer)
                 self.synced_at = self._desk.now.mono
-        if not self.ready and self._desk.roster.holds(self._desk.me, None):
+        if not self.ready and not self._desk.recovering and self._desk.roster.holds(self._desk.me, None):
             alone = len(self._desk.roster.members) == 1
             waited = self._desk.now.mono - self._started >= self._desk.config.lease
             if alone or waited or self.synced_at is not None:

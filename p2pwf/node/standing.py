@@ -21,6 +21,7 @@ from p2pwf.engine import Engine
 from p2pwf.engine.desk import chunks
 from p2pwf.engine.inputs import Frame
 from p2pwf.errors import P2pwfError, Refused, RemoteError
+from p2pwf.net.joins import PENDING
 from p2pwf.net.network import Network
 from p2pwf.net.types import JoinRequest
 from p2pwf.node.loop import EngineLoop
@@ -92,6 +93,7 @@ class Standing:
         self._request_for = request_for
         self._asked: dict[PeerId, float] = {}
         self._answered: dict[PeerId, float] = {}
+        self._told = False
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -113,6 +115,9 @@ class Standing:
         except P2pwfError as error:
             log.debug("not told where this node stands", peer=peer, error=error.message)
             return
+        if reply.status == PENDING and not self._told:  # a node that was restored as a new peer
+            self._told = True
+            log.info(f"waiting to be admitted: ask an admin to run `p2pwf peer add {desk.me}`")
         log.debug("where this node stands", peer=peer, status=reply.status, reason=reply.reason)
 
     # -- answering ----------------------------------------------------------------------------------------------
