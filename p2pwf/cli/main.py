@@ -23,6 +23,7 @@ COMMANDS = {
     "stats": ("p2pwf.cli.node:stats", "Count runs, events and queues."),
     "invite": ("p2pwf.cli.peers:invite", "Make a ticket that lets one machine join."),
     "node": ("p2pwf.cli.drain:node", "Pause this node, drain it, let it go on."),
+    "service": ("p2pwf.cli.service:service", "Have systemd run this machine's node."),
     "leave": ("p2pwf.cli.drain:leave", "Leave the network for good."),
     "peer": ("p2pwf.cli.peers:peer", "List, admit and remove peers."),
     "workflow": ("p2pwf.cli.workflow:workflow", "Submit, follow and cancel workflows."),

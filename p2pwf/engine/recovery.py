@@ -66,3 +66,4 @@ class Recovery:
             desk.recovering = False
             desk.frozen = None
             desk.set_meta(RESTORED, None)
+            desk.dirty.update(dict.fromkeys(desk.active))  # what it owns was passed over until now

@@ -117,7 +117,7 @@ class Standing:
             return
         if reply.status == PENDING and not self._told:  # a node that was restored as a new peer
             self._told = True
-            log.info(f"waiting to be admitted: ask an admin to run `p2pwf peer add {desk.me}`")
+            log.info("waiting to be admitted", hint=f"ask an admin to run `p2pwf peer add {desk.me}`")
         log.debug("where this node stands", peer=peer, status=reply.status, reason=reply.reason)
 
     # -- answering ----------------------------------------------------------------------------------------------
