@@ -25,6 +25,7 @@ def link(one: Bench, two: Bench) -> list[Output]:
     """A stream between two nodes comes up, and carries all that they say to each other; what came of it in all."""
     seen: list[Output] = []
     waiting = [(one, two, one.give(PeerUp(two.peer))), (two, one, two.give(PeerUp(one.peer)))]
+    one.wait(1)
     while waiting:
         here, there, outputs = waiting.pop(0)
         seen += outputs
