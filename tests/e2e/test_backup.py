@@ -84,7 +84,8 @@ def test_with_its_own_id_it_writes_nothing_before_it_has_heard_what_it_wrote_las
         told = again.ask("restore", str(saved), "--same-identity")
         assert (told["peer_id"], told["waits_for"]) == (one.info["peer_id"], [two.info["peer_id"]])
 
-        again.start()  # while the old one runs still: no member speaks with it
+        # While the old one runs still, no member speaks with it.
+        again.start("--bootstrap", two.info["addrs"][0])
         until(lambda: any("two nodes run with the key" in alarm for alarm in two.ask("status")["alarms"]))
         assert again.ask("status")["frozen"] == (
             "restored under its old id, this node writes nothing before it has heard two"
