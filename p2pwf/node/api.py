@@ -196,8 +196,6 @@ class NodeApi:
 
     def _require_ready(self) -> None:
         require_member(self._node.engine)
-        if (frozen := self._node.engine.desk.frozen) is not None:
-            raise Refused(frozen, "see `p2pwf status`")
         if not self._node.shell.ready.is_set():
             raise TryAgain("this node has not joined its network yet", "wait for its ready line")
 

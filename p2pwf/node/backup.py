@@ -19,7 +19,7 @@ from contextlib import closing
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 import attrs
 
@@ -121,23 +121,18 @@ class Backup:
         files: dict[str, Written] = {}
         left_out = 0
         for name, path in self._plain():
-            with disk_errors(path), path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                files[name] = archive.add(name, size, _Counted(file, progress))
+            with _Source(path, progress) as source:
+                files[name] = archive.add(name, source.size, source)
         for cid, _ in self._blobs:
-            path = self._data.path / blob_name(cid)
-            with disk_errors(path):
-                try:
-                    file = path.open("rb")
-                except FileNotFoundError:
-                    left_out += 1
-                    continue
-                with file:
-                    if _is_whole(file, cid):
-                        size = os.fstat(file.fileno()).st_size
-                        files[blob_name(cid)] = archive.add(blob_name(cid), size, _Counted(file, progress))
+            name = blob_name(cid)
+            try:
+                with _Source(self._data.path / name, progress) as source:
+                    if source.is_whole(cid):
+                        files[name] = archive.add(name, source.size, source)
                     else:
                         left_out += 1
+            except NotFound:
+                left_out += 1
         manifest = json.dumps(
             {
                 "backup": FORMAT,
@@ -203,22 +198,38 @@ def _peer_of(folder: Path, meta: dict[str, bytes]) -> PeerId:
     return peer
 
 
-def _is_whole(file: BinaryIO, cid: Cid) -> bool:
-    digest = sha256()
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-    file.seek(0)
-    return digest.digest() == cid[len(RAW_PREFIX) :]
+class _Source:
+    """A file to be read into a backup, telling of what is read; errors of the disk are told as such, and as of here."""
 
-
-class _Counted:
-    """An open file that tells of what is read of it."""
-
-    def __init__(self, file: BinaryIO, progress: Progress) -> None:
-        self._file = file
+    def __init__(self, path: Path, progress: Progress) -> None:
+        """Raises NotFound, StorageError."""
+        self._path = path
         self._progress = progress
+        with disk_errors(path):
+            try:
+                self._file = path.open("rb")
+            except FileNotFoundError:
+                raise NotFound(f"{path} is gone") from None
+            self.size = os.fstat(self._file.fileno()).st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def read(self, size: int) -> bytes:
-        found = self._file.read(size)
+        """Up to so many bytes."""
+        with disk_errors(self._path):
+            found = self._file.read(size)
         self._progress(len(found))
         return found
+
+    def is_whole(self, cid: Cid) -> bool:
+        """Whether the content hashes to a CID; then it can be read from its start."""
+        digest = sha256()
+        with disk_errors(self._path):
+            while chunk := self._file.read(CHUNK):
+                digest.update(chunk)
+            self._file.seek(0)
+        return digest.digest() == cid[len(RAW_PREFIX) :]

@@ -56,9 +56,11 @@ def removal(engine: Engine) -> Refused:
 
 
 def require_member(engine: Engine) -> None:
-    """Raise Refused if this node was removed."""
+    """Raise Refused if this node was removed, or may not write."""
     if is_removed(engine):
         raise removal(engine)
+    if engine.desk.frozen is not None:
+        raise Refused(engine.desk.frozen, "see `p2pwf status`")
 
 
 def cuts_of(engine: Engine, peer: PeerId) -> tuple[Cid, ...]:

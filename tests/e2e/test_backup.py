@@ -28,80 +28,55 @@ def until(look: Callable[[], Any]) -> Any:
     return found
 
 
-def test_what_is_restored_is_another_peer_that_an_admin_lets_in(tmp_path: Path) -> None:
+def test_the_same_peer_writes_nothing_too_early_and_another_peer_has_to_be_let_in(tmp_path: Path) -> None:
     file = workflow(tmp_path / "w", ONE)
-    saved = tmp_path / "two.p2pwf"
+    saved = {name: tmp_path / f"{name}.p2pwf" for name in ("one", "two")}
     with (
         Node(tmp_path / "one", "--slots", "0") as one,
         Node(tmp_path / "two", "--trust-members") as two,
-        Node(tmp_path / "again", "--trust-members") as again,
+        Node(tmp_path / "again", "--slots", "0") as again,
+        Node(tmp_path / "three", "--trust-members") as three,
     ):
         one.start().ready()
         two.start("--join", one.ticket()).ready()
-        run = two.submit(file)
-        assert two.wait_for(run)["status"] == "completed"
-        made = two.ask("backup", str(saved))  # while it runs
-        assert (made["peer_id"], made["left_out"]) == (two.info["peer_id"], 0)
-        assert made["blobs"] > 0
-        assert saved.stat().st_mode & 0o777 == 0o600
-        two.kill()
-
-        restored = p2pwf("restore", str(saved), data=again.folder)
-        assert restored.returncode == 0, restored.stderr
-        assert f"p2pwf peer remove {two.info['peer_id']}" in restored.stdout
-        again.start()
-        (asks,) = until(lambda: one.ask("peer", "list", "--pending"))
-        assert asks["peer_id"] != two.info["peer_id"]
-        assert f"p2pwf peer add {asks['peer_id']} --roles run,submit" in restored.stdout
-        one.ask("peer", "add", asks["peer_id"])
-        again.ready()
-        one.ask("peer", "remove", two.info["peer_id"])
-        assert again.info["peer_id"] == asks["peer_id"]
-        assert again.info["network"] == one.info["network"]
-        assert "waiting to be admitted" in again.errors()
-        assert "it ran" in p2pwf("workflow", "logs", run, data=again.folder).stdout  # its blob was in the backup
-        assert again.wait_for(again.submit(file))["status"] == "completed"
-        assert again.ask("clock", "verify")["ok"]
-
-
-def test_with_its_own_id_it_writes_nothing_before_it_has_heard_what_it_wrote_last(tmp_path: Path) -> None:
-    file = workflow(tmp_path / "w", ONE)
-    saved = tmp_path / "one.p2pwf"
-    with (
-        Node(tmp_path / "one") as one,
-        Node(tmp_path / "two", "--slots", "0") as two,
-        Node(tmp_path / "again") as again,
-    ):
-        one.start().ready()
-        two.start("--join", one.ticket()).ready()
-        one.ask("backup", str(saved))
-        late = one.submit(file, "--no-source")
+        one.ask("backup", str(saved["one"]))
+        late = one.submit(file)
         assert two.wait_for(late)["status"] == "completed"
+        made = two.ask("backup", str(saved["two"]))
+        assert (made["peer_id"], made["left_out"], made["blobs"] > 0) == (two.info["peer_id"], 0, True)
 
-        refused = p2pwf("restore", str(saved), data=again.folder)
+        # With its own id: while the old one is there no member speaks with it, and it writes nothing.
+        refused = p2pwf("restore", str(saved["one"]), data=again.folder)
         assert (refused.returncode, "only admin" in refused.stderr) == (5, True)
         assert not again.folder.exists()
-        told = again.ask("restore", str(saved), "--same-identity")
+        told = again.ask("restore", str(saved["one"]), "--same-identity")
         assert (told["peer_id"], told["waits_for"]) == (one.info["peer_id"], [two.info["peer_id"]])
-
-        # While the old one runs still, no member speaks with it.
         again.start("--bootstrap", two.info["addrs"][0])
-        until(lambda: any("two nodes run with the key" in alarm for alarm in two.ask("status")["alarms"]))
-        assert again.ask("status")["frozen"] == (
-            "restored under its old id, this node writes nothing before it has heard two"
-        )
-        refused = p2pwf("workflow", "submit", str(file), data=again.folder)
-        assert (refused.returncode, "before it has heard two" in refused.stderr) == (5, True)
-        assert one.ask("status")["frozen"] is None
+        until(lambda: p2pwf("status", data=again.folder).returncode == 0)
+        why = "restored under its old id, this node writes nothing before it has heard two"
+        assert again.ask("status")["frozen"] == why
+        refused = p2pwf("workflow", "submit", str(file), "--no-source", data=again.folder)
+        assert (refused.returncode, why in refused.stderr) == (5, True)
         one.kill()
-
         again.ready()
-        assert again.ask("status")["frozen"] is None
-        assert again.status(late)["status"] == "completed"  # of after the backup
+        assert again.status(late)["status"] == "completed"  # it was submitted after the backup
         assert two.wait_for(again.submit(file, "--no-source"))["status"] == "completed"
         for node in (again, two):
             assert node.ask("clock", "verify")["ok"]
-            assert {(peer["name"], peer["connected"]) for peer in node.ask("peer", "list") if not peer["self"]} <= {
-                ("two", True), ("again", True), ("one", True)
-            }  # fmt: skip
-            assert node.ask("status")["frozen"] is None
+            status = node.ask("status")
+            assert (status["frozen"], status["removed"]) == (None, False)
+
+        # With a new one: it is let in by its id, and the old one goes.
+        two.kill()
+        told = three.ask("restore", str(saved["two"]))
+        assert told["former_peer_id"] == two.info["peer_id"] != told["peer_id"]
+        three.start("--bootstrap", again.info["addrs"][0])
+        again.ask("peer", "add", told["peer_id"])
+        again.ask("peer", "remove", two.info["peer_id"])
+        three.ready()
+        assert {name: three.info[name] for name in ("peer_id", "network")} == {
+            "peer_id": told["peer_id"], "network": one.info["network"]
+        }  # fmt: skip
+        assert "it ran" in p2pwf("workflow", "logs", late, data=three.folder).stdout  # its blob was in the backup
+        assert again.wait_for(again.submit(file, "--no-source"))["status"] == "completed"
+        assert three.ask("clock", "verify")["ok"]
