@@ -67,8 +67,8 @@ def install(session: Session, system: bool | None, now: bool, options: tuple[str
     from p2pwf.cli.unit import MARK, check_reach, unit_path, unit_text
 
     system = _system(system)
-    _check_options(session, options)
     folder = data_dir(session.given) if session.given or not system else Path(ROOT_DATA_DIR)
+    _check_options(folder, options)
     path, text = unit_path(system), unit_text(system, folder, options)
     if system:
         _require_root()
@@ -165,7 +165,7 @@ def _require_root() -> None:
         raise Refused("only root installs services of the system", "use sudo, or --user")
 
 
-def _check_options(session: Session, options: tuple[str, ...]) -> None:
+def _check_options(folder: Path, options: tuple[str, ...]) -> None:
     """Raise UsageError for what `p2pwf up` would refuse, or what must not stand in a unit, which all users may read."""
     from p2pwf.cli.settings import check
     from p2pwf.cli.up import up
@@ -179,7 +179,7 @@ def _check_options(session: Session, options: tuple[str, ...]) -> None:
     if given.get("join"):
         raise UsageError(
             "a ticket is good once, and all users could read it in the unit",
-            f"join first: p2pwf up --data-dir {data_dir(session.given)} --join TICKET; stop it, and install then",
+            f"join first: p2pwf up --data-dir {folder} --join TICKET; stop it, and install then",
         )
     check(node_settings(Path("/nonexistent"), given, {}))
 

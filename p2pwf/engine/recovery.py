@@ -2,8 +2,10 @@
 
 Its backup may be older than what it last wrote, and a second event with a number that was used up is a fork. What it
 wrote and told anyone of is held by some member. So it listens first, to every member that it knows of and those it
-comes to know of while it listens, until it has all that each of them had; only then it goes on, from the newest event
-of its own that it was given. What was told to nobody is lost with the old disk, unless that runs again.
+comes to know of while it listens, until it has all that each of them had. One of them may have an event of it waiting
+for a link that another one has, and takes it in later: so, from then on, each of them has to have been found equal
+once. Whatever waited has its links by then, and has come in. Only then it goes on, from the newest event of its own.
+What was told to nobody is lost with the old disk, unless that runs again.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class Recovery:
         self._syncer = syncer
         self._without: frozenset[str] = frozenset()
         self._also: frozenset[PeerId] = frozenset()
+        self._all_heard = False
 
     def load(self, also: frozenset[PeerId]) -> None:
         """After the store is loaded: whether this node recovers. `also`: peers to be heard, members or not."""
@@ -44,17 +47,23 @@ class Recovery:
             self._also = also
             self.step()
 
-    def waits_for(self) -> list[PeerId]:
-        """The peers that have to be heard still, in order."""
-        known = self._also | self._desk.roster.members.keys()
-        return sorted(known - self._without - self._syncer.synced - {self._desk.me})
+    def _waits_for(self) -> list[PeerId]:
+        """The peers that have to be heard still, or once more, in order."""
+        known = (self._also | self._desk.roster.members.keys()) - self._without - {self._desk.me}
+        missing = known - self._syncer.synced
+        if missing:
+            self._all_heard = False
+        elif not self._all_heard:
+            self._all_heard = True
+            self._syncer.compare()
+        return sorted(missing or known - self._syncer.equal)
 
     def step(self) -> None:
         """See whether all have been heard: then this node may write, and stays so."""
         desk = self._desk
         if not desk.recovering:
             return
-        missing = self.waits_for()
+        missing = self._waits_for()
         if missing:
             members = desk.roster.members
             named = [members[peer].name if peer in members else peer for peer in missing[:NAMED]]

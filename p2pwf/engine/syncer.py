@@ -32,6 +32,8 @@ class Syncer:
         self.connected: dict[PeerId, None] = {}
         self.synced: set[PeerId] = set()
         """Peers of which this node has had, at some moment since it started, all that they had."""
+        self.equal: set[PeerId] = set()
+        """Peers that had, at some moment since `compare`, just what this node has."""
         self._started = desk.now.mono
         self.synced_at: float | None = None
         self.ready = False
@@ -45,6 +47,12 @@ class Syncer:
     def down(self, peer: PeerId) -> None:
         self.connected.pop(peer, None)
         self._goals.pop(peer, None)
+
+    def compare(self) -> None:
+        """Find out anew which peers have just what this node has: asked at once, and by every digest from now on."""
+        self.equal.clear()
+        for peer in self.connected:
+            self._hello(peer, reply=True)
 
     def _hello(self, peer: PeerId, reply: bool) -> None:
         dag = self._desk.clock.dag
@@ -77,6 +85,8 @@ class Syncer:
             missing = lacking(self._desk.clock.dag, message.frontier)
             if missing:
                 self._desk.emit(SendEvents(peer, tuple(node.cid for node in missing)))
+        else:
+            self.equal.add(peer)
         self._goals[peer] = {} if same else message.frontier
         self.check()
 
@@ -96,6 +106,7 @@ class Syncer:
         if message.digest != self._desk.clock.dag.digest():
             self._hello(peer, reply=True)
         else:
+            self.equal.add(peer)
             self._goals[peer] = {}
             self.check()
 
