@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from shutil import copy2, copytree
 
 import pytest
 
@@ -33,10 +34,11 @@ Files = dict[str, bytes]
 PINNED, CACHED = b"a log\n" * 100, b"of somebody else"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The data folder of a node that founded a network and stopped."""
-    made = tmp_path / "node"
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`node`, the data folder of a node that founded a network and stopped, and `saved`, a backup of it."""
+    base = tmp_path_factory.mktemp("templates")
+    made = base / "node"
     made.mkdir(mode=0o700)
     signer = Signer(load_or_create(made / IDENTITY))
     about = {"name": "node", "labels": [], "slots": 1}
@@ -52,16 +54,24 @@ def folder(tmp_path: Path) -> Path:
     (made / "config.toml").write_text('name = "node"\n')
     (made / "work").mkdir()
     (made / "mcp.token").write_text("secret")
-    return made
+    for empty in made.glob("blobs/*/"):
+        if not any(empty.iterdir()):
+            empty.rmdir()
+    assert run(["backup", str(base / "saved"), "--data-dir", str(made)]) == 0
+    return base
 
 
 @pytest.fixture
-def saved(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+def folder(templates: Path, tmp_path: Path) -> Path:
+    """The data folder of a node that founded a network and stopped."""
+    return copytree(templates / "node", tmp_path / "node")
+
+
+@pytest.fixture
+def saved(templates: Path, tmp_path: Path) -> Path:
     """A backup of it."""
-    path = tmp_path / "saved"
-    assert run(["backup", str(path), "--data-dir", str(folder)]) == 0
-    capsys.readouterr()
-    return path
+    copy2(templates / "saved", tmp_path / "saved")
+    return tmp_path / "saved"
 
 
 def contents(path: Path) -> Files:
@@ -242,7 +252,7 @@ def test_a_hostile_backup_writes_nothing(
     rewrite(saved, files)
     assert restore(saved, tmp_path / "new", "--same-identity") in {5, 6}
     assert said in capsys.readouterr().err
-    assert {path.name for path in tmp_path.iterdir()} == {"node", "saved"}
+    assert {path.name for path in tmp_path.iterdir()} == {"saved"}
 
 
 @pytest.mark.parametrize(
@@ -276,7 +286,9 @@ def test_an_archive_with_one_name_twice_or_something_after_its_manifest_is_refus
         assert not (tmp_path / "new").exists()
 
 
-def test_restore_writes_over_nothing(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_restore_writes_over_nothing(
+    folder: Path, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
