@@ -40,7 +40,7 @@ def _draw_status(found: dict[str, Any]) -> None:
     ]
     rows += [("listens on" if not index else "", one) for index, one in enumerate(found["addrs"])]
     if found.get("frozen"):
-        rows.append(("frozen", style("this node records nothing until its clock is whole again", "red")))
+        rows.append(("frozen", style(clean(str(found["frozen"])), "red")))
     if found.get("removed"):
         rows.append(("removed", style("it submits and runs nothing, and shows what it has", "red")))
         rows.append(("", f"an admin lets it in again: p2pwf peer add {found['peer_id']}"))

@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from p2pwf.config import NodeSettings
+from p2pwf.control.notify import ServiceManager
 from p2pwf.control.server import serve_control
 from p2pwf.errors import InternalError, P2pwfError
 from p2pwf.node.api import NodeApi
@@ -35,8 +36,9 @@ def main() -> int:
     os.umask(0o077)
     _configure_log()
     settings = NodeSettings.from_json(text)
+    manager = ServiceManager.take_from(os.environ)
     try:
-        trio.run(_run, settings)
+        trio.run(_run, settings, manager)
     except KeyboardInterrupt:
         return 130
     except P2pwfError as error:
@@ -69,31 +71,34 @@ def _say(error: P2pwfError, as_json: bool) -> int:
     return error.exit_code
 
 
-async def _run(settings: NodeSettings) -> None:
+async def _run(settings: NodeSettings, manager: ServiceManager) -> None:
     stop, up = trio.Event(), trio.Event()
+    manager.starting("joining the network")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait_for_signal, stop)
         with trio.CancelScope() as birth:
-            nursery.start_soon(_give_up, stop, up, birth)
-            await _serve(settings, stop, up)
+            nursery.start_soon(_end, stop, up, birth, manager)
+            await _serve(settings, stop, up, manager)
         nursery.cancel_scope.cancel()
 
 
-async def _give_up(stop: trio.Event, up: trio.Event, birth: trio.CancelScope) -> None:
+async def _end(stop: trio.Event, up: trio.Event, birth: trio.CancelScope, manager: ServiceManager) -> None:
     """A node that is told to stop before it is up (it may wait for its admission for days) just leaves."""
     await stop.wait()
+    manager.stopping()
     if not up.is_set():
         birth.cancel()
 
 
-async def _serve(settings: NodeSettings, stop: trio.Event, up: trio.Event) -> None:
+async def _serve(settings: NodeSettings, stop: trio.Event, up: trio.Event, manager: ServiceManager) -> None:
     async with open_node(settings) as node, trio.open_nursery() as nursery:
         keep_history()
         up.set()
         api = NodeApi(node, stop)
         path: Path = await nursery.start(serve_control, api, Path(settings.data_dir))
         api.control = str(path)
-        nursery.start_soon(_announce, node, api)
+        manager.starting("catching up with the network")
+        nursery.start_soon(_announce, node, api, manager)
         nursery.start_soon(_watch_standing, node, api)
         await stop.wait()
         await node.stop()
@@ -120,8 +125,8 @@ async def _watch_standing(node: Node, api: NodeApi) -> None:
         await node.shell.wait_changed(seen)
 
 
-async def _announce(node: Node, api: NodeApi) -> None:
-    """Say that the node is ready, once it is a member and synced: one line, JSON if asked for."""
+async def _announce(node: Node, api: NodeApi, manager: ServiceManager) -> None:
+    """Say that the node is ready, once it is a member and synced: one line, JSON if asked for; the manager last."""
     await make_ready(node)
     info = await api.info()
     if node.settings.json_output:
@@ -132,6 +137,7 @@ async def _announce(node: Node, api: NodeApi) -> None:
         text = f"p2pwf {info['version']}  {info['name']}  {info['peer_id']}\n{where}"
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+    manager.ready(f"{info['name']} {info['peer_id']}")
 
 
 def _configure_log() -> None:

@@ -60,7 +60,9 @@ class Desk:
         self.meta: dict[str, bytes] = {}
         self.now = now
         self.frozen: str | None = None
-        """Why this node authors nothing more, if so."""
+        """Why this node authors nothing more, or nothing yet, if so."""
+        self.recovering = False
+        """Whether it authors nothing yet, because it was restored; see `recovery`."""
         self._stored: list[Event] = []
         self._meta_changes: dict[str, bytes | None] = {}
         self._fresh: list[Event] = []

@@ -63,6 +63,7 @@ from p2pwf.engine.intake import Intake
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.membership import Membership
 from p2pwf.engine.outputs import Alarm, Misbehaved, Output, Recall, Reply, WakeAt
+from p2pwf.engine.recovery import Recovery
 from p2pwf.engine.syncer import Syncer
 from p2pwf.engine.timetable import Timetable
 from p2pwf.errors import NotFound, P2pwfError, Refused, UsageError
@@ -101,16 +102,23 @@ class Engine:
         self.conductor = Conductor(self.desk, self.liveness)
         self.timetable = Timetable(self.desk, self.liveness, self._write_submission)
         self.forks = Forks(self.desk, self.liveness)
+        self.recovery = Recovery(self.desk, self.syncer)
         self._submitted: dict[Cid, tuple[Token, float]] = {}
         self.misbehaved = 0
         self.bugs = 0
 
-    def load(self, blocks: Iterable[SignedBlock], meta: Mapping[str, bytes]) -> None:
-        """Take in what the store holds, in topological order; once, before the first input."""
+    def load(
+        self, blocks: Iterable[SignedBlock], meta: Mapping[str, bytes], also: frozenset[PeerId] = frozenset()
+    ) -> None:
+        """Take in what the store holds, in topological order; once, before the first input.
+
+        `also`: peers that a node that was restored under its old id has to hear, beside the members.
+        """
         self.desk.meta.update(meta)
         self.intake.load(blocks)
         if PAUSED in meta:
             self.conductor.pause(True)
+        self.recovery.load(also)
         for output in self.desk.drain():
             if isinstance(output, Recall):  # ended runs that looked otherwise at first: with the first input
                 self.desk.emit(output)
@@ -139,6 +147,7 @@ class Engine:
         return outputs
 
     def _settle(self) -> None:
+        self.recovery.step()
         self.conductor.see_members()
         if self.desk.dirty:
             dirty = list(self.desk.dirty)

@@ -79,7 +79,7 @@ class Intake:
             else:
                 self.accepted += 1
                 self._desk.take(current, result)
-                if current.author == self._desk.me:
+                if current.author == self._desk.me and not self._desk.recovering:
                     self._desk.freeze(
                         "another node writes with this node's key, or this data folder was restored from an old copy",
                         "stop one of the two; a restored node needs a peer id of its own",

@@ -163,7 +163,7 @@ class Liveness:
             self._next_presence = now + self._presence_every()
             config = self._desk.config
             message = Presence(
-                config.boot, self._addresses, config.version, self.load, 0 if self._paused else config.slots
+                config.boot, self._addresses, config.version, self.load, config.slots if self._starts() else 0
             )
             self._desk.emit(Publish(message))
 
@@ -214,9 +214,14 @@ class Liveness:
             if peer != self._desk.me and peer not in self.presence and self._desk.roster.holds(peer, None):
                 self._desk.emit(Learned(peer, addresses))
 
+    def _starts(self) -> bool:
+        """Whether this node starts jobs at all."""
+        return not self._paused and self._desk.frozen is None
+
     def _beat(self, held: Iterable[tuple[Run, Attempt]]) -> None:
         by_peer: dict[PeerId, list[Attempt]] = {}
-        for run, attempt in held:
+        # Who may not write cannot say how an attempt ended: others are to take it over.
+        for run, attempt in held if self._desk.frozen is None else ():
             for peer in self.watchers(run, attempt):
                 if peer in self._syncer.connected:
                     by_peer.setdefault(peer, []).append(attempt)
@@ -236,7 +241,7 @@ class Liveness:
 
     def probe(self, peer: PeerId, message: Probe, holds: Callable[[Attempt], bool]) -> None:
         """Answer at once for what this node holds of what it is asked for."""
-        held = tuple(attempt for attempt in message.asked if holds(attempt))
+        held = tuple(attempt for attempt in message.asked if self._desk.frozen is None and holds(attempt))
         if held:
             self._desk.emit(Send(peer, Beat(held)))
 

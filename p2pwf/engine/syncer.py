@@ -30,6 +30,10 @@ class Syncer:
         self.dropped = 0
         """Hellos and digests beyond MAX_ROUNDS."""
         self.connected: dict[PeerId, None] = {}
+        self.synced: set[PeerId] = set()
+        """Peers of which this node has had, at some moment since it started, all that they had."""
+        self.equal: set[PeerId] = set()
+        """Peers that had, at some moment since `compare`, just what this node has."""
         self._started = desk.now.mono
         self.synced_at: float | None = None
         self.ready = False
@@ -43,6 +47,12 @@ class Syncer:
     def down(self, peer: PeerId) -> None:
         self.connected.pop(peer, None)
         self._goals.pop(peer, None)
+
+    def compare(self) -> None:
+        """Find out anew which peers have just what this node has: asked at once, and by every digest from now on."""
+        self.equal.clear()
+        for peer in self.connected:
+            self._hello(peer, reply=True)
 
     def _hello(self, peer: PeerId, reply: bool) -> None:
         dag = self._desk.clock.dag
@@ -76,6 +86,8 @@ class Syncer:
             missing = lacking(self._desk.clock.dag, message.frontier)
             if missing:
                 self._desk.emit(SendEvents(peer, tuple(node.cid for node in missing)))
+        else:
+            self.equal.add(peer)
         self._goals[peer] = {} if same else message.frontier
         self.check()
 
@@ -94,7 +106,8 @@ class Syncer:
             return
         if message.digest != self._desk.clock.dag.digest():
             self._hello(peer, reply=True)
-        elif peer not in self._goals:
+        else:
+            self.equal.add(peer)
             self._goals[peer] = {}
             self.check()
 
@@ -118,8 +131,9 @@ class Syncer:
                 for seq, mark in tips
             ):
                 del self._goals[peer]
+                self.synced.add(peer)
                 self.synced_at = self._desk.now.mono
-        if not self.ready and self._desk.roster.holds(self._desk.me, None):
+        if not self.ready and not self._desk.recovering and self._desk.roster.holds(self._desk.me, None):
             alone = len(self._desk.roster.members) == 1
             waited = self._desk.now.mono - self._started >= self._desk.config.lease
             if alone or waited or self.synced_at is not None:

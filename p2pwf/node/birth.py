@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 import attrs
 import trio
@@ -26,19 +26,12 @@ from p2pwf.engine import Engine, EngineConfig, found
 from p2pwf.errors import P2pwfError, Refused
 from p2pwf.net.identity import load_or_create
 from p2pwf.net.tcp import TcpListener
+from p2pwf.node.facts import IDENTITY, INTRODUCER, NAME, NETWORK, PEER, PSK
 from p2pwf.node.joining import join_network, peer_of, request_of
 from p2pwf.node.loop import now, stored_event
 from p2pwf.node.planner import WorkflowPlanner
 from p2pwf.store.datadir import LOCK_NAME, DataDir
 from p2pwf.store.events import Commit, EventStore
-
-IDENTITY: Final = "identity.key"
-NETWORK: Final = "network"
-INTRODUCER: Final = "introducer"
-PSK: Final = "psk"
-PEER: Final = "peer"
-"""Whose folder it is: a store goes with one key, since its chain of events does."""
-NAME: Final = "name"
 
 
 @attrs.frozen(slots=True)
@@ -213,7 +206,8 @@ def _introducer(meta: dict[str, bytes]) -> tuple[PeerId | None, tuple[str, ...]]
 
 
 def make_engine(identity: Identity, settings: NodeSettings, store: EventStore) -> Engine:
-    """The engine, with all that the store holds."""
+    """The engine, with all that the store holds. A node that was restored under its old id has to hear whom it was
+    told to dial, too: its backup may not know of them."""
     signer = Signer(identity.seed)
 
     def policy(submission: Event, _labels: object) -> str | None:
@@ -230,7 +224,8 @@ def make_engine(identity: Identity, settings: NodeSettings, store: EventStore) -
         external=settings.executor == EXTERNAL,
     )
     engine = Engine(signer, identity.network, config, now())
-    engine.load((SignedBlock(event.block, event.signature) for event in store.load()), store.meta_all())
+    blocks = (SignedBlock(event.block, event.signature) for event in store.load())
+    engine.load(blocks, store.meta_all(), frozenset(peer_of(address) for address in settings.bootstrap))
     return engine
 
 
@@ -239,7 +234,7 @@ def introducers(identity: Identity, settings: NodeSettings) -> dict[PeerId, tupl
     found: dict[PeerId, tuple[str, ...]] = {}
     if identity.introducer is not None:
         found[identity.introducer] = identity.addresses
-    for address in settings.bootstrap:
+    for address in (*settings.bootstrap, *(parse_ticket(settings.join).addresses if settings.join else ())):
         peer = peer_of(address)
         found[peer] = (*found.get(peer, ()), address)
     return found

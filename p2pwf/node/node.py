@@ -110,7 +110,7 @@ class Node:
         self.gate = Gate(
             lambda peer: engine.desk.roster.holds(peer, None),
             frozenset(through),
-            partial(was_member, engine),
+            lambda: was_member(engine) and not engine.desk.recovering,
         )
         self.shell.is_member = self.gate.is_member
         self.standing = Standing(engine, self.loop, store, nursery=nursery, request_for=self._request_for)

@@ -269,7 +269,8 @@ class NodeShell:
 
 
 class Gate:
-    """Who may speak with this node. Those that it joins through are trusted until it `joined`, for the first time."""
+    """Who may speak with this node. Those that it joins through are trusted until it `joined`, for the first time, and
+    while it recovers."""
 
     def __init__(
         self, holds: Callable[[PeerId], bool], introducers: frozenset[PeerId], joined: Callable[[], bool]

@@ -21,6 +21,7 @@ from p2pwf.engine import Engine
 from p2pwf.engine.desk import chunks
 from p2pwf.engine.inputs import Frame
 from p2pwf.errors import P2pwfError, Refused, RemoteError
+from p2pwf.net.joins import PENDING
 from p2pwf.net.network import Network
 from p2pwf.net.types import JoinRequest
 from p2pwf.node.loop import EngineLoop
@@ -55,9 +56,11 @@ def removal(engine: Engine) -> Refused:
 
 
 def require_member(engine: Engine) -> None:
-    """Raise Refused if this node was removed."""
+    """Raise Refused if this node was removed, or may not write."""
     if is_removed(engine):
         raise removal(engine)
+    if engine.desk.frozen is not None:
+        raise Refused(engine.desk.frozen, "see `p2pwf status`")
 
 
 def cuts_of(engine: Engine, peer: PeerId) -> tuple[Cid, ...]:
@@ -92,6 +95,7 @@ class Standing:
         self._request_for = request_for
         self._asked: dict[PeerId, float] = {}
         self._answered: dict[PeerId, float] = {}
+        self._told = False
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -113,6 +117,9 @@ class Standing:
         except P2pwfError as error:
             log.debug("not told where this node stands", peer=peer, error=error.message)
             return
+        if reply.status == PENDING and not self._told:  # a node that was restored as a new peer
+            self._told = True
+            log.info("waiting to be admitted", hint=f"ask an admin to run `p2pwf peer add {desk.me}`")
         log.debug("where this node stands", peer=peer, status=reply.status, reason=reply.reason)
 
     # -- answering ----------------------------------------------------------------------------------------------

@@ -14,7 +14,11 @@ MAX_PROBLEMS: Final = 100
 
 def verify_store(store: EventStore, network: Cid) -> dict[str, Any]:
     """{ok, events, problems: [{cid, problem}]}; at most MAX_PROBLEMS of them are named."""
-    clock = Clock(network)
+    return verify_events(store, Clock(network))
+
+
+def verify_events(store: EventStore, clock: Clock) -> dict[str, Any]:
+    """As `verify_store`, into a new clock, which then holds what is in order."""
     count = 0
     problems: list[dict[str, str]] = []
     for stored in store.load():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, cast
 
@@ -72,6 +72,21 @@ def open_database(path: Path, form: Format, *, readonly: bool = False, shared: b
             connection.close()
             raise
         return connection
+
+
+def has_schema(path: Path, form: Format) -> bool:
+    """Whether the database at `path` has the tables and indexes of its format, and nothing else (a trigger, a view).
+
+    For a file of doubtful origin, before it is opened to be written. Raises StorageError, Refused as `open_database`.
+    """
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+    with disk_errors(path), closing(open_database(path, form, readonly=True)) as found:
+        version = _pragma(found, "user_version")
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+            for statements in form.migrations[:version]:
+                for statement in statements:
+                    model.execute(statement)
+            return bool(found.execute(query).fetchall() == model.execute(query).fetchall())
 
 
 @contextmanager

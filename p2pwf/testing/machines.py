@@ -54,6 +54,8 @@ class SimNode:
     """Whether it runs what others submit."""
     gone: bool = False
     """It died for good, and its disk with it."""
+    restored: bool = False
+    """Its disk was lost, and an older copy of it put in its place: what it had told nobody is lost."""
     held_back: list[Input] = attrs.field(factory=list)
 
     @property

@@ -1,4 +1,4 @@
-"""What must hold after any history, checked from what the world saw and what every node says: invariants I1 to I9.
+"""What must hold after any history, checked from what the world saw and what every node says: invariants I1 to I10.
 
 I1 no acknowledged submission is lost. I2 equal event sets give equal state, and peers that reach each other come to
 equal sets. I4 only members with the run role ran anything. I5 no peer ran an attempt twice (peers that were never up
@@ -6,7 +6,7 @@ together may each have named an attempt 2). I5b, where no partition or pause exc
 instance at the same time; and never two runs, or two jobs, of one concurrency group (I7), of which the newest is never
 dropped. I6 every run ends within a bound after faults stop. That each job instance has one outcome
 (I3) is part of the state that I2 compares. I8 nobody ran what its own policy refuses. I9 of each tick of a schedule
-one run ran, in time.
+one run ran, in time. I10 nobody wrote two events of one number.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def state_of(engine: Engine) -> dict[str, object]:
 def check(world: World, exclusive: bool) -> list[Violation]:
     """The violations in a world that has been left in peace long enough for everything to end."""
     engines = {node.peer: node.engine for node in world.nodes.values() if node.engine is not None}
-    found = [*_lost_or_open(world, engines), *_diverged(engines), *_ran_wrongly(world, engines)]
+    found = [*_lost_or_open(world, engines), *_diverged(engines), *_forked(engines), *_ran_wrongly(world, engines)]
     if exclusive:
         found.extend(_ran_together(world.executions))
         found.extend(_broke_groups(world, engines))
@@ -70,7 +70,8 @@ Found = Iterator[tuple[str, str]]
 def _lost_or_open(world: World, engines: dict[PeerId, Engine]) -> Found:
     for peer, engine in engines.items():
         for cid, (where, copies) in world.acknowledged.items():
-            if copies == 1 and world.nodes[where].gone and cid not in engine.desk.runs:
+            keeper = world.nodes[where]
+            if copies == 1 and (keeper.gone or keeper.restored) and cid not in engine.desk.runs:
                 continue  # the one disk that it was promised on is gone
             if cid not in engine.desk.runs:
                 yield "I1", f"acknowledged run {cid} is unknown to {peer}"
@@ -87,11 +88,17 @@ def _diverged(engines: dict[PeerId, Engine]) -> Found:
                 yield "I2", f"{name} is {state.get(name)} at {peer}, {states[first].get(name)} at {first}"
 
 
+def _forked(engines: dict[PeerId, Engine]) -> Found:
+    for peer, engine in engines.items():
+        for author in engine.desk.clock.dag.forked():
+            yield "I10", f"{peer} knows that {author} forked"
+
+
 def _ran_wrongly(world: World, engines: dict[PeerId, Engine]) -> Found:
     seen = set()
     for execution in world.executions:
         who = (execution.attempt, execution.peer)
-        if who in seen:
+        if who in seen and not world.nodes[execution.peer].restored:
             yield "I5", f"{execution.attempt} was started twice by {execution.peer}"
         seen.add(who)
         run = next((engine.desk.runs.get(execution.attempt.run) for engine in engines.values()), None)

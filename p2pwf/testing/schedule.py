@@ -13,6 +13,7 @@ import attrs
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.ids import parse_cid
 from p2pwf.engine.inputs import AddSchedule, CancelRun, RemoveSchedule, SetPriority
+from p2pwf.engine.recovery import RESTORED, restored_value
 from p2pwf.testing.machines import Conditions, SimNode
 from p2pwf.testing.oracle import Violation, check
 from p2pwf.testing.planner import in_group, make_schedule, make_submission
@@ -39,6 +40,8 @@ class Scenario:
     job_seconds: tuple[float, float] = (0.2, 5.0)
     gone: int = 0
     """Nodes that die for good."""
+    restores: int = 0
+    """Nodes that lose their disk and come back on an older copy of it, under their old id."""
     seconds: float = 60.0
     nodes: tuple[int, int] = (3, 6)
     submissions: tuple[int, int] = (2, 5)
@@ -67,6 +70,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "crash": Scenario(loss=0.02, crashes=4),
     "long": Scenario(loss=0.02, crashes=1, nodes=(5, 6), job_seconds=(5.0, 40.0)),
     "gone": Scenario(loss=0.02, gone=1, nodes=(4, 6), submissions=(4, 8)),
+    "restored": Scenario(loss=0.1, delay=(0.001, 0.3), restores=1, partitions=1),
     "torn": Scenario(crash_between=0.003),
     "partition": Scenario(loss=0.02, partitions=2),
     "pause": Scenario(pauses=3),
@@ -200,8 +204,31 @@ def _faults(world: World, scenario: Scenario) -> None:
             world.crash(node)
             node.gone = True
 
+    def restore() -> None:
+        node = choose.choice([node for node in nodes if not node.restored])
+        blocks, meta = dict(node.blocks), dict(node.meta)
+        node.restored = True
+
+        def submit() -> None:
+            world.submit(node, make_submission({"one": []}))
+
+        def lose() -> None:
+            world.crash(node)
+            node.blocks, node.meta = blocks, {**meta, RESTORED: restored_value(())}
+            back = world.time + choose.uniform(1, 20)
+            world.at(back, lambda: world.restart(node))
+            for _ in range(4):  # it is asked to write as soon as it can
+                world.at(back + choose.uniform(0, 3), submit)
+
+        end = world.time + choose.uniform(0.2, 20)
+        for _ in range(3):
+            world.at(choose.uniform(world.time, end), submit)
+        world.at(end - choose.uniform(0, 0.2), submit)
+        world.at(end, lose)
+
     for number, fault in (
         (scenario.gone, bury),
+        (scenario.restores, restore),
         (scenario.crashes, crash),
         (scenario.partitions, split),
         (scenario.pauses, pause),

@@ -71,11 +71,11 @@ class Bench:
         self.meta: dict[str, bytes] = {}
         self.engine = self.boot()
 
-    def boot(self) -> Engine:
+    def boot(self, also: frozenset[PeerId] = frozenset()) -> Engine:
         options = {} if self.policy is None else {"policy": self.policy}
         config = EngineConfig(b"boot" + bytes(4), "test", self.slots, SimPlanner(), **options)  # type: ignore[arg-type]
         self.engine = Engine(self.key, self.genesis.cid, config, self.now())
-        self.engine.load([event.signed for event in self.disk], self.meta)
+        self.engine.load([event.signed for event in self.disk], self.meta, also)
         return self.engine
 
     @property

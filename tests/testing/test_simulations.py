@@ -9,6 +9,7 @@ from p2pwf.engine.desk import Desk
 from p2pwf.engine.groups import Groups
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Output, Store
+from p2pwf.engine.recovery import Recovery
 from p2pwf.engine.shared import Shared
 from p2pwf.engine.syncer import Syncer
 from p2pwf.engine.takeover import Takeover
@@ -16,7 +17,7 @@ from p2pwf.runs.tally import LegState, RunEvent, Tally
 from p2pwf.testing import SCENARIOS, run_seed
 
 SEEDS = 11
-"""Of each of the fifteen scenarios: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
+"""Of each of the sixteen scenarios: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -51,6 +52,10 @@ def nothing(*_: object) -> None:
     return None
 
 
+def nobody(*_: object) -> list[object]:
+    return []
+
+
 def as_it_arrives(self: Tally, key: tuple[str, int]) -> object:
     return next(iter(self.leg(key).finishes), None)
 
@@ -81,6 +86,7 @@ PLANTED: dict[str, tuple[object, str, object, str]] = {
     "a run waits for nobody": (Groups, "run_waits", never, "groups"),
     "a job waits for nobody": (Groups, "waits", never, "groups"),
     "a group is taken before it has settled": (Conductor, "_settled", always, "groups"),
+    "a restored node writes at once": (Recovery, "_waits_for", nobody, "restored"),
     "it is told before it is stored": (Desk, "drain", store_last, "torn"),
 }
 
