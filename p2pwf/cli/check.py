@@ -24,7 +24,12 @@ ACTION_FILES = ("action.yml", "action.yaml", "Dockerfile")
 @anywhere
 @click.pass_obj
 def check(session: Session, files: tuple[str, ...]) -> int:
-    """Check workflow files as GitHub does; `-` is stdin. Exits with 1 if any has an error."""
+    """Check workflow files as GitHub does; `-` is stdin. Exits with 1 if any has an error.
+
+    \b
+      p2pwf check .github/workflows/*.yml
+      p2pwf check --json - < ci.yml
+    """
     failed = 0
     warned = 0
     for file in files:

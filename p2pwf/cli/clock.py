@@ -27,7 +27,11 @@ def clock() -> None:
 @anywhere
 @click.pass_obj
 def heads(session: Session) -> None:
-    """Show the newest events, those that no other stands on."""
+    """Show the newest events, those that no other stands on.
+
+    \b
+      p2pwf clock heads
+    """
     session.answer(session.client.call("GET", "clock", "heads"), _draw_heads)
 
 
@@ -41,7 +45,11 @@ def _draw_heads(found: list[dict[str, Any]]) -> None:
 @anywhere
 @click.pass_obj
 def log(session: Session, raw: bool) -> None:
-    """Print every event, one JSON object a line, each after those it stands on."""
+    """Print every event, one JSON object a line, each after those it stands on.
+
+    \b
+      p2pwf clock log | jq 'select(.type == "run.submit")'
+    """
     for event in session.client.stream("clock", "log", query={"raw": raw}):
         print_line(event)
 

@@ -27,7 +27,11 @@ def config() -> None:
 @anywhere
 @click.pass_obj
 def show(session: Session, origin: bool) -> None:
-    """Show what `p2pwf up` would start with, given no flags."""
+    """Show what `p2pwf up` would start with, given no flags.
+
+    \b
+      p2pwf config show --origin
+    """
     from p2pwf.config import settings_with_origin
 
     rows = settings_with_origin(session.given, os.environ)

@@ -55,6 +55,9 @@ def doctor(session: Session) -> int:
 
     The machine: disk, programs that jobs use, sandboxes. The node: whether it runs and who can reach it. The network:
     members that are away, versions and clocks that differ.
+
+    \b
+      p2pwf doctor
     """
     folder = data_dir(session.given)
     found = [*_machine(folder), *_node(session)]

@@ -87,6 +87,9 @@ def leave(session: Session, keep_runs: bool, yes: bool) -> None:
     """Leave the network for good: hand on what this node owns, be no member any more, stop.
 
     Its data folder stays and can be read. An admin may admit it again.
+
+    \b
+      p2pwf leave --keep-runs
     """
     if not yes:
         if not sys.stdin.isatty():

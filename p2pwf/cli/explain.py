@@ -29,6 +29,10 @@ def explain(session: Session, workflow_id: str, job: str) -> None:
     """Show why a job runs where it runs.
 
     JOB is a job's id, a leg's name such as `m (1)`, or job#index.
+
+    \b
+      p2pwf explain 4x7qk2 build
+      p2pwf explain 4x7qk2 'test (3.12)'
     """
     client = session.client
     found = client.call("GET", "runs", workflow_id, "explain", query={"job": job})

@@ -30,6 +30,10 @@ def expr(text: str | None, file: str | None, batch: bool) -> int:
     """Print the value of an expression as JSON.
 
     A text with ${{ }} in it is filled in as a workflow's would be. NaN and the infinities are printed as strings.
+
+    \b
+      p2pwf expr "format('{0}-{1}', 'a', 1 == 1)"
+      p2pwf expr 'github.ref' --contexts contexts.json
     """
     if batch:
         if text is not None or file is not None:

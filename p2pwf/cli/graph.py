@@ -21,7 +21,12 @@ from p2pwf.errors import InvalidWorkflow, UsageError
 @anywhere
 @click.pass_obj
 def graph(session: Session, file: str, form: str | None) -> None:
-    """Draw the jobs of a workflow file and what each needs, wave by wave."""
+    """Draw the jobs of a workflow file and what each needs, wave by wave.
+
+    \b
+      p2pwf graph ci.yml
+      p2pwf graph ci.yml --dot | dot -Tsvg > ci.svg
+    """
     from p2pwf.workflow import parse
     from p2pwf.workflow.graph import waves
     from p2pwf.workflow.outline import outline

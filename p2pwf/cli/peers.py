@@ -107,7 +107,12 @@ def peer() -> None:
 @anywhere
 @click.pass_obj
 def peer_list(session: Session, pending: bool) -> None:
-    """List the peers of the network, this one included."""
+    """List the peers of the network, this one included.
+
+    \b
+      p2pwf peer list
+      p2pwf peer list --pending                  who asks to be admitted
+    """
     found = session.client.call("GET", "peers", query={"pending": pending})
     session.answer(found, _draw_pending if pending else _draw_peers)
 
@@ -179,7 +184,12 @@ def _draw_pending(peers: list[dict[str, Any]]) -> None:
 @anywhere
 @click.pass_obj
 def peer_add(session: Session, peer_id: str, name: str | None, roles: str) -> None:
-    """Admit a peer by its id, seen or not; of one that is known, the end of its id will do."""
+    """Admit a peer by its id, seen or not; of one that is known, the end of its id will do.
+
+    \b
+      p2pwf peer list --pending                  who asks
+      p2pwf peer add 12D3KooWRDTq… --name desk
+    """
     body: dict[str, Any] = {"peer_id": peer_id, "roles": roles_of(roles)}
     if name is not None:
         body["name"] = name
@@ -193,7 +203,12 @@ def peer_add(session: Session, peer_id: str, name: str | None, roles: str) -> No
 @anywhere
 @click.pass_obj
 def peer_remove(session: Session, peer_id: str, keep_runs: bool) -> None:
-    """Remove a member, by its name, its id or the end of that."""
+    """Remove a member, by its name, its id or the end of that.
+
+    \b
+      p2pwf peer remove desk
+      p2pwf peer remove desk --keep-runs         what it submitted goes on
+    """
     made = session.client.call("DELETE", "peers", peer_id, query={"keep_runs": keep_runs})
     session.answer(made, lambda one: click.echo(f"removed {one['peer_id']}"))
 
@@ -204,7 +219,11 @@ def peer_remove(session: Session, peer_id: str, keep_runs: bool) -> None:
 @anywhere
 @click.pass_obj
 def peer_ping(session: Session, peer_id: str, count: int) -> None:
-    """Measure round trips to a peer, by its name, its id or the end of that; one a second."""
+    """Measure round trips to a peer, by its name, its id or the end of that; one a second.
+
+    \b
+      p2pwf peer ping desk --count 10
+    """
     client = session.client
     times: list[float] = []
     for number in range(count):

@@ -62,6 +62,11 @@ def run(
 
     A file that others call (--event workflow_call, if that is not all that it declares) runs as if somebody's workflow
     had called it: inputs and required secrets are checked, and its outputs shown.
+
+    \b
+      p2pwf run ci.yml
+      p2pwf run ci.yml --job test --input level=2
+      p2pwf run ci.yml --secret TOKEN --json     TOKEN from the environment
     """
     with _ending(session.json, file):
         if isolation != ISOLATION:

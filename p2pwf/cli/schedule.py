@@ -88,7 +88,11 @@ def _draw_added(made: dict[str, Any]) -> None:
 @anywhere
 @click.pass_obj
 def list_(session: Session, every: bool) -> None:
-    """List the schedules and when they are due."""
+    """List the schedules and when they are due.
+
+    \b
+      p2pwf schedule list
+    """
     client = session.client
     found = client.call("GET", "schedules", query={"all": every})
     names = {} if session.json or not found else peer_names(client)
@@ -128,7 +132,11 @@ def _draw_list(rows: list[dict[str, Any]], names: dict[str, str]) -> None:
 @anywhere
 @click.pass_obj
 def remove(session: Session, schedule_id: str) -> None:
-    """End a schedule, by its id, enough of it, or its name. Runs that it has given go on."""
+    """End a schedule, by its id, enough of it, or its name. Runs that it has given go on.
+
+    \b
+      p2pwf schedule remove nightly
+    """
     made = session.client.call("DELETE", "schedules", schedule_id.strip().lstrip("…."))
     session.answer(made, lambda one: click.echo(f"{clean(one['name'])} fires no more"))
 

@@ -114,7 +114,11 @@ def _draw_installed(told: dict[str, Any]) -> None:
 @anywhere
 @click.pass_obj
 def uninstall(session: Session, system: bool | None) -> None:
-    """Stop the service, and remove its unit; the data folder stays."""
+    """Stop the service, and remove its unit; the data folder stays.
+
+    \b
+      p2pwf service uninstall
+    """
     from p2pwf.cli.unit import unit_path
 
     system = _system(system)
@@ -139,7 +143,11 @@ def uninstall(session: Session, system: bool | None) -> None:
 @anywhere
 @click.pass_obj
 def show(session: Session, system: bool | None) -> None:
-    """Show the unit, and whether it runs."""
+    """Show the unit, and whether it runs.
+
+    \b
+      p2pwf service show
+    """
     from p2pwf.cli.unit import unit_path
 
     system = _system(system)

@@ -61,7 +61,14 @@ def submit(
     key: str | None,
     wait: bool,
 ) -> int:
-    """Run a workflow file on the network."""
+    """Run a workflow file on the network.
+
+    \b
+      p2pwf workflow submit ci.yml
+      p2pwf workflow submit ci.yml --wait && deploy
+      p2pwf workflow submit ci.yml --input level=2 --priority 1
+      p2pwf workflow submit ci.yml --label gpu   only where there is one
+    """
     if source is not None and no_source:
         raise UsageError("--source and --no-source exclude each other", "leave one out")
     body: dict[str, Any] = {

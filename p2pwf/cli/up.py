@@ -37,6 +37,12 @@ def up(session: Session, /, **flags: Any) -> None:  # noqa: ANN401 - click gives
 
     It makes its identity on first use, and a network of its own unless it is told to join one. Prints its ready line
     once it is a member and has caught up. Ctrl-C or SIGTERM stops it.
+
+    \b
+      p2pwf up                                found a network, or go on in one
+      p2pwf up --join p2pwf1urrw4zlu…         join with a ticket
+      p2pwf up --label gpu --slots 4          offer what this machine has
+      p2pwf up --slots 0                      submit from here, run nothing
     """
     from p2pwf.cli.settings import check, check_folder
     from p2pwf.config import data_dir, node_settings

@@ -21,7 +21,11 @@ from p2pwf.errors import NoNode
 @anywhere
 @click.pass_obj
 def watch(session: Session, workflow_id: str) -> int:
-    """Follow a run until it ends; exits with 0 if it went well, with 1 if it failed or was cancelled."""
+    """Follow a run until it ends; exits with 0 if it went well, with 1 if it failed or was cancelled.
+
+    \b
+      p2pwf workflow watch 4x7qk2 && echo it went well
+    """
     client = session.client
     views = client.stream("runs", workflow_id, "watch")
     if session.json:

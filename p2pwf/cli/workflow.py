@@ -48,7 +48,12 @@ def workflow() -> None:
 @anywhere
 @click.pass_obj
 def list_(session: Session, wanted: str | None, peer_id: str | None) -> None:
-    """List the runs, newest first."""
+    """List the runs, newest first.
+
+    \b
+      p2pwf workflow list --status failed
+      p2pwf workflow list --peer-id attic --json
+    """
     client = session.client
     found = client.call("GET", "runs", query={"status": wanted, "peer_id": peer_id})
     names = {} if session.json or not found else peer_names(client)
@@ -83,7 +88,12 @@ def _draw_list(runs: list[dict[str, Any]], names: dict[str, str]) -> None:
 @anywhere
 @click.pass_obj
 def status(session: Session, workflow_id: str, whole: bool) -> None:
-    """Show a run and its jobs; of those that failed, where, and what was said about it."""
+    """Show a run and its jobs; of those that failed, where, and what was said about it.
+
+    \b
+      p2pwf workflow status 4x7qk2
+      p2pwf workflow status 4x7qk2 --report      every step, annotation and summary
+    """
     client = session.client
     found = client.call("GET", "runs", workflow_id)
     if whole or not session.json:
@@ -106,6 +116,9 @@ def cancel(session: Session, workflow_id: str, force: bool) -> None:
     """Cancel a run: its running jobs are stopped, the others do not start.
 
     Jobs whose `if` is true of a cancelled run, such as always(), run to their end, as on GitHub, unless forced.
+
+    \b
+      p2pwf workflow cancel 4x7qk2
     """
     made = session.client.call("POST", "runs", workflow_id, "cancel", body={"force": force})
     session.answer(made, lambda one: click.echo(f"cancelling {one['workflow_id']}"))
@@ -156,7 +169,11 @@ def update(
 @anywhere
 @click.pass_obj
 def assign(session: Session) -> None:
-    """Look again at every job that nobody runs, and show who runs it now."""
+    """Look again at every job that nobody runs, and show who runs it now.
+
+    \b
+      p2pwf workflow assign
+    """
     client = session.client
     found = client.call("POST", "assign")
     names = {} if session.json or not found else peer_names(client)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +51,39 @@ def test_every_command_takes_json_and_a_data_folder_and_says_what_each_option_do
         assert {"--json", "--data-dir"} <= names, path
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.help, (path, parameter.name)
+
+
+def examples(command: click.Command) -> Iterator[list[str]]:
+    """The command lines that a help text shows, without what is said beside them."""
+    for line in (command.help or "").splitlines():
+        if line.strip().startswith("p2pwf ") and line.startswith("  "):
+            words = re.split(r"\s{2,}|  ?&& | \| | [<>] ", line.strip())[0]
+            yield shlex.split(words)
+
+
+def test_the_examples_in_the_help_texts_are_command_lines_that_there_are() -> None:
+    count = 0
+    for path, command in commands(root):
+        for words in examples(command):
+            count += 1
+            with root.make_context("p2pwf", words[1:], resilient_parsing=True) as context:
+                found: click.Command = root
+                rest = words[1:]
+                while isinstance(found, click.Group):
+                    _, below, rest = found.resolve_command(context, rest)
+                    assert below is not None
+                    found = below
+                found.make_context(words[-1], rest, resilient_parsing=True)
+                known = {name for parameter in found.params for name in parameter.opts}
+                assert {word for word in rest if word.startswith("--")} <= known, (path, words)
+    assert count > 40
+
+
+def test_whoever_takes_arguments_teaches_by_example() -> None:
+    for path, command in commands(root):
+        own = {parameter.name for parameter in command.params} - {"json", "data_dir", "help"}
+        if own and not isinstance(command, click.Group):
+            assert list(examples(command)), path
 
 
 def test_the_help_of_one_command_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
