@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import click
 
 from p2pwf.cli.base import Session, anywhere
 from p2pwf.cli.names import run_argument
+from p2pwf.cli.progress import bar, progress_option
 from p2pwf.cli.text import clean, short, size_text, table
 from p2pwf.errors import NoNode, NotFound, RemoteError, StorageError, UsageError
 
@@ -21,9 +22,10 @@ from p2pwf.errors import NoNode, NotFound, RemoteError, StorageError, UsageError
 @run_argument
 @click.option("--download", "folder", metavar="DIR", help="Write each one to DIR/NAME.")
 @click.option("--name", "names", metavar="NAME", multiple=True, help="Only this one.")
+@progress_option
 @anywhere
 @click.pass_obj
-def artifacts(session: Session, workflow_id: str, folder: str | None, names: tuple[str, ...]) -> None:
+def artifacts(session: Session, workflow_id: str, folder: str | None, names: tuple[str, ...], progress: str) -> None:
     """List the artifacts of a run; `workflow download` writes them to a folder, as --download does.
 
     \b
@@ -34,23 +36,24 @@ def artifacts(session: Session, workflow_id: str, folder: str | None, names: tup
     if folder is None:
         session.answer(chosen, _draw)
     else:
-        _download(session, workflow_id, chosen, folder)
+        _download(session, workflow_id, chosen, folder, progress)
 
 
 @click.command()
 @run_argument
 @click.option("--dir", "folder", default=".", show_default=True, metavar="DIR", help="Write each one to DIR/NAME.")
 @click.option("--name", "names", metavar="NAME", multiple=True, help="Only this one.")
+@progress_option
 @anywhere
 @click.pass_obj
-def download(session: Session, workflow_id: str, folder: str, names: tuple[str, ...]) -> None:
+def download(session: Session, workflow_id: str, folder: str, names: tuple[str, ...], progress: str) -> None:
     """Download the artifacts of a run, from whichever peer has them; never over what is there.
 
     \b
       p2pwf workflow download 4x7qk2
       p2pwf workflow download 4x7qk2 --name report --dir out
     """
-    _download(session, workflow_id, _chosen(session, workflow_id, names), folder)
+    _download(session, workflow_id, _chosen(session, workflow_id, names), folder, progress)
 
 
 def _chosen(session: Session, run: str, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -63,14 +66,15 @@ def _chosen(session: Session, run: str, names: tuple[str, ...]) -> list[dict[str
     return [one for one in found if not names or one["name"] in names]
 
 
-def _download(session: Session, run: str, chosen: list[dict[str, Any]], folder: str) -> None:
+def _download(session: Session, run: str, chosen: list[dict[str, Any]], folder: str, progress: str) -> None:
     root = Path(folder).expanduser().absolute()
     latest = {one["name"]: one for one in chosen}
     for name in latest:
         _check_free(root / name)
     made = []
     for name, one in latest.items():
-        _write(session.client.stream("runs", run, "artifacts", name), root / name)
+        with bar(clean(name), one["size"], progress) as moved:
+            _write(session.client.stream("runs", run, "artifacts", name), root / name, moved)
         made.append({**one, "path": str(root / name)})
     session.answer(made, lambda rows: _draw_written(rows, run))
 
@@ -99,7 +103,7 @@ def _check_free(target: Path) -> None:
     raise UsageError(f"{target} is not empty", "name another folder, or remove what is there")
 
 
-def _write(lines: Iterator[dict[str, Any]], target: Path) -> None:
+def _write(lines: Iterator[dict[str, Any]], target: Path, moved: Callable[[int], None]) -> None:
     """Write an artifact's files below `target`, the links last, so that nothing is ever written through one."""
     links: list[tuple[Path, str]] = []
     try:
@@ -111,6 +115,7 @@ def _write(lines: Iterator[dict[str, Any]], target: Path) -> None:
                 if "data" in line:
                     content = b64decode(line["data"])
                     left -= len(content)
+                    moved(len(content))
                     file.write(content)
                     continue
                 _check_whole(left)

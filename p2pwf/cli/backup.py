@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pwf.cli.base import Session, anywhere, print_json
+from p2pwf.cli.progress import bar, progress_option
 from p2pwf.cli.text import moment, short, size_text
 from p2pwf.errors import NoNode, StorageError, UsageError
 from p2pwf.places import data_dir
@@ -27,9 +28,10 @@ STDOUT = "-"
 @click.command()
 @click.argument("file", metavar="FILE|-")
 @click.option("--no-blobs", is_flag=True, help="Leave out logs, sources and artifacts: other peers may have them.")
+@progress_option
 @anywhere
 @click.pass_obj
-def backup(session: Session, file: str, no_blobs: bool) -> None:
+def backup(session: Session, file: str, no_blobs: bool, progress: str) -> None:
     """Write this node's data folder into one file, whether the node runs or not.
 
     The file holds the node's key, and what its jobs said: keep it as you keep a password. FILE must not exist yet; it
@@ -43,7 +45,7 @@ def backup(session: Session, file: str, no_blobs: bool) -> None:
     if file == STDOUT:
         if sys.stdout.isatty():
             raise UsageError("a backup is nothing for a terminal", "name a file, or a pipe: p2pwf backup - | …")
-        made = _write(session, folder, sys.stdout.buffer, Path(tempfile.gettempdir()), not no_blobs)
+        made = _write(session, folder, sys.stdout.buffer, Path(tempfile.gettempdir()), not no_blobs, progress)
         _tell_backup(session, made, "stdout", err=True)
         return
     path = Path(file).expanduser().absolute()
@@ -52,7 +54,7 @@ def backup(session: Session, file: str, no_blobs: bool) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
-            made = _write(session, folder, out, path.parent, not no_blobs)
+            made = _write(session, folder, out, path.parent, not no_blobs, progress)
             out.flush()
             os.fsync(out.fileno())
         aside.rename(path)
@@ -64,7 +66,14 @@ def backup(session: Session, file: str, no_blobs: bool) -> None:
     _tell_backup(session, made, str(path))
 
 
-def _write(session: Session, folder: Path, out: Any, near: Path, blobs: bool) -> Backed:  # noqa: ANN401 - a file
+def _write(
+    session: Session,
+    folder: Path,
+    out: Any,  # noqa: ANN401 - a file
+    near: Path,
+    blobs: bool,
+    progress: str,
+) -> Backed:
     from p2pwf.node.backup import Backup
 
     try:
@@ -74,8 +83,8 @@ def _write(session: Session, folder: Path, out: Any, near: Path, blobs: bool) ->
         running = False
     with tempfile.TemporaryDirectory(prefix=".p2pwf-backup-", dir=near) as scratch:
         work = Backup(folder, Path(scratch), running=running, blobs=blobs)
-        with _bar("backing up", work.total) as progress:
-            made = work.write(out, progress)
+        with bar("backing up", work.total, progress) as moved:
+            made = work.write(out, moved)
         out.flush()
         return made
 
@@ -104,9 +113,10 @@ def _tell_backup(session: Session, made: Backed, path: str, err: bool = False) -
 @click.option("--same-identity", "same", flag_value="same", help="Keep the peer id: the old node is gone for good.")
 @click.option("--new-identity", "same", flag_value="new", help="Take a new peer id, though the old one was sole admin.")
 @click.option("--without", metavar="ID", multiple=True, help="With --same-identity: a member that never comes back.")
+@progress_option
 @anywhere
 @click.pass_obj
-def restore(session: Session, file: str, same: str | None, without: tuple[str, ...]) -> None:
+def restore(session: Session, file: str, same: str | None, without: tuple[str, ...], progress: str) -> None:
     """Make a data folder from a backup, as a new peer that an admin has to admit.
 
     It must not be there yet, or be empty. All of the backup is checked before anything is written. The old peer stays
@@ -127,17 +137,17 @@ def restore(session: Session, file: str, same: str | None, without: tuple[str, .
     folder = data_dir(session.given)
     with open_backup(Path(file).expanduser().absolute()) as opened:
         # How much is inside is known once it was read: what moves is the place in the file.
-        with _bar("checking", os.fstat(opened.fileno()).st_size) as moved:
+        with bar("checking", os.fstat(opened.fileno()).st_size, progress) as moved:
             contents = check_backup(opened, _follow(opened, moved))
         size = sum(one.size for one in contents.files.values())
-        with _bar("restoring", size) as progress:
+        with bar("restoring", size, progress) as moved:
             made = put(
                 opened,
                 contents,
                 folder,
                 same=None if same is None else same == "same",
                 without=without,
-                progress=progress,
+                progress=moved,
             )
     _tell_restored(session, made, folder)
 
@@ -190,13 +200,3 @@ def _tell_restored(session: Session, made: Restored, folder: Path) -> None:
     else:
         click.echo(f"This backup knows no other member. If one joined {short(made.former)} since, start it with")
         click.echo(f"  {up} --bootstrap ADDRESS     (of that one, as its `p2pwf status` shows it)")
-
-
-@contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr, where that is a terminal; gives what is to be told of bytes."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda _: None
-        return
-    with click.progressbar(length=max(total, 1), label=label, file=sys.stderr) as bar:
-        yield bar.update

@@ -13,8 +13,9 @@ import click
 
 from p2pwf.cli.base import Session, anywhere, complete_files, print_json
 from p2pwf.cli.names import complete_peers, peer_names
+from p2pwf.cli.progress import PLAIN, moves, progress_option
 from p2pwf.cli.runs import FINAL, draw_run, exit_code
-from p2pwf.cli.text import clean, dim, glyph, short
+from p2pwf.cli.text import clean, glyph
 from p2pwf.errors import NoNode, UsageError
 
 MAX_FILE = 1024 * 1024
@@ -42,6 +43,7 @@ MAX_LEFT_OUT = 5
 @click.option("--force", is_flag=True, help="Also a workflow without a p2p-workflow tag.")
 @click.option("--key", metavar="KEY", help="Start nothing if this node submitted with this key before.")
 @click.option("--wait", is_flag=True, help="Wait for its end, and exit with its conclusion.")
+@progress_option
 @anywhere
 @click.pass_obj
 def submit(
@@ -60,6 +62,7 @@ def submit(
     force: bool,
     key: str | None,
     wait: bool,
+    progress: str,
 ) -> int:
     """Run a workflow file on the network.
 
@@ -98,27 +101,40 @@ def submit(
         shown = {key: made[key] for key in ("workflow_id", "status", "copies")}
         session.answer(shown, lambda one: _draw(one, made))
         return 0
-    return wait_for_end(session, made["workflow_id"])
+    return wait_for_end(session, made["workflow_id"], progress)
 
 
-def wait_for_end(session: Session, run: str) -> int:
-    """Wait until a run has ended and print it; the exit code that its conclusion asks for."""
+def wait_for_end(session: Session, run: str, progress: str) -> int:
+    """Wait until a run has ended, showing it as `watch` does, and print it; the exit code of its conclusion."""
     client = session.client
-    if not session.json and sys.stderr.isatty():
-        click.echo(dim(f"waiting for {short(run)}"), err=True)
-    last = _last(client.stream("runs", run, "watch"))
+    views = client.stream("runs", run, "watch")
     if session.json:
+        last = _last(views)
         print_json(last)
+        return exit_code(last)
+    if moves(progress, sys.stdout):
+        from p2pwf.cli.live import watch_live
+
+        return exit_code(_ended(watch_live(client, views)))
+    if progress == PLAIN:
+        from p2pwf.cli.watch import print_changes
+
+        last = _ended(print_changes(client, views))
     else:
-        draw_run(last, peer_names(client))
+        last = _last(views)
+    draw_run(last, peer_names(client))
     return exit_code(last)
 
 
 def _last(views: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    last: dict[str, Any] | None = None
+    last: dict[str, Any] = {}
     for view in views:
         last = view
-    if last is None or last["status"] not in FINAL:
+    return _ended(last)
+
+
+def _ended(last: dict[str, Any]) -> dict[str, Any]:
+    if last.get("status") not in FINAL:
         raise NoNode("the node stopped before the run ended", "the run goes on: see `p2pwf workflow list`")
     return last
 

@@ -10,6 +10,7 @@ import click
 
 from p2pwf.cli.base import Session, anywhere, print_line
 from p2pwf.cli.names import name_of, peer_names, run_argument
+from p2pwf.cli.progress import QUIET, moves, progress_option
 from p2pwf.cli.runs import FINAL, exit_code, word_of
 from p2pwf.cli.text import clean, moment, span
 from p2pwf.control.client import Client
@@ -18,9 +19,10 @@ from p2pwf.errors import NoNode
 
 @click.command()
 @run_argument
+@progress_option
 @anywhere
 @click.pass_obj
-def watch(session: Session, workflow_id: str) -> int:
+def watch(session: Session, workflow_id: str, progress: str) -> int:
     """Follow a run until it ends; exits with 0 if it went well, with 1 if it failed or was cancelled.
 
     \b
@@ -30,12 +32,12 @@ def watch(session: Session, workflow_id: str) -> int:
     views = client.stream("runs", workflow_id, "watch")
     if session.json:
         last = _print_views(views)
-    elif sys.stdout.isatty():
+    elif moves(progress, sys.stdout):
         from p2pwf.cli.live import watch_live
 
         last = watch_live(client, views)
     else:
-        last = _print_changes(client, views)
+        last = print_changes(client, views, progress == QUIET)
     if last.get("status") not in FINAL:
         raise NoNode("the node stopped before the run ended", "the run goes on elsewhere: start it again and watch")
     return exit_code(last)
@@ -48,8 +50,8 @@ def _print_views(views: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return last
 
 
-def _print_changes(client: Client, views: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """A line whenever a job has another status, owner or attempt."""
+def print_changes(client: Client, views: Iterator[dict[str, Any]], quiet: bool = False) -> dict[str, Any]:
+    """A line whenever a job has another status, owner or attempt, unless `quiet`; and one for the run."""
     names = peer_names(client)
     seen: dict[tuple[str, int], tuple[Any, ...]] = {}
     last: dict[str, Any] = {}
@@ -60,7 +62,7 @@ def _print_changes(client: Client, views: Iterator[dict[str, Any]]) -> dict[str,
         for job in last["jobs"]:
             key = (job["job"], job["index"])
             now = (word_of(job), job["owner"], job["attempt"])
-            if seen.get(key) != now:
+            if seen.get(key) != now and not quiet:
                 seen[key] = now
                 _say(job["completed_at"] or job["started_at"], _change(job, names))
     if last:

@@ -165,3 +165,27 @@ async def test_only_what_failed_is_picked() -> None:
         assert len(out.splitlines()) == 5, "what no step made fail is shown whole"
         for more in (["-f"], ["--step", "1"]):
             assert (await cli(folder, "workflow", "logs", run, "--failed", *more))[0] == 2
+
+
+async def test_how_far_it_is_is_shown_as_it_is_asked_for() -> None:
+    async with node() as (api, folder):
+        api.left = {"figures": b"x" * 5000}
+        run = await submitted(folder)
+        api.end(run, "success")
+        sent = bytearray()
+        words = ("workflow", "download", run, "--dir", str(folder / "moving"))
+        assert await trio.to_thread.run_sync(partial(on_terminal, folder, sent, *words)) == 0
+        assert b"100%" in sent
+        for mode, says in (("plain", "figures …\nfigures: done\n"), ("quiet", "")):
+            more = ("--dir", str(folder / mode), "--progress", mode)
+            code, out, err = await cli(folder, "workflow", "download", run, *more)
+            assert (code, err) == (0, says)
+            assert "figures" in out
+        lines = (await cli(folder, "workflow", "watch", run, "--progress", "plain"))[1].splitlines()
+        assert len(lines) == 4
+        assert (await cli(folder, "workflow", "watch", run, "--progress", "quiet"))[1].splitlines() == lines[-1:]
+        for mode in ("plain", "quiet", "auto"):
+            sent = bytearray()
+            look = partial(on_terminal, folder, sent, "workflow", "watch", run, "--progress", mode)
+            assert await trio.to_thread.run_sync(look) == 0
+            assert (b"\x1b[?25l" in sent) == (mode == "auto"), "a picture hides the cursor"
