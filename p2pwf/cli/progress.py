@@ -27,7 +27,7 @@ def moves(progress: str, output: Any) -> bool:  # noqa: ANN401 - a text file
 
 @contextmanager
 def bar(label: str, total: int, progress: str = AUTO) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr; gives what is to be told of steps or bytes. Plain: a line at the beginning, and one at the end."""
+    """A bar on stderr; gives what is to be told of steps or bytes. Plain: a line at the beginning and at the end."""
     if moves(progress, sys.stderr):
         with click.progressbar(length=max(total, 1), label=label, file=sys.stderr) as drawn:
             yield drawn.update
