@@ -117,7 +117,13 @@ class Backup:
 
     def write(self, out: BinaryIO, progress: Progress) -> Backed:
         """Write the archive; raises StorageError or TryAgain, and then what was written has no end."""
-        archive = ArchiveWriter(out)
+        with ArchiveWriter(out) as archive:
+            files, left_out = self._fill(archive, progress)
+        held = sum(blob_of(name) is not None for name in files)
+        return Backed(self._peer, self._network, self._events, held, left_out, sum(one.size for one in files.values()))
+
+    def _fill(self, archive: ArchiveWriter, progress: Progress) -> tuple[dict[str, Written], int]:
+        """Write all files and the manifest: what was written by name, and how many blobs were damaged or gone."""
         files: dict[str, Written] = {}
         left_out = 0
         for name, path in self._plain():
@@ -144,9 +150,7 @@ class Backup:
             }
         ).encode()
         archive.add(MANIFEST, len(manifest), BytesIO(manifest))
-        archive.close()
-        held = sum(blob_of(name) is not None for name in files)
-        return Backed(self._peer, self._network, self._events, held, left_out, sum(one.size for one in files.values()))
+        return files, left_out
 
     def _plain(self) -> Iterator[tuple[str, Path]]:
         """The files beside the blobs."""

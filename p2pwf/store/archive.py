@@ -14,7 +14,8 @@ import time
 import zlib
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import BinaryIO, Final, Protocol
+from types import TracebackType
+from typing import BinaryIO, Final, Protocol, Self
 
 import attrs
 
@@ -48,7 +49,7 @@ class Readable(Protocol):
 
 
 class ArchiveWriter:
-    """Writes files one after the other into `out`; without `close` the archive has no end and cannot be read."""
+    """Writes files one after the other into `out`, in a `with`: what an error breaks off has no end, and is none."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._gzip = gzip.GzipFile(fileobj=out, mode="wb", compresslevel=LEVEL)
@@ -68,10 +69,16 @@ class ArchiveWriter:
         self._gzip.write(bytes(-size % BLOCK))
         return Written(size, digest.hexdigest())
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """End the archive; `out` stays open."""
-        self._gzip.write(bytes(2 * BLOCK))
-        self._gzip.close()
+        try:
+            if kind is None:
+                self._gzip.write(bytes(2 * BLOCK))
+        finally:
+            self._gzip.close()
 
 
 class Entry:

@@ -83,14 +83,13 @@ def rewrite(path: Path, files: Files, *, manifest: Callable[[dict[str, object]],
     """Write a backup of these files, with a manifest that fits them, or what is made of that."""
     named = json.loads(files.pop("manifest.json"))
     with path.open("wb") as out:
-        archive = ArchiveWriter(out)
         named["files"] = {}
-        for name, content in files.items():
-            one = archive.add(name, len(content), io.BytesIO(content))
-            named["files"][name] = [one.size, one.sha256]
-        data = json.dumps(manifest(named)).encode()
-        archive.add("manifest.json", len(data), io.BytesIO(data))
-        archive.close()
+        with ArchiveWriter(out) as archive:
+            for name, content in files.items():
+                one = archive.add(name, len(content), io.BytesIO(content))
+                named["files"][name] = [one.size, one.sha256]
+            data = json.dumps(manifest(named)).encode()
+            archive.add("manifest.json", len(data), io.BytesIO(data))
 
 
 def meta_of(folder: Path) -> dict[str, bytes]:
@@ -277,11 +276,9 @@ def test_a_manifest_that_does_not_fit_is_refused(
 def test_an_archive_with_one_name_twice_or_something_after_its_manifest_is_refused(saved: Path, tmp_path: Path) -> None:
     files = contents(saved)
     for names in (["config.toml", *files], [*files, "config.toml"]):
-        with saved.open("wb") as out:
-            archive = ArchiveWriter(out)
+        with saved.open("wb") as out, ArchiveWriter(out) as archive:
             for name in names:
                 archive.add(name, len(files[name]), io.BytesIO(files[name]))
-            archive.close()
         assert restore(saved, tmp_path / "new", "--same-identity") == 5
         assert not (tmp_path / "new").exists()
 

@@ -20,10 +20,9 @@ FILES = {"a": b"", "b/c": b"x" * 512, "b/d": bytes(range(256)) * 9000}
 
 def archive(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
-    writer = ArchiveWriter(out)
-    for name, content in files.items():
-        writer.add(name, len(content), io.BytesIO(content))
-    writer.close()
+    with ArchiveWriter(out) as writer:
+        for name, content in files.items():
+            writer.add(name, len(content), io.BytesIO(content))
     return out.getvalue()
 
 
@@ -114,8 +113,11 @@ def test_an_archive_that_is_not_whole_is_refused(damage: Callable[[bytes], bytes
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_told() -> None:
-    with pytest.raises(TryAgain):
-        ArchiveWriter(io.BytesIO()).add("x", 10, io.BytesIO(b"short"))
+    out = io.BytesIO()
+    with pytest.raises(TryAgain), ArchiveWriter(out) as writer:
+        writer.add("x", 10, io.BytesIO(b"short"))
+    with pytest.raises(Refused, match="no whole backup"):
+        read(out.getvalue())
 
 
 @given(st.integers(0, 511), st.integers(0, 255))
