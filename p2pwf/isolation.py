@@ -7,11 +7,11 @@ if it can run a job without a network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["NO_NETWORK", "PREFIX", "Level", "asked_level"]
+__all__ = ["NO_NETWORK", "PREFIX", "Level", "asked_level", "choose", "labels_of"]
 
 PREFIX: Final = "isolation:"
 NO_NETWORK: Final = "network:none"
@@ -41,3 +41,37 @@ _BY_LABEL: Final = {level.label: level for level in Level}
 def asked_level(labels: Iterable[str]) -> Level:
     """The least level that labels of `runs-on` ask for: the highest that they name, or `none`."""
     return max((_BY_LABEL.get(label.lower(), Level.none) for label in labels), default=Level.none)
+
+
+def choose(
+    available: Collection[Level],
+    asked: Level,
+    floor: Level,
+    *,
+    network: bool = True,
+    containers: bool = False,
+    least: bool = False,
+) -> Level | None:
+    """The best of the available levels that is no less than a job asks for and a policy wants; None if there is none.
+
+    `network`: whether the job has one; only namespaces can take it away. `containers`: whether the job brings some of
+    its own; a sandbox reaches no engine, so they run in a container's bounds or in none. `least`: the lowest of
+    them instead of the best.
+    """
+    usable = set(available)
+    if not network:
+        usable -= {Level.none, Level.process}
+    if containers:
+        usable -= {Level.process, Level.sandbox}
+    fitting = [level for level in usable if level >= max(asked, floor)]
+    return (min if least else max)(fitting, default=None)
+
+
+def labels_of(available: Collection[Level]) -> tuple[str, ...]:
+    """The labels of a machine that can keep these levels: of the best and of all below it, and `network:none`.
+
+    A job that asks for a level is content with more, so a level that is missing in between is no lie.
+    """
+    best = max(available, default=Level.none)
+    own = tuple(level.label for level in Level if level <= best)
+    return (*own, NO_NETWORK) if best >= Level.sandbox else own

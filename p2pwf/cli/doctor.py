@@ -10,9 +10,10 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import click
 
@@ -21,7 +22,11 @@ from p2pwf.cli.base import Session, anywhere
 from p2pwf.cli.peers import stays_here
 from p2pwf.cli.text import clean, dim, has_unicode, style
 from p2pwf.errors import NoNode, P2pwfError
+from p2pwf.isolation import Level
 from p2pwf.places import data_dir
+
+if TYPE_CHECKING:
+    from p2pwf.runner.isolation.probe import Probe
 
 State = Literal["ok", "note", "warning", "error"]
 LOW_DISK: Final = 1024**3
@@ -77,7 +82,7 @@ def _machine(folder: Path) -> Iterator[Finding]:
     yield _program("bash", "steps run with sh, as GitHub does without bash", "install bash")
     yield _program("node", "JavaScript actions fail here", "install Node.js 20 or newer")
     yield _containers()
-    yield _sandbox()
+    yield from _isolation(folder)
 
 
 def _folder(folder: Path) -> Iterator[Finding]:
@@ -142,14 +147,34 @@ def _containers() -> Finding:
     return Finding("containers", "note", "neither docker nor podman: jobs with containers fail here")
 
 
-def _sandbox() -> Finding:
-    """Whether bubblewrap could keep a job apart, tried and not guessed: its use is often forbidden by the system."""
-    text = "jobs run as this user, without a sandbox: run other members' (--trust-members) only if you trust them"
-    if shutil.which("bwrap") is None:
-        return Finding("isolation", "note", text)
-    line = ["--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "true"]
-    works = _says("bwrap", *line) is not None
-    return Finding("isolation", "note", f"{text}; bubblewrap is there{'' if works else ' but may not be used'}")
+def _isolation(folder: Path) -> Iterator[Finding]:
+    """How far apart jobs can be kept here, tried and not guessed: as this user, in this folder."""
+    import trio
+
+    from p2pwf.runner.isolation.keeper import Keeper
+    from p2pwf.runner.isolation.probe import probe_all
+    from p2pwf.runner.processes import open_spawner
+
+    async def look(work: Path) -> dict[Level, Probe]:
+        keeper = Keeper(work)
+        try:
+            async with open_spawner() as spawner:
+                return await probe_all(keeper, spawner)
+        finally:
+            keeper.close()
+
+    work = folder / "work"
+    with tempfile.TemporaryDirectory() as other:
+        found = trio.run(look, work if os.access(work, os.W_OK) else Path(other) / "work")
+    best = max(level for level, one in found.items() if one.available)
+    if best is Level.none:
+        text = "jobs run as this user, with nothing between: run other members' only if you trust them"
+        yield Finding("isolation", "warning", text, found[Level.sandbox].hint or None)
+    for level, one in found.items():
+        if level is best and one.available and best > Level.none:
+            yield Finding("isolation", "ok", f"{level.name} is the best here: {one.text}")
+        elif level > best:
+            yield Finding("isolation", "note", f"no {level.name}: {one.text}", one.hint or None)
 
 
 def _says(program: str, *words: str) -> str | None:

@@ -16,9 +16,9 @@ import click
 
 from p2pwf.cli.base import Session, anywhere, bug_of, complete_files, error_json, print_line
 from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
+from p2pwf.isolation import Level
 
-ISOLATION = "none"
-"""The only level so far."""
+ISOLATION = tuple(level.name for level in Level)
 CHECK_FAILED = 2
 
 
@@ -39,7 +39,14 @@ CHECK_FAILED = 2
 @click.option("--env-file", metavar="FILE", help="Variables, KEY=VALUE a line.")
 @click.option("--source", metavar="DIR", help="The tree to run on; otherwise the repository around FILE.")
 @click.option("--artifacts", metavar="DIR", help="Where artifacts go; otherwise below the user's cache folder.")
-@click.option("--isolation", metavar="LEVEL", default=ISOLATION, show_default=True, help="How apart steps are kept.")
+@click.option(
+    "--isolation",
+    metavar="LEVEL",
+    type=click.Choice(ISOLATION),
+    default=Level.none.name,
+    show_default=True,
+    help="How far apart jobs are kept: none, process, sandbox or container.",
+)
 @anywhere
 @click.pass_obj
 def run(
@@ -69,8 +76,6 @@ def run(
       p2pwf run ci.yml --secret TOKEN --json     TOKEN from the environment
     """
     with _ending(session.json, file):
-        if isolation != ISOLATION:
-            raise UsageError(f"no isolation level {isolation!r} here", f"this release has one: {ISOLATION}")
         path = Path(file)
         given: dict[str, Any] = {
             "inputs": _pairs("--input", inputs),
@@ -80,6 +85,7 @@ def run(
             "payload": None if event_file is None else _payload(event_file),
             "source": None if source is None else Path(source),
             "artifacts": None if artifacts is None else Path(artifacts).absolute(),
+            "isolation": Level[isolation],
         }
         _check_names(given)
         gc.disable()  # until all is imported: looking for garbage takes a tenth of that time, and finds none

@@ -343,7 +343,8 @@ class Conductor:
         self._desk.write("job.start", {**about(attempt), "uses": finish_ids(run, job.needs)}, run)
         self.groups.see(run)  # for what else is ready
         self.local[run.id, key] = attempt
-        self._desk.emit(StartJob(attempt, run.submission, leg.matrix, leg.name, needs_context(run, job.needs)))
+        needs = needs_context(run, job.needs)
+        self._desk.emit(StartJob(attempt, run.submission, leg.matrix, leg.name, needs, leg.labels))
         return True
 
     def _may_start(self, run: Run, key: Key, attempt: Attempt) -> bool:

@@ -59,6 +59,8 @@ class StartJob:
     matrix: Mapping[str, Value] | None
     leg_name: str
     needs: Mapping[str, Mapping[str, object]]
+    labels: tuple[str, ...] = ()
+    """What the leg's `runs-on` asks for."""
 
 
 @attrs.frozen(slots=True)

@@ -24,6 +24,7 @@ from p2pwf.core.sign import Signer
 from p2pwf.core.tickets import parse_ticket
 from p2pwf.engine import Engine, EngineConfig, found
 from p2pwf.errors import P2pwfError, Refused
+from p2pwf.isolation import NO_NETWORK, PREFIX
 from p2pwf.net.identity import load_or_create
 from p2pwf.net.tcp import TcpListener
 from p2pwf.node.facts import IDENTITY, INTRODUCER, NAME, NETWORK, PEER, PSK
@@ -93,27 +94,37 @@ def own_seed(data: DataDir) -> bytes:
     return load_or_create(path)
 
 
-def own_labels(extra: tuple[str, ...]) -> tuple[str, ...]:
-    """What every node offers by itself (system and architecture, in GitHub's words) and what its user adds."""
+def own_labels(extra: tuple[str, ...], isolation: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What every node offers by itself (system and architecture, in GitHub's words, and how far apart it can keep
+    jobs) and what its user adds, who cannot claim the last."""
     systems = {"linux": "linux", "darwin": "macos", "win32": "windows"}
     machines = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "arm"}
     own = {
         systems.get(sys.platform, sys.platform),
         machines.get(platform.machine().lower(), platform.machine().lower()),
     }
-    return tuple(sorted(own | {label.lower() for label in extra}))
+    added = {label.lower() for label in extra}
+    claimed = {label for label in added if label.startswith(PREFIX) or label == NO_NETWORK}
+    return tuple(sorted(own | (added - claimed) | set(isolation)))
 
 
 async def be_born(
-    settings: NodeSettings, seed: bytes, store: EventStore, start: FirstStart, tell: Callable[[str], None]
+    settings: NodeSettings,
+    seed: bytes,
+    store: EventStore,
+    start: FirstStart,
+    tell: Callable[[str], None],
+    isolation: tuple[str, ...] = (),
 ) -> Identity:
     """The network that this data folder belongs to; on first use it is founded, or joined, and recorded.
+
+    `isolation`: the labels of the levels that work here.
 
     Raises Refused if the folder belongs to another network or another key, or joining was refused; TryAgain
     if the addresses to listen on are taken, before a network is founded or a ticket is used.
     """
     meta = store.meta_all()
-    labels = own_labels(settings.labels)
+    labels = own_labels(settings.labels, isolation)
     slots = settings.slots if settings.slots is not None else (os.cpu_count() or 1)
     name = settings.name or (meta[NAME].decode() if NAME in meta else platform.node() or "node")
     ticket = parse_ticket(settings.join) if settings.join else None

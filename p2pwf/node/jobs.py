@@ -21,10 +21,12 @@ from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.outputs import StartJob
 from p2pwf.errors import NotFound, P2pwfError
 from p2pwf.node.birth import Identity
+from p2pwf.node.isolating import Isolation
 from p2pwf.node.kept import artifacts_of, find_cache
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.planner import facts_of
-from p2pwf.runner.job import run_job
+from p2pwf.runner.isolation.keeper import Keeper
+from p2pwf.runner.job import has_containers, run_job
 from p2pwf.runner.log import FileLog, LogLine
 from p2pwf.runner.manifest import blobs_of, parse
 from p2pwf.runner.pack import pack
@@ -86,9 +88,14 @@ class Jobs:
         peer: PeerId,
         engine: Engine,
         recall: Callable[[Cid], Awaitable[None]],
+        keeper: Keeper,
+        isolation: Callable[[StartJob, bool], Isolation],
         external: bool = False,
     ) -> None:
-        """`external`: jobs are run by clients, which `end` them."""
+        """`external`: jobs are run by clients, which `end` them. `isolation`: how a job is kept apart here, given
+        whether it has containers of its own; raises Refused."""
+        self._keeper = keeper
+        self._isolation = isolation
         self._work = work
         self._blobs = blobs
         self._reach = reach
@@ -202,8 +209,12 @@ class Jobs:
         async def find(keys: tuple[str, ...], version: str) -> Cache | None:
             return await find_cache(self._engine, attempt.run, keys, version, self._recall)
 
+        kept = self._isolation(order, await trio.to_thread.run_sync(has_containers, request))
         env = RunnerEnv(
-            work_root=self._work,
+            work_root=self._keeper.root(kept.level),
+            isolation=kept.level,
+            network=kept.network,
+            keeper=self._keeper,
             log=running.log,
             fetch_blob=fetch,
             spawner=self._spawner,

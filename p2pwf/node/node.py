@@ -7,7 +7,7 @@ opened on the same address, and the engine sees no more than its peers go and co
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,14 @@ from typing import Final
 import structlog
 import trio
 
-from p2pwf.config import NodeSettings
+from p2pwf.config import EXTERNAL, NodeSettings
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.tickets import parse_ticket
 from p2pwf.engine import Engine
 from p2pwf.engine import inputs as to_engine
+from p2pwf.engine.outputs import StartJob
 from p2pwf.errors import InternalError, NotFound, StorageError
+from p2pwf.isolation import Level, labels_of
 from p2pwf.net.network import Network, open_network
 from p2pwf.net.types import (
     DuplicateIdentity,
@@ -36,6 +38,7 @@ from p2pwf.net.types import (
 )
 from p2pwf.node.birth import Identity, be_born, first_start, introducers, make_engine, own_seed
 from p2pwf.node.holds import Holds
+from p2pwf.node.isolating import Isolation, floor_for, level_for
 from p2pwf.node.jobs import Jobs
 from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
@@ -43,6 +46,8 @@ from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
 from p2pwf.node.sources import keep_scheduled
 from p2pwf.node.standing import Standing, is_removed, was_member
+from p2pwf.runner.isolation.keeper import Keeper
+from p2pwf.runner.isolation.probe import Probe, levels, probe_all
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner, open_spawner
@@ -77,6 +82,8 @@ class Node:
         spawner: Spawner,
         nursery: trio.Nursery,
         repositories: Repositories,
+        keeper: Keeper,
+        available: Mapping[Level, Probe],
     ) -> None:
         self.settings = settings
         self.repositories = repositories
@@ -86,6 +93,8 @@ class Node:
         self.store = store
         self.blobs = blobs
         self.started = now()
+        self.available = available
+        """What came of trying each level of isolation at the start."""
         self.shell = NodeShell(store, blobs, nursery, engine.desk.me)
         self.loop = EngineLoop(engine, store, self.shell)
         self.jobs = Jobs(
@@ -99,6 +108,8 @@ class Node:
             peer=engine.desk.me,
             engine=engine,
             recall=self.recall,
+            keeper=keeper,
+            isolation=self._isolation,
             external=engine.desk.config.external,
         )
         self.holds = Holds(blobs, BLOB_QUOTA, self.shell.fetch_blob)
@@ -115,6 +126,11 @@ class Node:
         self.shell.is_member = self.gate.is_member
         self.standing = Standing(engine, self.loop, store, nursery=nursery, request_for=self._request_for)
         self.shell.farewell = self.standing.farewell
+
+    def _isolation(self, order: StartJob, containers: bool) -> Isolation:
+        own = order.submission.author == self.engine.desk.me
+        floor = floor_for(own=own, trust_members=self.settings.trust_members)
+        return level_for(self.available, order.labels, floor, containers=containers)
 
     @property
     def me(self) -> PeerId:
@@ -280,6 +296,13 @@ async def _is_free(addresses: tuple[str, ...]) -> bool:
     return True
 
 
+async def _levels(settings: NodeSettings, keeper: Keeper, spawner: Spawner) -> dict[Level, Probe]:
+    """The levels of isolation, tried; nothing is, where no jobs run."""
+    if settings.slots == 0 or settings.executor == EXTERNAL:
+        return {}
+    return await probe_all(keeper, spawner)
+
+
 @asynccontextmanager
 async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
     """A node on its data folder, for the time of the block. Joins or founds its network first, if it must.
@@ -290,17 +313,22 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
     made = not data.path.exists()
     async with AsyncExitStack() as stack:
         stack.enter_context(data.lock())
+        spawner = await stack.enter_async_context(open_spawner())
+        keeper = Keeper(data.work)
+        stack.callback(keeper.close)
         with first_start(data, made=made) as start, ExitStack() as unborn:
             seed = own_seed(data)
             store = EventStore.open(data.events)
             unborn.callback(store.close)
-            identity = await be_born(settings, seed, store, start, log.info)
+            for root in keeper.roots:
+                await trio.to_thread.run_sync(sweep_leftovers, root)
+            available = await _levels(settings, keeper, spawner)
+            labels = labels_of(levels(available))
+            identity = await be_born(settings, seed, store, start, log.info, labels)
             stack.push(unborn.pop_all())
         blobs = BlobStore(data.blobs, BLOB_QUOTA)
         stack.callback(blobs.close)
-        await trio.to_thread.run_sync(sweep_leftovers, data.work)
         engine = await trio.to_thread.run_sync(make_engine, identity, settings, store)
-        spawner = await stack.enter_async_context(open_spawner())
         nursery = await stack.enter_async_context(trio.open_nursery())
         node = Node(
             settings=settings,
@@ -311,6 +339,8 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
             work=data.work,
             spawner=spawner,
             nursery=nursery,
+            keeper=keeper,
+            available=available,
             repositories=Repositories(
                 cache=data.path / "actions",
                 mirror=None if settings.actions is None else Path(settings.actions),

@@ -11,6 +11,7 @@ import attrs
 
 from p2pwf.config import ACTIONS_ENV, ACTIONS_URL_ENV
 from p2pwf.errors import UsageError
+from p2pwf.isolation import Level, labels_of
 from p2pwf.node.actions import Library, source_reader
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
@@ -22,6 +23,7 @@ from p2pwf.oneshot.request import RunRequest
 from p2pwf.runner.source import Source
 from p2pwf.workflow import CALL, DISPATCH, Diagnostic, Workflow, check_secrets, declared_events
 
+ISOLATION: Final = labels_of(tuple(Level))
 WORKFLOWS: Final = "./.github/workflows/"
 
 
@@ -114,8 +116,10 @@ def chosen(jobs: list[dict[str, Any]], wanted: str) -> list[dict[str, Any]]:
 
 
 def anywhere(legs: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """Legs that ask for no labels."""
-    return None if legs is None else [{**leg, "labels": []} for leg in legs]
+    """Legs that ask for no labels but those of isolation."""
+    if legs is None:
+        return None
+    return [{**leg, "labels": [one for one in leg["labels"] if one in ISOLATION]} for leg in legs]
 
 
 def _odd_calls(workflow: Workflow) -> Iterator[Diagnostic]:

@@ -25,6 +25,8 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from p2pwf.isolation import Level
+
 SIGNALLED: Final = 128
 """An exit code for a signal, as shells have it."""
 Told: TypeAlias = dict[str, Any]
@@ -50,6 +52,8 @@ class RunRequest:
     source: Path | None = None
     artifacts: Path | None = None
     slots: int = 1
+    isolation: Level = Level.none
+    """How far apart jobs are kept, at least: one that asks for more by a label gets more."""
 
 
 @attrs.frozen(slots=True, eq=False)

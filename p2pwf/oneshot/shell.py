@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 import trio
@@ -30,11 +30,12 @@ from p2pwf.engine import Engine, EngineConfig, found
 from p2pwf.engine.inputs import CancelRun, Input, JobEnded, Now, Submit, Tick
 from p2pwf.engine.outputs import Alarm, CancelJob, Output, Reply, StartJob, WakeAt
 from p2pwf.errors import InternalError, P2pwfError, StorageError
+from p2pwf.isolation import NO_NETWORK, Level, asked_level
 from p2pwf.node.planner import WorkflowPlanner, facts_of
 from p2pwf.oneshot.ahead import Ahead
 from p2pwf.oneshot.blobs import FolderBlobs
 from p2pwf.oneshot.keep import CacheFolder, artifact_folder, cache_home
-from p2pwf.oneshot.prepare import Prepared, anywhere
+from p2pwf.oneshot.prepare import ISOLATION, Prepared, anywhere
 from p2pwf.oneshot.request import Outcome, RunRequest, Tell, Told
 from p2pwf.oneshot.telling import JobTeller, RunTeller, now_ms
 from p2pwf.runner.checkout import layout
@@ -53,6 +54,9 @@ from p2pwf.runner.values import (
     Stored,
 )
 from p2pwf.runs import Run
+
+if TYPE_CHECKING:
+    from p2pwf.oneshot.apart import Apart
 
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SMALL_SOURCE: Final = 1024 * 1024
@@ -113,6 +117,7 @@ class OneShot:
         self._wake = 0.0
         self._removing = trio.CapacityLimiter(1)
         self._dead: list[Path] = []
+        self._apart: Apart | None = None
         self._nursery: trio.Nursery
         self._planner = LocalPlanner()
         self._engine = self._found()
@@ -122,7 +127,7 @@ class OneShot:
         """The engine of a network that is this process alone."""
         signer = Signer(os.urandom(32))
         slots = self._request.slots
-        founder = {"name": self._name, "labels": [], "slots": slots}
+        founder = {"name": self._name, "labels": sorted(ISOLATION), "slots": slots}
         genesis = found(signer, _now(), nonce=os.urandom(16), name=self._name, private=False, founder=founder)
         config = EngineConfig(boot=os.urandom(8), version=__version__, slots=slots, planner=self._planner)
         engine = Engine(signer, genesis.cid, config, _now())
@@ -160,6 +165,8 @@ class OneShot:
             while not self._over():
                 self._perform(nursery, self._engine.handle(await self._next(), _now()))
             nursery.cancel_scope.cancel()
+        if self._apart is not None:
+            self._apart.close()
 
     def _over(self) -> bool:
         return self._run.tally.end is not None and not self._running
@@ -214,7 +221,11 @@ class OneShot:
     async def _run_job(self, order: StartJob, running: Running) -> None:
         attempt = order.attempt
         try:
-            result = await run_job(self._job_request(order), self._runner_env(running))
+            request, env = self._job_request(order), self._runner_env(running)
+            wanted = max(self._request.isolation, asked_level(order.labels))
+            if wanted > Level.none or NO_NETWORK in order.labels:
+                env = await self._isolated(order, request, env)
+            result = await run_job(request, env)
         except (P2pwfError, OSError) as error:
             result = JobResult(outcome="failure", conclusion="failure", error=str(error))
         except Exception as error:  # noqa: BLE001 - one job's bug is that job's failure, and is told
@@ -279,6 +290,14 @@ class OneShot:
             discard=partial(self._discard, now_ms()),
             now_ms=now_ms,
         )
+
+    async def _isolated(self, order: StartJob, request: JobRequest, env: RunnerEnv) -> RunnerEnv:
+        """What a job runs in that is kept apart; raises Refused where it cannot be."""
+        if self._apart is None:
+            from p2pwf.oneshot.apart import Apart  # noqa: PLC0415 - most runs keep nothing apart
+
+            self._apart = Apart(self._work, self._spawner)
+        return await self._apart.env(order, request, env, self._request.isolation)
 
     async def _take(self, folders: Folders) -> bool:
         taken = await self._ahead.take(folders)

@@ -17,6 +17,7 @@ import trio
 from p2pwf.errors import NotFound, UsageError
 from p2pwf.runner.checkout import Fetch, layout
 from p2pwf.runner.environment import Folders
+from p2pwf.runner.hand import Hand
 from p2pwf.runner.values import JobRequest
 from p2pwf.workflow.action import Action, DockerRuns, Stages, parse_action
 from p2pwf.workflow.yaml import MAX_BYTES
@@ -57,6 +58,7 @@ class Actions:
         self._request = request
         self._folders = folders
         self._fetch = fetch
+        self._hand = Hand(folders)
         self._laid_out: set[Path] = set()
         self._lock = trio.Lock()
         self._uses = 0
@@ -76,7 +78,7 @@ class Actions:
         return await self._pinned(uses)
 
     async def _read(self, root: Path, relative: str, shown: str) -> tuple[Action, Path] | None:
-        found = await trio.to_thread.run_sync(_read, root, relative, shown)
+        found = await self._hand.run(_read, root, relative, shown)
         if found is None:
             return None
         action, folder, hashing = found
@@ -89,7 +91,7 @@ class Actions:
         if found is None and self._request.source is not None:
             async with self._lock:
                 if self._folders.source not in self._laid_out:
-                    await layout(self._request.source, self._fetch, self._folders.source)
+                    await layout(self._request.source, self._fetch, self._folders.source, hand=self._hand)
                     self._laid_out.add(self._folders.source)
             found = await self._read(self._folders.source, relative, uses)
         if found is None:
@@ -122,7 +124,7 @@ class Actions:
             root = self._folders.actions / "_" / pinned.source.text
         async with self._lock:
             if root not in self._laid_out:
-                await layout(pinned.source, self._fetch, root)
+                await layout(pinned.source, self._fetch, root, hand=self._hand)
                 self._laid_out.add(root)
         found = await self._read(root, path, uses)
         if found is None:

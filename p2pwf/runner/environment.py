@@ -7,6 +7,7 @@ GITHUB_* and RUNNER_* are laid over all of them, CI only where nobody set it.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,10 @@ class Folders:
 
     `commands` holds the files that steps write for the runner; `temp` is RUNNER_TEMP. `actions` holds the actions that
     the job uses, `source` the source of the run for those of them that are local: neither is there before it is needed.
+
+    `apart`: the job is isolated. Then the root stays the node's, and a job can neither rename nor replace what stands
+    in it; `given` are the folders in it that it may write to. `owner`: the user and group of an isolated job, if that
+    is not the node's own.
     """
 
     root: Path
@@ -49,21 +54,49 @@ class Folders:
     temp: Path
     commands: Path
     tools: Path
+    apart: bool = False
+    owner: int | None = None
 
     @classmethod
-    def below(cls, root: Path, repository: str) -> Folders:
+    def below(cls, root: Path, repository: str, *, apart: bool = False, owner: int | None = None) -> Folders:
         """The folders of a job at `root`; the workspace is called after the repository, as on GitHub."""
         name = repository.rpartition("/")[2]
         # A repository's name comes from a submission: it may not lead out of the folder.
         name = name if name not in ("", ".", "..") and "\0" not in name and len(name.encode()) <= 100 else "workspace"
         temp = root / "_temp"
-        return cls(root, root / name / name, temp, temp / "_runner_file_commands", root / "_tool")
+        return cls(root, root / name / name, temp, temp / "_runner_file_commands", root / "_tool", apart, owner)
 
     def make(self) -> None:
         """Create them, for their owner only; raises OSError, also if `root` is there already."""
         self.root.mkdir(mode=0o700)
         for folder in (self.workspace, self.commands, self.tools):
             folder.mkdir(parents=True)
+        if self.apart:
+            self.give()
+
+    def give(self) -> None:
+        """Make what is there, and what an isolated job has beside it, that job's; nothing of it may run yet."""
+        for folder in self.given:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            if self.owner is not None:
+                _give(folder, self.owner)
+        self.root.chmod(0o711)
+
+    @property
+    def given(self) -> tuple[Path, ...]:
+        """What an isolated job may write to, each a folder in the root."""
+        return (self.workspace.parent, self.temp, self.tools, self.actions, self.source, self.home, self.scratch)
+
+    @property
+    def home(self) -> Path:
+        """HOME of an isolated job."""
+        return self.root / "_home"
+
+    @property
+    def scratch(self) -> Path:
+        """What an isolated job has for /tmp."""
+        return self.root / "_tmp"
 
     @property
     def actions(self) -> Path:
@@ -79,6 +112,13 @@ class Folders:
     def event_file(self) -> Path:
         """GITHUB_EVENT_PATH."""
         return self.root / "_github_workflow" / "event.json"
+
+
+def _give(folder: Path, owner: int) -> None:
+    for _, folders, files, handle in os.fwalk(folder):  # never through a link
+        os.fchown(handle, owner, owner)
+        for name in (*folders, *files):
+            os.chown(name, owner, owner, dir_fd=handle, follow_symlinks=False)
 
 
 def runner_context(folders: Folders, name: str, debug: bool) -> dict[str, Value]:

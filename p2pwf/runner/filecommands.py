@@ -31,8 +31,10 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class FileCommands:
     """Makes the files of the steps of one job, in one folder, which is held open so that it cannot be swapped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owner: int | None = None) -> None:
+        """`owner`: the user and group of the steps, if that is not this process's own."""
         self.folder = folder
+        self.owner = owner
         self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._free: StepFiles | None = None
 
@@ -64,7 +66,10 @@ class StepFiles:
                 self._names[variable] = free.name_of(variable)
             else:
                 self._names[variable] = prefix + key
-                os.close(os.open(prefix + key, _CREATE, 0o600, dir_fd=self._descriptor))
+                made = os.open(prefix + key, _CREATE, 0o600, dir_fd=self._descriptor)
+                if owner.owner is not None:
+                    os.fchown(made, owner.owner, owner.owner)
+                os.close(made)
         self.paths = {variable: f"{owner.folder}/{name}" for variable, name in self._names.items()}
 
     @property
@@ -83,6 +88,8 @@ class StepFiles:
             self._script = f"script_{self._key}{suffix}"
             flags = _CREATE
         descriptor = os.open(self._script, flags, 0o600, dir_fd=self._descriptor)
+        if self._owner.owner is not None:
+            os.fchown(descriptor, self._owner.owner, self._owner.owner)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
             file.write(text.encode("utf-8", "replace"))
             file.truncate()  # afterwards: some file systems force out a file that was emptied to be rewritten

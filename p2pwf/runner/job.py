@@ -12,13 +12,14 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 import trio
 
 from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
-from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
+from p2pwf.errors import InvalidWorkflow, P2pwfError, TryAgain, UsageError
+from p2pwf.isolation import Level
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.environment import (
     Folders,
@@ -30,6 +31,7 @@ from p2pwf.runner.environment import (
 )
 from p2pwf.runner.filecommands import FileCommands
 from p2pwf.runner.frame import Frame
+from p2pwf.runner.hand import Hand
 from p2pwf.runner.hashfiles import hash_files
 from p2pwf.runner.leftovers import job_folder, kill_marked, remove_tree
 from p2pwf.runner.masking import Masker
@@ -41,6 +43,9 @@ from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.values import JobRequest, JobResult, Outcome, RunnerEnv
 from p2pwf.workflow import ResolvedJob, RunFacts, expand_job, parse, resolve_job
 from p2pwf.workflow.model import Workflow
+
+if TYPE_CHECKING:
+    from p2pwf.runner.isolation.keeper import Loan
 
 PARSED_KEPT: Final = 32
 """Workflows kept parsed: the legs of one run share it."""
@@ -66,6 +71,18 @@ async def run_job(request: JobRequest, env: RunnerEnv) -> JobResult:
         return await _run(request, env, env.spawner, facts, resolved)
     async with open_spawner() as spawner:
         return await _run(request, env, spawner, facts, resolved)
+
+
+def has_containers(request: JobRequest) -> bool:
+    """Whether a job brings a container or services of its own; False for a workflow that cannot be read."""
+    texts = (request.workflow_text, *request.called.values())
+    if not any(word in text for text in texts for word in ("container", "services")):
+        return False
+    try:
+        job = _resolve(request, _workflow(request.workflow_text, request.workflow_path), _facts(request)).job
+    except (P2pwfError, KeyError, IndexError):
+        return False  # running it says what is wrong
+    return job.container is not None or job.services is not None
 
 
 def _failed(error: P2pwfError | KeyError | IndexError | OSError) -> JobResult:
@@ -121,13 +138,21 @@ class _Ended:
 async def _run(
     request: JobRequest, env: RunnerEnv, spawner: Spawner, facts: RunFacts, resolved: ResolvedJob
 ) -> JobResult:
-    folders = Folders.below(job_folder(env.work_root, request), facts.repository)
     try:
         async with (
-            _made(folders, facts, env) as (files, is_filled),
+            _lent(env) as loan,
+            _made(_folders(loan, request, env, facts), facts, env) as (folders, files, is_filled),
             spawner.supervise() as supervisor,
             trio.open_nursery() as readers,
         ):
+            base = base_environment(os.environ) if env.base is None else env.base
+            if loan is not None and env.keeper is not None:
+                try:
+                    await env.keeper.confine(supervisor, loan, folders)
+                except P2pwfError as error:  # it is never run with less
+                    return _failed(error)
+                base = env.keeper.base(loan, folders, base)
+            hand = Hand(folders)
             masker = Masker()
             for secret in request.secrets.values():
                 masker.add(secret)
@@ -149,16 +174,18 @@ async def _run(
                 log=log,
                 masker=masker,
                 annotations=annotations,
-                base=base_environment(os.environ) if env.base is None else env.base,
+                base=base,
                 standard=standard_variables(facts, folders, resolved.job.id, runner),
                 github=github_additions(folders, resolved.job.id),
                 runner=runner,
-                hash_files=partial(hash_files, folders.workspace),
+                hand=hand,
+                hash_files=partial(hand.do, hash_files, folders.workspace),
                 slow=any("hashfiles" in text.lower() for text in (request.workflow_text, *request.called.values())),
                 debug=debug,
                 variables=dict(request.env),
                 job=job_context(facts, resolved.workflow.path),
-                matchers=Matchers(folders.workspace, partial(warn, log, annotations)),
+                matchers=Matchers(folders.workspace, partial(warn, log, annotations), hand),
+                loan=loan,
             )
             ended = await _perform(state, env.prefill and not is_filled)
     except OSError as error:
@@ -167,19 +194,41 @@ async def _run(
 
 
 @asynccontextmanager
-async def _made(folders: Folders, facts: RunFacts, env: RunnerEnv) -> AsyncIterator[tuple[FileCommands, bool]]:
+async def _lent(env: RunnerEnv) -> AsyncIterator[Loan | None]:
+    """What an isolated job takes; None for one that is not. Raises TryAgain."""
+    if env.isolation is Level.none:
+        yield None
+        return
+    if env.keeper is None:
+        raise TryAgain(f"no jobs are kept apart here, and this one needs {env.isolation.name}")
+    async with env.keeper.lend(env.isolation, env.bounds, network=env.network) as loan:
+        yield loan
+
+
+def _folders(loan: Loan | None, request: JobRequest, env: RunnerEnv, facts: RunFacts) -> Folders:
+    root = job_folder(env.work_root, request)
+    return Folders.below(root, facts.repository) if loan is None else loan.folders(root, facts.repository)
+
+
+@asynccontextmanager
+async def _made(folders: Folders, facts: RunFacts, env: RunnerEnv) -> AsyncIterator[tuple[Folders, FileCommands, bool]]:
     """The job's folders, and whether the source is there; gone at the end of the block, whatever is in them."""
     if folders.root.exists():  # of an earlier life of this node
         await trio.to_thread.run_sync(remove_tree, folders.root)
     ahead = env.ahead is not None and await env.ahead(folders)
     if not ahead:
         folders.make()
+    elif folders.apart:
+        await trio.to_thread.run_sync(folders.give)
     try:
         folders.event_file.parent.mkdir()
         folders.event_file.write_text(json.dumps(facts.payload), encoding="utf-8")
-        files = FileCommands(folders.commands)
+        if folders.owner is not None:  # the job's to read, and nobody's to write
+            os.chown(folders.event_file.parent, -1, folders.owner)
+            folders.event_file.parent.chmod(0o750)
+        files = FileCommands(folders.commands, folders.owner)
         try:
-            yield files, ahead
+            yield folders, files, ahead
         finally:
             files.close()
     finally:
@@ -198,7 +247,7 @@ async def _perform(state: JobState, fill: bool) -> _Ended:
     state.log.say(0, *_opening(state))
     try:
         if fill and state.request.source is not None:
-            await layout(state.request.source, state.env.fetch_blob, state.folders.workspace)
+            await layout(state.request.source, state.env.fetch_blob, state.folders.workspace, hand=state.hand)
         state.variables.update(state.resolved.env(state.github))
         goes_on = state.resolved.continue_on_error()
         minutes = state.resolved.timeout_minutes()
@@ -250,6 +299,7 @@ def _opening(state: JobState) -> tuple[str, ...]:
     return (
         f"Job {state.resolved.name}, attempt {request.attempt}, on {request.runner_name}",
         f"Run {request.run} of {state.facts.repository} at {state.facts.ref}",
+        *(() if state.loan is None else (state.loan.told,)),
     )
 
 

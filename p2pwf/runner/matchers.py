@@ -24,6 +24,7 @@ from typing import Final, cast
 import attrs
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.hand import Hand
 from p2pwf.runner.values import Annotation, AnnotationLevel
 
 MAX_FILE: Final = 256 * 1024
@@ -103,8 +104,9 @@ class Matcher:
 class Matchers:
     """The matchers of one job, the newest first. `warn` is told of those that were removed."""
 
-    def __init__(self, workspace: Path, warn: Callable[[int, str], None]) -> None:
+    def __init__(self, workspace: Path, warn: Callable[[int, str], None], hand: Hand | None = None) -> None:
         self._workspace = workspace
+        self._hand = hand
         self._warn = warn
         self._matchers: list[Matcher] = []
         self._added = 0
@@ -118,7 +120,7 @@ class Matchers:
         """Take the matchers of a file, relative to the workspace; raises UsageError, OSError."""
         if not _has_alarm():
             raise UsageError("problem matchers cannot be used here", "the runner is not in its program's main thread")
-        for matcher in _read(self._workspace / self.to_host(name)):
+        for matcher in self._in_file(name):
             if self._added >= MAX_MATCHERS:
                 raise UsageError(f"more than {MAX_MATCHERS} problem matchers in one job", "add each of them once")
             self._added += 1
@@ -132,8 +134,12 @@ class Matchers:
 
     def remove_file(self, name: str) -> None:
         """Drop the matchers that a file names; raises UsageError, OSError."""
-        for matcher in _read(self._workspace / self.to_host(name)):
+        for matcher in self._in_file(name):
             self.remove(matcher.owner)
+
+    def _in_file(self, name: str) -> Iterator[Matcher]:
+        path = self._workspace / self.to_host(name)
+        return _parse(path, _read(path) if self._hand is None else self._hand.do(_read, path))
 
     def begin(self) -> None:
         """A new chunk of output: everybody has all the time again."""
@@ -188,12 +194,16 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _read(path: Path) -> Iterator[Matcher]:
-    """The matchers in a file; raises UsageError for one that cannot be."""
+def _read(path: Path) -> bytes:
+    """What a file holds, as far as it may be matchers; raises UsageError, OSError."""
     if not path.is_file():  # no pipe, no device
         raise UsageError(f"no such problem matcher file: {path}", "does a step before this one make it?")
     with path.open("rb") as file:
-        data = file.read(MAX_FILE + 1)
+        return file.read(MAX_FILE + 1)
+
+
+def _parse(path: Path, data: bytes) -> Iterator[Matcher]:
+    """The matchers in a file; raises UsageError for one that cannot be."""
     if len(data) > MAX_FILE:
         raise UsageError(f"the problem matcher file {path} is too large", f"the bound is {MAX_FILE} bytes")
     try:

@@ -72,8 +72,22 @@ class Supervisor:
         self._keys = 0
         self._dead_keys = 0
         """Of the programs started, as many as were for certain followed by the end of everything."""
+        self._refused = ""
         self.lost = False
         """Whether the supervisor is gone before its time. Its processes are being killed, by the spawner."""
+
+    async def isolate(self, plan: bytes) -> None:
+        """Keep all that is started from now on apart, as a plan says (`isolation/plan`).
+
+        Raises TryAgain if that cannot be done; then nothing may be started.
+        """
+        event, _ = self._answers.setdefault(b"I", (trio.Event(), []))
+        await self._send([b"I", plan])
+        await event.wait()
+        del self._answers[b"I"]
+        if self.lost or self._refused:
+            reason = self._refused or "its supervisor is gone"
+            raise TryAgain(f"the job cannot be kept apart: {reason}", "see `p2pwf doctor` on that peer")
 
     async def start(self, launch: Launch) -> Process:
         """Start a program in a session of its own; raises TryAgain if the supervisor is gone or no pipe is to be had.
@@ -193,6 +207,10 @@ class Supervisor:
             if process is not None:
                 status = os.waitstatus_to_exitcode(int(fields[3]))
                 process.end(status if status >= 0 else SIGNAL_STATUS - status, fields[2] == b"0")
+            return
+        if fields[0] == b"I":
+            self._refused = fields[1].decode(errors="replace")
+            self._answers[b"I"][0].set()
             return
         asked = fields[0] if fields[0] == b"A" else fields[1]
         waiting = self._answers.get(asked)

@@ -11,11 +11,13 @@ nothing escapes by losing its parents. When the node dies, by SIGKILL too, its e
 then kills everything it has and leaves. When a supervisor dies, its orphans fall to the spawner, which kills them.
 
 Messages are frames: four bytes of length (little endian), then fields separated by NUL.
-To a supervisor:  S key cwd argc argument… name=value…  start (with two descriptors: standard output, standard error)
+To a supervisor:  I plan         keep all steps from now on apart, as the plan says (`isolation/plan`); the first frame
+                  S key cwd argc argument… name=value…  start (with two descriptors: standard output, standard error)
                   G key signal   send a signal to the step's process group
                   K key          kill all that the step started;   A   kill all that the job started
 From it:          X key left status   the step's first process ended (wait status); left: 0 if no process of the job is
                   K key count    the step has no living process any more;   A count   nor has the job
+                  I reason       the plan is carried out; with a reason: it cannot be, and nothing may be started
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from types import ModuleType
 
 PR_SET_CHILD_SUBREAPER = 36
 NEW_JOB = b"J"
@@ -59,6 +62,20 @@ def become_subreaper() -> None:
     """Orphans below this process become its children."""
     if _prctl is not None:
         _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def load_confinement() -> ModuleType:
+    """What carries out plans of isolation, by path as this program itself; loaded for the first job that has one."""
+    from importlib.machinery import SourceFileLoader  # noqa: PLC0415 - most jobs of a user's own need none of it
+
+    name = "confine"
+    if name not in sys.modules:
+        path = os.path.join(os.path.dirname(__file__), "isolation", "confine.py")  # noqa: PTH118, PTH120 - as below
+        module = ModuleType(name)
+        module.__file__ = path
+        SourceFileLoader(name, path).exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
 
 
 class Table:
@@ -106,8 +123,13 @@ def step_of(pid: int) -> str | None:
 
 def own_children() -> list[int]:
     """The children of this process; empty where the kernel does not list them."""
+    return children_of(os.getpid())
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process that has one thread; empty where the kernel does not list them."""
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:  # noqa: PTH123 - as above
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:  # noqa: PTH123 - as above
             return list(map(int, file.read().split()))
     except OSError:
         return []
@@ -153,6 +175,15 @@ def kill_all(members: Callable[[Table], set[int]], reap: Callable[[], bool], *, 
     return len(killed)
 
 
+class _Confinement:
+    """What this program knows of `confine.Confinement`."""
+
+    monitor: int
+    init: int
+    enter: Callable[[bytes], None]
+    end: Callable[[], None]
+
+
 class Supervisor:
     """Starts and ends the processes of one job, on behalf of the other end of `link`."""
 
@@ -165,6 +196,10 @@ class Supervisor:
         self._buffer = b""
         self._descriptors: list[int] = []
         self._silent = False
+        self._confinement: _Confinement | None = None
+        self._init = 0
+        self._sandbox: set[int] = set()
+        """What makes the sandbox and is no step's: bubblewrap, the first process in it, what that waits for."""
 
     def run(self) -> None:
         """Serve until the other end goes away; then nothing of the job is left."""
@@ -214,6 +249,8 @@ class Supervisor:
         verb = fields[0]
         if verb == b"S":
             self._start(fields[1:])
+        elif verb == b"I":
+            self._isolate(b"\0".join(fields[1:]))
         elif verb == b"G":
             pid = self._pids.get(fields[1])
             if pid in self._steps:  # an ended one's number may belong to somebody else by now
@@ -241,20 +278,10 @@ class Supervisor:
         if self._reap():
             self._before[key] = _descendants(Table())
         try:
-            # Not fork: this copies no memory. The folder is inherited, and nothing else here depends on it.
-            os.chdir(folder)
-            pid = os.posix_spawn(
-                arguments[0],
-                arguments,
-                environment,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, output, 1),
-                    (os.POSIX_SPAWN_DUP2, errors, 2),
-                ],
-                setsid=True,
-                setsigdef=RESET_SIGNALS,
-            )
+            if self._confinement is not None:
+                pid = _fork(self._confinement, folder, arguments, environment, output, errors)
+            else:
+                pid = _spawn(folder, arguments, environment, output, errors)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.write(errors, f"cannot run {os.fsdecode(arguments[0])}: {error.strerror}\n".encode(errors="replace"))
@@ -265,6 +292,20 @@ class Supervisor:
         finally:
             os.close(output)
             os.close(errors)
+
+    def _isolate(self, plan: bytes) -> None:
+        """Confine the job; the answer says why not, if that cannot be."""
+        try:
+            confinement = load_confinement().Confinement(plan)
+            confinement.begin()
+        except (OSError, ValueError, KeyError) as error:
+            self._tell(b"I", (getattr(error, "strerror", None) or repr(error)).replace("\0", "").encode() or b"no")
+            return
+        self._confinement = confinement
+        self._init = confinement.init
+        if confinement.init:
+            self._sandbox = {confinement.monitor, confinement.init, *children_of(confinement.init)}
+        self._tell(b"I", b"")
 
     def _reap(self) -> bool:
         """Collect the dead and tell of steps among them; whether any child is left."""
@@ -280,15 +321,26 @@ class Supervisor:
                     ended.append((key, status))
         except ChildProcessError:
             left = False
-        for key, status in ended:
-            self._tell(b"X", key, b"%d" % left, b"%d" % status)
+        if ended:
+            others = left and (not self._sandbox or not self._is_alone())
+            for key, status in ended:
+                self._tell(b"X", key, b"%d" % others, b"%d" % status)
         return left
+
+    def _is_alone(self) -> bool:
+        """Whether nothing lives but what makes the sandbox."""
+        inside = children_of(self._init)
+        return bool(inside) and self._sandbox.issuperset((*own_children(), *inside))
 
     def _kill_job(self) -> int:
         if not _linux:
             for pid in self._pids.values():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
+        if self._confinement is not None:
+            before = _descendants(Table()) - self._sandbox
+            self._confinement.end()
+            return max(len(before), kill_all(_descendants, self._reap, to_the_last=True) - len(self._sandbox))
         return kill_all(_descendants, self._reap, to_the_last=True)
 
     def _kill_step(self, key: bytes) -> int:
@@ -299,6 +351,7 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         before = self._before.get(key, set())
+        keepers = (os.getpid(), self._init) if self._sandbox else (os.getpid(),)
 
         def belongs(other: int) -> bool:
             owner = self._steps.get(other)
@@ -308,10 +361,58 @@ class Supervisor:
             return step == key.decode() if step is not None else other not in before
 
         def members(table: Table) -> set[int]:
-            # By the supervisor's own children: below each of them all is of one step.
-            return table.below([other for other in table.children.get(os.getpid(), ()) if belongs(other)])
+            # By the supervisor's own children, and those of the sandbox's first process, which has its orphans: below
+            # each of them all is of one step.
+            tops = [other for keeper in keepers for other in table.children.get(keeper, ())]
+            return table.below([other for other in tops if other not in self._sandbox and belongs(other)])
 
         return kill_all(members, self._reap)
+
+
+def _spawn(folder: bytes, arguments: list[bytes], environment: dict[bytes, bytes], output: int, errors: int) -> int:
+    """Start a program as this process's own user. Not by fork: this copies no memory."""
+    os.chdir(folder)  # it is inherited, and nothing else here depends on it
+    return os.posix_spawn(
+        arguments[0],
+        arguments,
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, errors, 2),
+        ],
+        setsid=True,
+        setsigdef=RESET_SIGNALS,
+    )
+
+
+def _fork(
+    confinement: _Confinement,
+    folder: bytes,
+    arguments: list[bytes],
+    environment: dict[bytes, bytes],
+    output: int,
+    errors: int,
+) -> int:
+    """Start a program as the job's plan says; what fails before its exec shows on its standard error."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        nothing = os.open("/dev/null", os.O_RDONLY)
+        for number, descriptor in enumerate((nothing, output, errors)):
+            os.dup2(descriptor, number)
+        signal.set_wakeup_fd(-1)
+        for number in RESET_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        confinement.enter(folder)
+        os.execve(arguments[0], arguments, environment)  # noqa: S606 - what a shell would do is the workflow's to say
+    except BaseException as error:  # noqa: BLE001 - nothing may go on here that should have become another program
+        shown = f"cannot run {os.fsdecode(arguments[0])}: {getattr(error, 'strerror', None) or repr(error)}\n"
+        os.write(2, shown.encode(errors="replace"))
+    finally:
+        os._exit(CANNOT_RUN)
 
 
 def wait_for_child() -> bool:

@@ -14,6 +14,7 @@ import trio
 from p2pwf.errors import P2pwfError
 from p2pwf.runner.environment import Folders
 from p2pwf.runner.filecommands import FileCommands
+from p2pwf.runner.hand import Hand
 from p2pwf.runner.masking import Masker
 from p2pwf.runner.matchers import Matchers
 from p2pwf.runner.output import Annotations, JobLog, warn
@@ -24,6 +25,7 @@ from p2pwf.workflow import ResolvedJob, RunFacts, Status, Value
 if TYPE_CHECKING:
     from p2pwf.runner.actions import Actions
     from p2pwf.runner.containers import JobContainer
+    from p2pwf.runner.isolation.keeper import Loan
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,6 +57,7 @@ class JobState:
     standard: Mapping[str, str]
     github: Mapping[str, Value]
     runner: Mapping[str, Value]
+    hand: Hand
     hash_files: Callable[[Sequence[str]], str]
     slow: bool
     debug: bool
@@ -76,6 +79,8 @@ class JobState:
     images: dict[str, str] = attrs.field(factory=dict)
     """Images of actions that this job has pulled or built, by what names them."""
     container: JobContainer | None = None
+    loan: Loan | None = None
+    """What keeps the job apart; None: nothing does."""
     keys: int = 0
 
     def key(self) -> str:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import attrs
 import trio
 
 from p2pwf.core.ids import Cid
+from p2pwf.isolation import Level
 from p2pwf.runner.environment import Folders
+from p2pwf.runner.isolation.bounds import Bounds
 from p2pwf.runner.log import LogSink
 from p2pwf.runner.processes import Spawner
 from p2pwf.workflow.expr import Value
+
+if TYPE_CHECKING:
+    from p2pwf.runner.isolation.keeper import Keeper
 
 Outcome = Literal["success", "failure", "cancelled", "skipped"]
 AnnotationLevel = Literal["notice", "warning", "error"]
@@ -151,6 +156,13 @@ class RunnerEnv:
     discard: Callable[[Path], None] | None = None
     """Takes the job's folder at the job's end, to remove it; None: the runner does so before it returns."""
     limits: Limits = Limits()
+    isolation: Level = Level.none
+    """How far apart the job is kept; more than `none` needs a `keeper` on whose machine a probe of that level ran."""
+    network: bool = True
+    """Whether an isolated job has the machine's network; without, it has a loopback of its own and nothing else."""
+    bounds: Bounds = attrs.field(factory=Bounds)
+    """Of an isolated job."""
+    keeper: Keeper | None = None
     now_ms: Callable[[], int]
 
 

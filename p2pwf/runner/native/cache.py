@@ -10,10 +10,7 @@ A cache saves time and nothing else: where it cannot be found, fetched or kept, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
-
-import trio
 
 from p2pwf.core.bodies import MAX_CACHES
 from p2pwf.errors import NotFound, P2pwfError, UsageError
@@ -130,7 +127,7 @@ async def _put_back(context: NativeContext, cache: Cache, patterns: Patterns) ->
     state = context.state
     try:
         async with scratch(state) as folder:
-            await put_back(cache.link, state.env.fetch_blob, folder, Places.of(context), patterns)
+            await put_back(cache.link, state.env.fetch_blob, folder, Places.of(context), patterns, state.hand)
     except (P2pwfError, OSError) as error:
         context.warn(f"Failed to restore the cache '{cache.key}': {_reason(error)}")
         return None
@@ -156,14 +153,14 @@ async def _keep(context: NativeContext, key: str) -> None:
             context.warn(f"Failed to save: over {MAX_CACHES} caches of one job")
             return
         async with scratch(state) as folder:
-            tops = await trio.to_thread.run_sync(patterns.tops)
+            tops = await state.hand.run(patterns.tops)
             if not tops:
                 context.warn(
                     "Path Validation Error: Path(s) specified in the action for caching do(es) not exist, "
                     "hence no cache is being saved."
                 )
                 return
-            await trio.to_thread.run_sync(partial(take, tops, folder, Places.of(context), f"the cache '{key}'"))
+            await state.hand.run(take, tops, folder, Places.of(context), f"the cache '{key}'", into=[folder])
             stored = await store(folder, None)
     except (P2pwfError, OSError) as error:
         context.warn(f"Failed to save: {_reason(error)}")

@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import trio
 
 from p2pwf.core.ids import Cid
 from p2pwf.runner.checkout import Fetch, layout, read_tree
+from p2pwf.runner.hand import Hand
 from p2pwf.runner.manifest import LINK, Manifest, ManifestError
 from p2pwf.runner.native.context import NativeContext
 from p2pwf.runner.native.globs import Patterns, is_below
@@ -132,7 +132,7 @@ def _all(tops: Sequence[str]) -> Iterator[tuple[str, bool]]:
             yield path, False
 
 
-async def put_back(link: Cid, fetch: Fetch, folder: Path, places: Places, patterns: Patterns) -> None:
+async def put_back(link: Cid, fetch: Fetch, folder: Path, places: Places, patterns: Patterns, hand: Hand) -> None:
     """Fetch a cache into `folder`, then move what it holds to where it belongs.
 
     Nothing is moved before all is there. Raises ManifestError for a cache that holds what `patterns` do not name,
@@ -140,8 +140,8 @@ async def put_back(link: Cid, fetch: Fetch, folder: Path, places: Places, patter
     """
     tree = await read_tree(link, fetch)
     targets = _targets(tree, places, patterns)
-    await layout(link, fetch, folder)
-    await trio.to_thread.run_sync(_move, folder, tree, targets, places, patterns)
+    await layout(link, fetch, folder, hand=hand, into=[folder])
+    await hand.run(_move, folder, tree, targets, places, patterns, into=[folder])
 
 
 def _targets(tree: Manifest, places: Places, patterns: Patterns) -> dict[str, str]:

@@ -15,11 +15,8 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Final
-
-import trio
 
 from p2pwf.errors import UsageError
 from p2pwf.runner.checkout import layout
@@ -42,11 +39,12 @@ async def _main(context: NativeContext) -> dict[str, str]:
     _check(context)
     if state.request.source is None:
         raise UsageError("this run has no source to check out", "submit it without --no-source")
-    folder = _destination(context.workspace, context.outside(context.text("path")))
+    hand = state.hand
+    folder = await hand.run(_destination, context.workspace, context.outside(context.text("path")))
     if context.flag("clean", default=True):
-        await trio.to_thread.run_sync(_empty, folder)
+        await hand.run(_empty, folder)
     chosen = _sparse(context)
-    tree = await layout(state.request.source, state.env.fetch_blob, folder, chosen)
+    tree = await layout(state.request.source, state.env.fetch_blob, folder, chosen, hand)
     context.say(f"The source of the run is in {folder}")
     if context.flag("lfs"):
         await _look_for_pointers(context, folder, tree)
@@ -166,7 +164,7 @@ async def _look_for_pointers(context: NativeContext, folder: Path, tree: Manifes
                         return True
         return False
 
-    if await trio.to_thread.run_sync(pointers):
+    if await context.state.hand.run(pointers):
         context.warn("The source has pointers of Git LFS and not the files: its submitter had not fetched them")
 
 
@@ -176,10 +174,12 @@ async def _make_repository(context: NativeContext, folder: Path, tree: Manifest)
     if git is None:
         context.say("There is no git on PATH, so the source is no git repository")
         return
-    aside = state.folders.root / f"_git-{uuid.uuid4().hex}"
+    aside = (state.folders.scratch if state.hand.is_apart else state.folders.root) / f"_git-{uuid.uuid4().hex}"
     paths = [file.path for file in tree.files]
     try:
-        await trio.to_thread.run_sync(_remove, folder / ".git")
-        await trio.to_thread.run_sync(partial(make_repository, git, folder, aside, paths, state.facts))
+        await state.hand.run(_remove, folder / ".git")
+        await state.hand.run(
+            make_repository, git, folder, aside, paths, state.facts, state.folders.owner, rights="programs"
+        )
     except (GitFailed, OSError) as error:
         context.warn(f"The source is no git repository: {error}")

@@ -73,4 +73,4 @@ def _those(there: Mapping[str, Artifact]) -> str:
 
 async def _lay_out(context: NativeContext, artifact: Artifact, folder: Path) -> None:
     context.say(f"Downloading artifact {artifact.name} ({artifact.size} bytes) to {folder}")
-    await layout(artifact.link, context.state.env.fetch_blob, folder)
+    await layout(artifact.link, context.state.env.fetch_blob, folder, hand=context.state.hand)

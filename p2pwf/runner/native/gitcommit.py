@@ -75,8 +75,12 @@ def _text(value: Value) -> str:
     return value if isinstance(value, str) else ""
 
 
-def make_repository(git: str, tree: Path, aside: Path, paths: Sequence[str], facts: RunFacts) -> str:
+def make_repository(
+    git: str, tree: Path, aside: Path, paths: Sequence[str], facts: RunFacts, user: int | None = None
+) -> str:
     """Make `tree`/.git with one commit of `paths`, by way of the new folder `aside`; returns the commit's id.
+
+    `user`: as whom git runs; None: as this process.
 
     Raises GitFailed, and OSError; then the tree is as it was.
     """
@@ -88,17 +92,17 @@ def make_repository(git: str, tree: Path, aside: Path, paths: Sequence[str], fac
     (aside / "config").write_text(_CONFIG + _remote(facts), encoding="utf-8")
     listed = "".join(f"{path}\0" for path in paths).encode()
     packed = ("-c", "core.bigFileThreshold=1") if len(paths) > LOOSE else ()  # large files go to one pack
-    _git(git, tree, aside, listed, *packed, "update-index", "--add", "-z", "--stdin")
-    root = _git(git, tree, aside, b"", "write-tree").strip().decode("ascii")
+    _git(git, user, tree, aside, listed, *packed, "update-index", "--add", "-z", "--stdin")
+    root = _git(git, user, tree, aside, b"", "write-tree").strip().decode()
     commit = _write_commit(aside, root, Commit.of(facts))
     if branch:
         names = [branch, f"refs/remotes/origin/{branch.removeprefix(_HEADS)}"]
     else:
-        (aside / "HEAD").write_text(f"{commit}\n", encoding="ascii")
+        (aside / "HEAD").write_text(f"{commit}\n", encoding="utf-8")
         names = [facts.ref] if facts.ref.startswith("refs/tags/") and _is_ref(facts.ref) else []
     for name in names:
         (aside / name).parent.mkdir(parents=True, exist_ok=True)
-        (aside / name).write_text(f"{commit}\n", encoding="ascii")
+        (aside / name).write_text(f"{commit}\n", encoding="utf-8")
     aside.rename(tree / ".git")
     return commit
 
@@ -128,7 +132,7 @@ def _remote(facts: RunFacts) -> str:
     return f'[remote "origin"]\n\turl = {url}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
 
 
-def _git(git: str, tree: Path, folder: Path, words: bytes, *arguments: str) -> bytes:
+def _git(git: str, user: int | None, tree: Path, folder: Path, words: bytes, *arguments: str) -> bytes:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     variables = {
         **kept,
@@ -144,7 +148,16 @@ def _git(git: str, tree: Path, folder: Path, words: bytes, *arguments: str) -> b
     command = [git, *(word for setting in settings for word in ("-c", setting)), *arguments]
     try:
         done = subprocess.run(
-            command, env=variables, cwd=tree, input=words, capture_output=True, timeout=TIMEOUT_S, check=False
+            command,
+            env=variables,
+            cwd=tree,
+            input=words,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
         )
     except subprocess.TimeoutExpired:
         raise GitFailed(f"git took over {TIMEOUT_S} s") from None

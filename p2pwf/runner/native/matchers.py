@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
-
-import trio
 
 from p2pwf.errors import UsageError
 from p2pwf.runner.native.context import NativeContext
@@ -73,8 +72,8 @@ NODE: Final[Sequence[Mapping[str, Any]]] = (
 
 async def add(context: NativeContext, name: str, matchers: Sequence[Mapping[str, Any]]) -> None:
     """Use these for the steps that follow; where matchers cannot be used, the job does without them."""
-    path = trio.Path(context.state.folders.temp / f"_{name}-matchers.json")
-    await path.write_text(json.dumps({"problemMatcher": matchers}), encoding="utf-8")
+    path = context.state.folders.temp / f"_{name}-matchers.json"
+    await context.state.hand.run(partial(path.write_text, json.dumps({"problemMatcher": matchers}), encoding="utf-8"))
     try:
         context.state.matchers.add_file(str(path))
     except UsageError as error:

@@ -47,12 +47,12 @@ async def _main(context: NativeContext) -> dict[str, str]:
     given = context.text("architecture")
     if given and given.lower() != arch():
         raise UsageError(f"this machine is {arch()}, not {given}", "let labels choose a peer that is")
-    text = await trio.to_thread.run_sync(_wanted, context)
+    text = await context.state.hand.run(_wanted, context)
     tools = await trio.to_thread.run_sync(lambda: list(_all(context.state.base)))
     tool = _choose(tools, text)
-    await trio.to_thread.run_sync(_put_on_path, context, tool)
+    await context.state.hand.run(_put_on_path, context, tool, rights="reads")
     if context.text("registry-url"):
-        await trio.to_thread.run_sync(_use_registry, context)
+        await context.state.hand.run(_use_registry, context)
     await matchers.add(context, "node", matchers.NODE)
     context.say(f"Found Node.js {tool.version}, from {tool.place}: {tool.program}")
     return {"node-version": f"v{tool.version}", "cache-hit": "false"}

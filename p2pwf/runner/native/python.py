@@ -40,13 +40,13 @@ async def _main(context: NativeContext) -> dict[str, str]:
     early, update = context.flag("allow-prereleases"), context.flag("update-environment", default=True)
     context.flag("check-latest")
     _say_what_is_not_done(context)
-    wanted = await trio.to_thread.run_sync(_wanted, context)
+    wanted = await context.state.hand.run(_wanted, context)
     tools = await trio.to_thread.run_sync(lambda: list(_all(context.state.base)))
     outputs: dict[str, str] = {}
     for text in wanted or [""]:
         tool = _choose(tools, text, early)
         folder = context.state.folders.tools / "Python" / str(tool.version) / arch()
-        await trio.to_thread.run_sync(_make, tool, folder)
+        await context.state.hand.run(_make, tool, folder, rights="reads")
         if update:
             _set(context, tool, folder)
         context.say(f"Successfully set up CPython ({tool.version}), from {tool.place}: {tool.program}")

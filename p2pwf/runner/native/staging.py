@@ -63,6 +63,8 @@ async def scratch(state: JobState) -> AsyncIterator[Path]:
     """A new folder of the job's own, on the disk of its workspace; gone at the end of the block."""
     folder = state.folders.root / f"_pack-{uuid.uuid4().hex}"
     folder.mkdir(mode=0o700)
+    if (owner := state.folders.owner) is not None:
+        os.chown(folder, owner, owner)
     try:
         yield folder
     finally:

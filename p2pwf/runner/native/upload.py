@@ -8,10 +8,9 @@ followed. Files that begin with a dot, and all below such folders, are left out 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
-
-import trio
 
 from p2pwf.core.bodies import MAX_ARTIFACTS
 from p2pwf.errors import Refused, UsageError
@@ -39,7 +38,7 @@ async def _main(context: NativeContext) -> dict[str, str]:
     if not lines:
         raise UsageError("Input required and not supplied: path", "name the files to keep")
     patterns = read_patterns(context, lines)
-    files = await trio.to_thread.run_sync(patterns.files, hidden)
+    files = await context.state.hand.run(patterns.files, hidden)
     if not files:
         return _none_found(context, otherwise, " ".join(lines))
     _check_paths(files)
@@ -121,11 +120,13 @@ async def _keep(context: NativeContext, name: str, root: str, files: list[str]) 
     store = state.env.store_folder
     assert store is not None
     names = [path[len(root.rstrip("/")) + 1 :] for path in files]
-    if await trio.to_thread.run_sync(_measured, f"the artifact '{name}'", root, files):
+    plain = await state.hand.run(_measured, f"the artifact '{name}'", root, files)
+    if plain and not state.hand.is_apart:  # else what is packed has to stand where the job cannot change it
         stored = await store(Path(root), frozenset(names))
     else:
         async with scratch(state) as folder:
-            await trio.to_thread.run_sync(lambda: stage(folder, zip(files, names, strict=True), follow=True))
+            pairs = list(zip(files, names, strict=True))
+            await state.hand.run(partial(stage, folder, pairs, follow=True), into=[folder])
             stored = await store(folder, None)
     request = state.request
     return Artifact(name=name, link=stored.link, size=stored.size, job=request.job_id, attempt=request.attempt)
