@@ -18,7 +18,6 @@ from p2pwf.cli.base import Session, anywhere, bug_of, complete_files, error_json
 from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
 from p2pwf.isolation import Level
 
-ISOLATION = tuple(level.name for level in Level)
 CHECK_FAILED = 2
 
 
@@ -42,7 +41,6 @@ CHECK_FAILED = 2
 @click.option(
     "--isolation",
     metavar="LEVEL",
-    type=click.Choice(ISOLATION),
     default=Level.none.name,
     show_default=True,
     help="How far apart jobs are kept: none, process, sandbox or container.",
@@ -76,6 +74,8 @@ def run(
       p2pwf run ci.yml --secret TOKEN --json     TOKEN from the environment
     """
     with _ending(session.json, file):
+        if isolation not in Level.__members__:
+            raise UsageError(f"no isolation level {isolation!r} here", f"one of {', '.join(Level.__members__)}")
         path = Path(file)
         given: dict[str, Any] = {
             "inputs": _pairs("--input", inputs),

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from p2pwf.errors import UsageError
+from p2pwf.isolation import Level
 from p2pwf.runner.log import Stream
 from p2pwf.runner.processes import Launch
 from p2pwf.runner.program import run_program
@@ -95,6 +96,12 @@ def engine_environment(base: Mapping[str, str]) -> dict[str, str]:
 
 async def find_engine(state: JobState, step: int, what: str) -> Engine:
     """The engine of this machine; raises UsageError, which names `what` needs it, where none answers."""
+    if state.loan is not None and state.loan.level < Level.container:
+        level = state.loan.level.name
+        hint = (
+            "submit it from this node, whose own jobs may run at isolation none, or let labels choose a container peer"
+        )
+        raise UsageError(f"{what} needs a container engine, which no job at isolation {level} reaches", hint)
     silent: list[str] = []
     for name, probe in ENGINES.items():
         program = find_program(name, state.base.get("PATH", ""))

@@ -251,8 +251,12 @@ async def _perform(state: JobState, fill: bool) -> _Ended:
         state.variables.update(state.resolved.env(state.github))
         goes_on = state.resolved.continue_on_error()
         minutes = state.resolved.timeout_minutes()
+        if state.loan is not None:
+            minutes = min(minutes or math.inf, state.loan.bounds.minutes)
         async with trio.open_nursery() as watch:
             watch.start_soon(_watch, state, minutes)
+            if state.loan is not None:
+                watch.start_soon(_watch_disk, state, state.loan)
             sequence = Sequence(state)
             try:
                 await sequence.run()
@@ -261,10 +265,17 @@ async def _perform(state: JobState, fill: bool) -> _Ended:
             watch.cancel_scope.cancel()
         if failed is not None:
             raise failed
+        if state.exhausted:
+            raise UsageError(state.exhausted)
         outputs = await _outputs(state, sequence.frame)
     except (P2pwfError, OSError) as reason:
         error = text_of(reason)
         state.error(0, error)
+    if state.loan is not None:
+        from p2pwf.runner.isolation.watch import explain  # noqa: PLC0415 - as above
+
+        for refused in explain(state.loan.group, state.loan.bounds):
+            state.error(0, refused)
     killed = await state.supervisor.kill_everything()
     if state.supervisor.lost:
         killed += await trio.to_thread.run_sync(kill_marked, state.folders.root)
@@ -319,6 +330,18 @@ async def _watch(state: JobState, minutes: float) -> None:
     state.given_up = True
     for hear in list(state.running):
         hear(True)
+
+
+async def _watch_disk(state: JobState, loan: Loan) -> None:
+    """End the job at once when it takes more of the disk than it may."""
+    from p2pwf.runner.isolation.watch import watch_disk  # noqa: PLC0415 - jobs that are not kept apart need it not
+
+    def tell(reason: str) -> None:
+        state.exhausted, state.given_up = reason, True
+        for hear in list(state.running):
+            hear(True)
+
+    await watch_disk(state.folders.root, loan.bounds, tell)
 
 
 def _grace(state: JobState) -> float:

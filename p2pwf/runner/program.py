@@ -15,6 +15,10 @@ from p2pwf.runner.values import Limits
 
 READ_SIZE: Final = 1 << 14
 """One read of output: what is done with it at a stretch, line by line, keeps the event loop for milliseconds only."""
+BYTES_A_SECOND: Final = 16 << 20
+BURST: Final = 64 << 20
+"""Of each stream, once it has had a burst: a tenth of what this process can take in, so that one job that prints for
+ever leaves the rest of the node its time. What prints more waits, as it would for a slow terminal."""
 POLITE: Final = (signal.SIGINT, signal.SIGTERM)
 HASTY: Final = (signal.SIGTERM,)
 """What a program is told before it is killed: as GitHub does it, and where the node itself has to leave."""
@@ -90,9 +94,14 @@ async def _stop(supervisor: Supervisor, limits: Limits, process: Process, signal
 
 
 async def _pump(stream: Stream, pipe: trio.lowlevel.FdStream, output: Sink, end: trio.Event) -> None:
-    """Read one of a program's pipes until all its writers are gone."""
+    """Read one of a program's pipes until all its writers are gone, no faster than is sensible: then they wait."""
+    ahead, since = 0.0, trio.current_time()
     async with pipe:
         while data := await pipe.receive_some(READ_SIZE):
             output.feed(stream, data)
+            now = trio.current_time()
+            ahead, since = max(0.0, ahead - (now - since) * BYTES_A_SECOND) + len(data), now
+            if ahead > BURST:
+                await trio.sleep((ahead - BURST) / BYTES_A_SECOND)
     output.feed(stream, b"")
     end.set()

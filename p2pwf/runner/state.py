@@ -71,6 +71,8 @@ class JobState:
     status: Status = "success"
     given_up: bool = False
     """The time for steps after a cancellation is over: nothing starts any more."""
+    exhausted: str = ""
+    """Why the runner has ended the job: it takes more than it may."""
     running: set[Callable[[bool], None]] = attrs.field(factory=set)
     """Tell the running steps of a cancellation; True: of the end of its grace."""
     matchers: Matchers

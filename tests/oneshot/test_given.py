@@ -271,7 +271,7 @@ def test_no_more_of_the_users_environment_reaches_a_step_than_a_node_gives(here:
         (("--event-file", "bad.json"), "bad.json:1: the event is not JSON: Expecting value: line 1 column 1 (char 0)"),
         (("--event-file", "list.json"), "list.json: the event is no object"),
         (("--source", "none"), "none is not a folder"),
-        (("--isolation", "sandbox"), "no isolation level 'sandbox' here"),
+        (("--isolation", "box"), "no isolation level 'box' here"),
         (("--job", "none"), "the workflow has no job 'none'"),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from hashlib import sha256
 from itertools import count
@@ -25,8 +25,8 @@ from p2pwf.runner.environment import Folders
 from p2pwf.runner.isolation import users
 from p2pwf.runner.isolation.bounds import Bounds
 from p2pwf.runner.isolation.groups import Group, Place, find_places, make_group, sweep
-from p2pwf.runner.isolation.plan import SHARED_MEMORY, Wanted, environment, make_plan, write_accounts
-from p2pwf.runner.isolation.system import reachable
+from p2pwf.runner.isolation.plan import SHARED_MEMORY, TEMPORARY, Wanted, environment, make_plan, write_accounts
+from p2pwf.runner.isolation.system import SYSTEM, reachable, tool_folders
 from p2pwf.runner.processes import Supervisor
 
 OTHER_ROOT: Final = Path("/var/tmp")  # noqa: S108 - a folder of ours in it, refused if it is not
@@ -43,6 +43,7 @@ class Loan:
     group: Group
     bounds: Bounds
     network: bool
+    tools: Sequence[str]
 
     @property
     def told(self) -> str:
@@ -50,6 +51,20 @@ class Loan:
         user = "as a user of its own" if self.user is not None else "as the node's own user"
         network = "with the machine's network" if self.network else "without a network"
         return f"Isolation: {self.level.name}, {user}, {network}"
+
+    def outside(self, path: str, folders: Folders) -> str:
+        """A path as the job has it, as this machine does: a sandbox has a /tmp of its own."""
+        if self.level is Level.sandbox and not path.startswith(f"{folders.root}/"):
+            for place in TEMPORARY:
+                if path == place or path.startswith(place + "/"):
+                    return str(folders.scratch) + path[len(place) :]
+        return path
+
+    def sees(self, program: Path) -> bool:
+        """Whether the job can run a program of this machine."""
+        if self.level is Level.process:
+            return self.user is None or reachable(program.resolve().parent)
+        return any(program.is_relative_to(top) for top in (*SYSTEM, *self.tools))
 
     def folders(self, root: Path, repository: str) -> Folders:
         """The folders of the job at `root`."""
@@ -110,7 +125,8 @@ class Keeper:
             name = f"{self._mark}-{os.getpid()}-{next(self._names)}"
             group = stack.enter_context(make_group(self.places, name, bounds))
             try:
-                yield Loan(level=level, user=user, group=group, bounds=bounds, network=network)
+                tools = tool_folders(self._machine)
+                yield Loan(level=level, user=user, group=group, bounds=bounds, network=network, tools=tools)
             finally:
                 if user is not None and level is Level.process:
                     _clear_shared_memory(user)

@@ -26,6 +26,7 @@ from p2pwf.runner.isolation.groups import Group
 VERSION: Final = 1
 HOLD: Final = ("/bin/sh", "-c", "echo; read -r _")
 """What the first process of a sandbox waits for: it says that all is set up, and ends with its supervisor."""
+TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 - a sandbox has its own
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - not a file of ours
 SPACES: Final = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 
@@ -148,7 +149,7 @@ def _sandbox(wanted: Wanted, tools: Sequence[str]) -> Iterator[str]:
         yield from ("--ro-bind", str(accounts / name), f"/etc/{name}")
     yield from ("--proc", "/proc", "--dev", "/dev")
     yield from ("--perms", "1777", "--size", str(min(SHM_BYTES, wanted.bounds.memory)), "--tmpfs", SHARED_MEMORY)
-    for place in ("/tmp", "/var/tmp"):  # noqa: S108 - the job's own
+    for place in TEMPORARY:
         yield from ("--bind", str(folders.scratch), place)
     # Made first, for everybody to pass: bubblewrap would make those above a private folder private to its own user.
     for above in _above([*tools, *system.HARDWARE, str(folders.home)]):
@@ -158,6 +159,8 @@ def _sandbox(wanted: Wanted, tools: Sequence[str]) -> Iterator[str]:
     for own in folders.given:
         yield from ("--bind", str(own), str(own))
     yield from ("--ro-bind", str(folders.event_file.parent), str(folders.event_file.parent))
+    for made in ("/dev", "/"):  # what bubblewrap has made is memory, which nobody counts
+        yield from ("--remount-ro", made)
     yield from ("--chdir", "/", "--", *HOLD)
 
 

@@ -5,6 +5,7 @@ Source of how inputs are read: the public toolkit's `core` (texts are trimmed, b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -66,8 +67,20 @@ class NativeContext:
 
     def outside(self, path: str) -> str:
         """A path that a step may have seen in the job's container, as this machine has it."""
-        container = self.state.container
-        return path if container is None else container.mounts.outside(path)
+        container, loan = self.state.container, self.state.loan
+        if container is not None:
+            return container.mounts.outside(path)
+        return path if loan is None else loan.outside(path, self.state.folders)
+
+    @property
+    def machine(self) -> Mapping[str, str]:
+        """The variables by which tools of this machine are found."""
+        loan = self.state.loan
+        return self.state.base if loan is None else {**self.state.base, "HOME": os.environ.get("HOME", "")}
+
+    def sees(self, program: Path) -> bool:
+        """Whether the job can run a program of this machine."""
+        return self.state.loan is None or self.state.loan.sees(program)
 
     def inside(self, path: Path) -> str:
         """A path of this machine as the job's steps have it."""

@@ -48,7 +48,7 @@ async def _main(context: NativeContext) -> dict[str, str]:
     if given and given.lower() != arch():
         raise UsageError(f"this machine is {arch()}, not {given}", "let labels choose a peer that is")
     text = await context.state.hand.run(_wanted, context)
-    tools = await trio.to_thread.run_sync(lambda: list(_all(context.state.base)))
+    tools = await trio.to_thread.run_sync(lambda: [one for one in _all(context.machine) if context.sees(one.program)])
     tool = _choose(tools, text)
     await context.state.hand.run(_put_on_path, context, tool, rights="reads")
     if context.text("registry-url"):

@@ -41,7 +41,7 @@ async def _main(context: NativeContext) -> dict[str, str]:
     context.flag("check-latest")
     _say_what_is_not_done(context)
     wanted = await context.state.hand.run(_wanted, context)
-    tools = await trio.to_thread.run_sync(lambda: list(_all(context.state.base)))
+    tools = await trio.to_thread.run_sync(lambda: [one for one in _all(context.machine) if context.sees(one.program)])
     outputs: dict[str, str] = {}
     for text in wanted or [""]:
         tool = _choose(tools, text, early)
