@@ -290,7 +290,8 @@ def _result(state: JobState, ended: _Ended) -> JobResult:
     error = ended.error
     if state.log.broken is not None and error is None:
         error = f"the log cannot be written: {state.log.broken.strerror} (is the disk full?)"
-    outcome: Outcome = "cancelled" if state.status == "cancelled" else "failure" if error else state.status
+    cancelled = state.status == "cancelled" and not state.exhausted
+    outcome: Outcome = "cancelled" if cancelled else "failure" if error else state.status
     return JobResult(
         outcome=outcome,
         conclusion="success" if outcome == "failure" and ended.goes_on else outcome,

@@ -32,7 +32,7 @@ _SYSCALL = (
     PYTHON + ' "import ctypes,os; l=ctypes.CDLL(None,use_errno=True); l.syscall({call}); e=ctypes.get_errno(); '
     "print('" + OUT + "' if e not in (1,38) else e)\""
 )
-_SOCKET = PYTHON + ' "import socket,os; s=socket.socket({kind}); s.connect({to}); print(\'' + OUT + "')\""
+_SOCKET = PYTHON + " \"import socket,os; s=socket.socket({kind}); s.connect({to}); print('" + OUT + "')\""
 
 ATTEMPTS: Final = {
     "read the key": f"cat $KEY && echo {OUT}",
@@ -44,7 +44,6 @@ ATTEMPTS: Final = {
     "rename the data folder": f"mv $DATA $DATA.x && mv $DATA.x $DATA && echo {OUT}",
     "read another job's file": f"cat $OTHER && echo {OUT}",
     "write another job's file": f"echo x >> $OTHER && echo {OUT}",
-    "replace the job's own root": f"touch $P2PWF_JOB/planted && echo {OUT}",
     "change the event": f"echo x >> $GITHUB_EVENT_PATH && echo {OUT}",
     "connect to the control socket": _SOCKET.format(kind="socket.AF_UNIX", to="os.environ['CONTROL']"),
     "connect to an abstract socket": _SOCKET.format(kind="socket.AF_UNIX", to="chr(0)+os.environ['ABSTRACT']"),
@@ -55,31 +54,32 @@ ATTEMPTS: Final = {
     "see the node's descriptors": f"ls -l /proc/$NODE/fd | grep ' -> ' && echo {OUT}",
     "see the node's command line": f"cat /proc/$NODE/cmdline | tr '\\0' ' ' | grep . && echo {OUT}",
     "signal the node": f"kill -0 $NODE && echo {OUT}",
-    "trace the node": _SYSCALL.format(call="101 if os.uname().machine=='x86_64' else 117,0x4206,int(os.environ['NODE']),0,0")
-    .replace("not in (1,38)", "not in (1,3,38)"),
+    "trace the node": _SYSCALL.format(
+        call="101 if os.uname().machine=='x86_64' else 117,0x4206,int(os.environ['NODE']),0,0"
+    ).replace("not in (1,38)", "not in (1,3,38)"),
     "enter the node's namespaces": f"nsenter -t $NODE -m true && echo {OUT}",
     "make a user namespace": f"unshare -U true && echo {OUT}",
     "make a mount namespace": f"unshare -m true && echo {OUT}",
-    "have capabilities": f"grep -E 'Cap(Prm|Eff|Bnd).*[1-9a-f]' /proc/self/status && echo {OUT}",
+    "have capabilities": f"grep -E 'Cap(Prm|Eff|Amb).*[1-9a-f]' /proc/self/status && echo {OUT}",
     "get privileges by exec": f"grep 'NoNewPrivs:.*0' /proc/self/status && echo {OUT}",
     "become root": f"{PYTHON} \"import os; os.setresuid(0,0,0); print('{OUT}' if os.getuid()==0 else 1)\"",
     "read the passwords": f"cat /etc/shadow && echo {OUT}",
     "write to the system": f"touch /usr/bin/p2pwf-planted && rm /usr/bin/p2pwf-planted && echo {OUT}",
     "change the kernel": f"{PYTHON} \"import os; os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY); print('{OUT}')\"",
     "make a device": f"mknod dev b 7 0 && echo {OUT}",
-    "leave the control group": f"{PYTHON} \"import glob,os; [os.open(f, os.O_WRONLY) for f in "
+    "leave the control group": f'{PYTHON} "import glob,os; [os.open(f, os.O_WRONLY) for f in '
     f"glob.glob('/sys/fs/cgroup/**/cgroup.procs', recursive=True)[:1] or 1/0]; print('{OUT}')\"",
     "dump core": f'[ "$(ulimit -Hc)" != 0 ] && echo {OUT}',
     "use an inherited descriptor": f"ls /proc/self/fd | grep -vxE '[0-3]' && echo {OUT}",
-    "type into a terminal": f"{PYTHON} \"import os,pty,fcntl,termios; m,s=pty.openpty(); os.setsid() if os.fork()==0 else "
+    "type into a terminal": f'{PYTHON} "import os,pty,fcntl,termios; m,s=pty.openpty(); os.setsid() if os.fork()==0 else '
     f"(os.wait(), os._exit(0)); fcntl.ioctl(s,termios.TIOCSCTTY,0); fcntl.ioctl(s,termios.TIOCSTI,b'x'); print('{OUT}')\"",
     "use the key ring": _SYSCALL.format(call="248 if os.uname().machine=='x86_64' else 217,b'user',b'k',b'v',1,-3"),
     "use io_uring": _SYSCALL.format(call="425,1,ctypes.create_string_buffer(120)"),
     "use bpf": _SYSCALL.format(call="321 if os.uname().machine=='x86_64' else 280,0,None,0"),
     "watch the processor": _SYSCALL.format(call="298 if os.uname().machine=='x86_64' else 241,None,0,-1,-1,0"),
     "open by handle": _SYSCALL.format(call="304 if os.uname().machine=='x86_64' else 265,0,None,0"),
-    "use the kernel's ciphers": f'{PYTHON} "import socket; socket.socket(38, 5); print(\'{OUT}\')"',
-    "talk to the machine's host": f'{PYTHON} "import socket; socket.socket(40, 1); print(\'{OUT}\')"',
+    "use the kernel's ciphers": f"{PYTHON} \"import socket; socket.socket(38, 5); print('{OUT}')\"",
+    "talk to the machine's host": f"{PYTHON} \"import socket; socket.socket(40, 1); print('{OUT}')\"",
 }
 ALLOWED: Final = {
     Level.process: frozenset(("see the node's command line", "connect to loopback")),
@@ -147,9 +147,7 @@ async def attempt(level: Level, folder: Path, network: bool, wanted: frozenset[s
                 for name in names
             )
             with closing(bench.new_log()) as log:
-                env = attrs.evolve(
-                    bench.env(log), isolation=level, network=network, keeper=keeper, work_root=root
-                )
+                env = attrs.evolve(bench.env(log), isolation=level, network=network, keeper=keeper, work_root=root)
                 request = attrs.evolve(make_request(workflow(steps)), env=around.variables())
                 result = await run_job(request, env)
             assert len(result.steps) == len(names), (result.error, log.path.read_text())

@@ -1,0 +1,117 @@
+"""T34, T36, T37: what one job may take of a machine, at each level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from p2pwf.runner.isolation import groups, plan, watch
+from p2pwf.runner.isolation.bounds import Bounds
+from tests.runner.isolation.conftest import Apart
+from tests.runner.kit import Bench
+
+MIB = 1 << 20
+FORKS = """
+- run: |
+    /usr/bin/python3 -c '
+    import os, subprocess
+    started = 0
+    try:
+        while started < 150:
+            subprocess.Popen(["/bin/sleep", "100"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            started += 1
+    except OSError as error:
+        print(error.strerror)
+    print("started", started)
+    os._exit(0)'
+"""
+EATS = """- run: /usr/bin/python3 -c 'x = bytearray(400 << 20); print("had", len(x))'"""
+FILLS = "- run: head -c 48M /dev/zero > a; sleep 2; head -c 48M /dev/zero > b; sleep 30; echo filled"
+MANY = "- run: mkdir d; for n in $(seq 400); do echo > d/$n; done; sleep 30; echo filled"
+
+
+def without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object) -> dict[str, int]:
+        return {}
+
+    monkeypatch.setattr(plan, "_limits", nothing)
+    monkeypatch.setattr(groups, "_bound", lambda *_: set())
+
+
+@pytest.mark.parametrize("guard", [True, False], ids=["with", "without the guard"])
+async def test_t34_a_fork_bomb_gets_no_further_than_its_bound(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch, guard: bool
+) -> None:
+    apart.bounds = Bounds(processes=40)
+    if not guard:
+        without_limits(monkeypatch)
+    ran = await bench.run(FORKS)
+    if guard:
+        assert "started 150" not in ran.text()
+        assert "Resource temporarily unavailable" in ran.text()
+        assert any("reached its bound of 40 processes" in one for one in ran.messages()) or not apart.keeper.places
+    else:
+        assert "started 150" in ran.text()
+
+
+@pytest.mark.parametrize("guard", [True, False], ids=["with", "without the guard"])
+async def test_t36_a_job_that_eats_memory_is_ended_and_not_the_machine(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch, guard: bool
+) -> None:
+    apart.bounds = Bounds(memory=100 * MIB)
+    if not guard:
+        without_limits(monkeypatch)
+    ran = await bench.run(EATS)
+    assert ("had" in ran.text()) is not guard
+    assert ran.result.outcome == ("failure" if guard else "success")
+
+
+@pytest.mark.parametrize(
+    ("steps", "bounds", "said"),
+    [(FILLS, Bounds(disk=64 * MIB), "has filled its folder"), (MANY, Bounds(files=300), "over 300 files")],
+    ids=["bytes", "files"],
+)
+async def test_t37_a_job_that_fills_the_disk_is_ended_with_a_word(
+    bench: Bench, apart: Apart, steps: str, bounds: Bounds, said: str
+) -> None:
+    apart.bounds = bounds
+    ran = await bench.run(steps)
+    assert "filled" not in ran.text()
+    assert ran.result.outcome == "failure"
+    assert said in (ran.result.error or "")
+
+
+async def test_t37_a_disk_is_filled_without_the_guard(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart.bounds = Bounds(files=300)
+    monkeypatch.setattr(watch, "measure", lambda *_: (0, 0))
+    ran = await bench.run(MANY.replace("sleep 30", "sleep 1"))
+    assert "filled" in ran.text()
+
+
+async def test_t37_no_file_is_larger_than_its_bound(bench: Bench, apart: Apart) -> None:
+    apart.bounds = Bounds(file=MIB)
+    ran = await bench.run("- run: head -c 2M /dev/zero > a || true; ls -l a | cut -d' ' -f5")
+    assert str(MIB) in ran.text()
+
+
+async def test_a_job_ends_when_its_bound_of_time_is_over(bench: Bench, apart: Apart) -> None:
+    apart.bounds = Bounds(minutes=0.01)
+    ran = await bench.run("- run: sleep 100", job="timeout-minutes: 100000")
+    assert ran.result.outcome == "cancelled"
+    assert any("maximum execution time of 0.01 minutes" in one for one in ran.messages())
+
+
+def test_what_a_folder_takes_is_counted_as_the_disk_does(tmp_path: Path) -> None:
+    folder = tmp_path
+    (folder / "sparse").touch()
+    with (folder / "sparse").open("r+b") as file:
+        file.truncate(1 << 40)
+    (folder / "real").write_bytes(b"x" * MIB)
+    (folder / "again").hardlink_to(folder / "real")
+    (folder / "circle").symlink_to(folder)
+    total, entries = watch.measure(folder, Bounds())
+    assert MIB <= total < 2 * MIB
+    assert entries == 4
