@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from p2pwf.errors import InternalError, InvalidWorkflow, P2pwfError, UsageError
-from p2pwf.places import data_dir
+from p2pwf.places import data_folder
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -51,7 +51,7 @@ class Session:
         """The client of the chosen node; nothing is touched until it is used."""
         from p2pwf.control.client import Client  # many commands need no node
 
-        return Client(data_dir(self.given))
+        return Client(data_folder(self.given))
 
     def answer(self, value: T, draw: Callable[[T], None]) -> None:
         """Print a command's answer: as JSON, or drawn for a person."""
