@@ -4,8 +4,8 @@ I1 no acknowledged submission is lost. I2 peers that reach each other come to eq
 state: members, runs, owners, outcomes; that each job instance has one outcome (I3) is part of it. I4 only members with
 the run role ran anything. I5 no peer ran an attempt twice (peers that were never up together may each have named an
 attempt 2). I6 every run ends within a bound after faults stop. I8 nobody ran what its own policy refuses. I10 nobody
-wrote two events of one number but machines that were made to, and those are members no more. I11 nobody has a
-role that no admin gave it.
+wrote two events of one number but machines that were made to, and those are members no more. I11 nobody has a role that
+no admin gave it.
 
 And where no partition, pause or hostile member excuses it: I5b no two peers ran one job instance at the same time. I7 of
 one concurrency group no two runs or jobs were under way together, and the newest is never dropped. I9 of each tick of a
