@@ -16,7 +16,6 @@ import attrs
 from p2pwf.clock.clock import Clock
 from p2pwf.clock.dag import Dag, Node
 from p2pwf.clock.sync import lacking
-from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid
 from p2pwf.engine import syncer
 from p2pwf.engine.conductor import Conductor
@@ -180,8 +179,8 @@ def _first_end(self: Tally) -> RunEvent | None:
     return self.ends[0] if self.ends else None
 
 
-def _older_wins(_: Groups, later: Event, run: Run) -> bool:
-    return later.order > run.submission.order
+def _waits(self: Groups, run: Run) -> bool:
+    return self.run_waits(run)
 
 
 def _an_hour(self: Engine) -> float:
@@ -222,7 +221,6 @@ MUTANTS: Final = (
     Mutant("a run waits for nobody", "groups", Groups, "run_waits", _never),
     Mutant("a job waits for nobody", "groups", Groups, "waits", _never),
     Mutant("a group is taken before it has settled", "groups", Conductor, "_settled", _always),
-    Mutant("every later run takes a run's place", "groups", Groups, "_supersedes", _older_wins),
-    Mutant("all runs of one tick go on", "ticks", Groups, "_is_second", _never),
+    Mutant("a run that waits for its group is dropped", "groups", Groups, "is_superseded", _waits),
     Mutant("nobody submits a tick", "ticks", Timetable, "_is_our_turn", _never),
 )

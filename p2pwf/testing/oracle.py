@@ -7,7 +7,7 @@ attempt 2). I6 every run ends within a bound after faults stop. I8 nobody ran wh
 wrote two events of one number but machines that were made to, and those are members no more. I11 nobody has a role that
 no admin gave it.
 
-And where no partition, pause or hostile member excuses it: I5b no two peers ran one job instance at the same time. I7 of
+And where no partition, pause or hostile member excuses it: I5b no two peers ran one job instance together. I7 of
 one concurrency group no two runs or jobs were under way together, and the newest is never dropped. I9 of each tick of a
 schedule one run ran, in time. I12 a job starts after those that it needs have ended, and no more of its legs run at
 once than it allows. An honest node is blamed by nobody, and raises no alarm.
@@ -124,6 +124,12 @@ def _diverged(evidence: _Evidence) -> Found:
             yield "I2", f"{other.peer} holds other events than {first.peer}"
         if other.members != first.members:
             yield "I2", f"the members are {other.members} at {other.peer}, {first.members} at {first.peer}"
+        for cid in other.owners.keys() & first.owners.keys():
+            if other.owners[cid] != first.owners[cid]:
+                yield (
+                    "I2",
+                    f"{cid} is owned by {other.owners[cid]} at {other.peer}, {first.owners[cid]} at {first.peer}",
+                )
         for cid in other.runs.keys() | first.runs.keys():
             here, there = other.runs.get(cid), first.runs.get(cid)
             if here != there:

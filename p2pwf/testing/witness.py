@@ -9,7 +9,7 @@ import attrs
 
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine import Engine
-from p2pwf.runs.view import detail
+from p2pwf.runs.view import detail, keys_of
 
 
 @attrs.frozen(slots=True)
@@ -34,6 +34,8 @@ class Snapshot:
     """The digest of the events that it holds."""
     members: Mapping[PeerId, frozenset[str]]
     runs: Mapping[Cid, Mapping[str, Any]]
+    owners: Mapping[Cid, tuple[PeerId | None, ...]]
+    """Of each run, who owns the newest attempt of each job instance, which may not be who ended it."""
     forked: frozenset[PeerId]
     schedules: tuple[Schedule, ...]
 
@@ -43,6 +45,7 @@ def look(engine: Engine, now_ms: int) -> Snapshot:
     desk = engine.desk
     members = {peer: frozenset(member.roles) for peer, member in desk.roster.members.items()}
     runs = {cid: detail(run, desk.is_cancelled(run)) for cid, run in desk.runs.items()}
+    owners = {cid: tuple(run.owner(key) for key in keys_of(run)) for cid, run in desk.runs.items()}
     schedules = []
     for one in desk.schedules:
         ticks = {tick: tuple((run.cid, run.time) for run in found) for tick, found in one.ticks.items()}
@@ -54,4 +57,4 @@ def look(engine: Engine, now_ms: int) -> Snapshot:
         removed = None if one.removed is None else one.removed.time
         schedules.append(Schedule(one.name, one.event.time, removed, ticks, tuple(due)))
     forked = frozenset(desk.clock.dag.forked())
-    return Snapshot(desk.me, desk.clock.dag.digest().hex(), members, runs, forked, tuple(schedules))
+    return Snapshot(desk.me, desk.clock.dag.digest().hex(), members, runs, owners, forked, tuple(schedules))
