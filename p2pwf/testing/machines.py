@@ -58,6 +58,7 @@ class SimNode:
     """It died for good, and its disk with it."""
     restored: bool = False
     """Its disk was lost, and an older copy of it put in its place: what it had told nobody is lost."""
+    admitted_by: PeerId | None = None
     left: bool = False
     """It was removed from the network, or left it."""
     doubled: bool = False

@@ -123,6 +123,7 @@ class World:
     def join(self, admin: SimNode, roles: tuple[str, ...] = ("run", "submit")) -> SimNode | None:
         """A machine more, admitted by a ticket of `admin`; None if that one cannot."""
         node = self._machine()
+        node.admitted_by = admin.peer
         node.left = admin.left  # by one that was removed and has not heard of it: it is in a network of its own
         self.granted[node.peer] = frozenset(roles)  # an admin that crashes now may have admitted it all the same
         number = len(self.nodes) - 1
@@ -348,8 +349,8 @@ class World:
                 for event in output.events:
                     node.blocks[event.cid] = event.signed
                     self._digest.update(event.cid)
-                    if event.type == "member.remove":  # whoever wrote it and may have crashed before it was told
-                        self.nodes[PeerId(str(event.body["peer"]))].left = True
+                    if event.type == "member.remove" and event.author == node.peer:
+                        self._cut(node, PeerId(str(event.body["peer"])))
                 for name, value in output.meta.items():
                     if value is None:
                         node.meta.pop(name, None)
@@ -380,6 +381,17 @@ class World:
                 self.misbehaved.append((node.peer, output))
             case _:
                 pass
+
+    def _cut(self, by: SimNode, peer: PeerId) -> None:
+        """A member is removed, and so is whom it had admitted if `by` does not know of that: it might be backdated."""
+        self.nodes[peer].left = True
+        for other in self.nodes.values():
+            if (
+                other.admitted_by == peer
+                and by.engine is not None
+                and not by.engine.desk.roster.holds(other.peer, None)
+            ):
+                other.left = True
 
     def _part(self, node: SimNode) -> None:
         """Let go of peers that are no members any more; they are shown why before that."""
