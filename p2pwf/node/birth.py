@@ -23,6 +23,7 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer
 from p2pwf.core.tickets import parse_ticket
 from p2pwf.engine import Engine, EngineConfig, found
+from p2pwf.engine.recovery import RESTORED, restored_value
 from p2pwf.errors import P2pwfError, Refused
 from p2pwf.net.identity import load_or_create
 from p2pwf.net.tcp import TcpListener
@@ -53,6 +54,8 @@ class FirstStart:
 
     def __init__(self) -> None:
         self.asked = False
+        self.events_lost = False
+        """There is a key, and no event database: what its node wrote is not known here."""
 
 
 @contextmanager
@@ -64,6 +67,7 @@ def first_start(data: DataDir, *, made: bool) -> Iterator[FirstStart]:
     """
     start = FirstStart()
     before = {path.name for path in data.path.iterdir()} - {LOCK_NAME}
+    start.events_lost = IDENTITY in before and data.events.name not in before
     try:
         yield start
     except P2pwfError as error:
@@ -142,6 +146,7 @@ async def be_born(
         NAME: name.encode(),
         PEER: Signer(seed).peer_id.encode(),
         PSK: psk,
+        RESTORED: restored_value(()) if start.events_lost else None,
     }
     await trio.to_thread.run_sync(store.commit, Commit((), values))
     return Identity(seed, joined.network, psk, joined.introducer, joined.addresses, name, labels, slots)

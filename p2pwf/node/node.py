@@ -34,11 +34,12 @@ from p2pwf.net.types import (
     PeerUp,
     Unlinked,
 )
-from p2pwf.node.birth import Identity, be_born, first_start, introducers, make_engine, own_seed
+from p2pwf.node.birth import FirstStart, Identity, be_born, first_start, introducers, make_engine, own_seed
 from p2pwf.node.holds import Holds
 from p2pwf.node.jobs import Jobs
 from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
+from p2pwf.node.rebuild import rebuild
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
 from p2pwf.node.sources import keep_scheduled
@@ -48,6 +49,7 @@ from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner, open_spawner
 from p2pwf.store.blobs import BlobStore
 from p2pwf.store.datadir import DataDir
+from p2pwf.store.disk import DamagedFile
 from p2pwf.store.events import Commit, EventStore
 
 DEFAULT_LISTEN: Final = ("/ip4/0.0.0.0/tcp/4070", "/ip6/::/tcp/4070")
@@ -291,15 +293,16 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         stack.enter_context(data.lock())
         with first_start(data, made=made) as start, ExitStack() as unborn:
-            seed = own_seed(data)
-            store = EventStore.open(data.events)
-            unborn.callback(store.close)
-            identity = await be_born(settings, seed, store, start, log.info)
+            try:
+                store, identity, engine = await _bear(settings, data, start, unborn)
+            except DamagedFile as error:
+                unborn.close()
+                await trio.to_thread.run_sync(rebuild, data, error)
+                store, identity, engine = await _bear(settings, data, start, unborn)
             stack.push(unborn.pop_all())
         blobs = BlobStore(data.blobs, BLOB_QUOTA)
         stack.callback(blobs.close)
         await trio.to_thread.run_sync(sweep_leftovers, data.work)
-        engine = await trio.to_thread.run_sync(make_engine, identity, settings, store)
         spawner = await stack.enter_async_context(open_spawner())
         nursery = await stack.enter_async_context(trio.open_nursery())
         node = Node(
@@ -325,6 +328,17 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
             yield node
         finally:
             nursery.cancel_scope.cancel()
+
+
+async def _bear(
+    settings: NodeSettings, data: DataDir, start: FirstStart, unborn: ExitStack
+) -> tuple[EventStore, Identity, Engine]:
+    """The store, what this node is, and its engine with all that the store holds; `unborn` closes what it opened."""
+    seed = own_seed(data)
+    store = EventStore.open(data.events)
+    unborn.callback(store.close)
+    identity = await be_born(settings, seed, store, start, log.info)
+    return store, identity, await trio.to_thread.run_sync(make_engine, identity, settings, store)
 
 
 async def wait_for_signal(stop: trio.Event) -> None:
