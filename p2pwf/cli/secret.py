@@ -11,6 +11,7 @@ from p2pwf.cli.base import LazyGroup, Session, anywhere, complete_files
 from p2pwf.cli.names import complete_peers, name_of, peer_names
 from p2pwf.cli.text import clean, dim, moment, style, table
 from p2pwf.errors import UsageError
+from p2pwf.undumped import undumped
 
 _HERE = "p2pwf.cli.secret"
 MAX_READ: Final = 256 * 1024
@@ -61,6 +62,7 @@ def set_(
       pass show deploy | p2pwf secret set DEPLOY_TOKEN --environment production
       p2pwf secret set SIGNING_KEY --value-file key.pem --submitter laptop
     """
+    undumped()
     body: dict[str, Any] = {"name": name, "value": _value(name, value_file)}
     if environment is not None:
         body["environment"] = environment

@@ -42,10 +42,10 @@ class StepScope:
     the github context (workspace, action, event_path, …).
     """
 
-    steps: Mapping[str, Value] = attrs.field(factory=dict)
+    steps: Mapping[str, Value] = attrs.field(factory=dict, repr=False)
     job: Mapping[str, Value] = attrs.field(factory=dict)
     runner: Mapping[str, Value] = attrs.field(factory=dict)
-    env: Mapping[str, str] = attrs.field(factory=dict)
+    env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     status: Status = "success"
     hash_files: Callable[[Sequence[str]], str] | None = None
     github: Mapping[str, Value] = attrs.field(factory=dict)

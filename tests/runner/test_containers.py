@@ -152,7 +152,9 @@ async def test_steps_run_in_the_jobs_container_and_their_files_come_through(benc
     assert create[-3:] == ["node:20", "-f", "/dev/null"]
     assert after(create, "-p") == ["80"]
     assert after(create, "--cpus") == ["1"]
-    assert {"IN_IMAGE=e", "CI=true", "GITHUB_ACTIONS=true", "HOME=/github/home"} <= set(after(create, "-e"))
+    assert {"IN_IMAGE", "CI", "GITHUB_ACTIONS", "HOME=/github/home"} <= set(after(create, "-e"))
+    created = json.loads((engine.folder / "created.env").read_text())
+    assert (created["IN_IMAGE"], created["CI"]) == ("e", "true")
     assert "data:/data" in after(create, "-v")
     assert any(mount.endswith(":/__w") for mount in after(create, "-v"))
     first, second, _ = (words for words in engine.asked() if words[0] == "exec")
@@ -189,7 +191,7 @@ async def test_services_have_ports_and_names_and_are_waited_for(bench: Bench, en
     creates = [words for words in engine.asked() if words[0] == "create"]
     assert [after(words, "--network-alias") for words in creates] == [["redis"], ["etcd"]]
     assert after(creates[0], "--health-cmd") == ["redis-cli ping"]
-    assert after(creates[0], "-e").count("A=b") == 1
+    assert after(creates[0], "-e").count("A") == 1
     assert creates[1][-5:] == ["--entrypoint", "etcd", "quay.io/etcd", "--listen", "http://0.0.0.0"]
     assert ran.text(2) == f"49153 {after(creates[0], '--name')[0]}"
     assert sum("service is starting, waiting" in line for line in ran.said()) == 2
