@@ -39,6 +39,9 @@ class Violation:
 def state_of(engine: Engine) -> dict[str, object]:
     """All that a node says about its runs, as comparable values."""
     state: dict[str, object] = {"digest": engine.desk.clock.dag.digest().hex()}
+    settings = engine.desk.settings
+    for slot, event in (*settings.secrets.items(), *settings.variables.items()):
+        state[f"{event.type} {slot}"] = event.cid.text
     for run in engine.desk.runs.values():
         tally = run.tally
         legs = []
@@ -59,6 +62,7 @@ def check(world: World, exclusive: bool) -> list[Violation]:
         found.extend(_ran_together(world.executions))
         found.extend(_broke_groups(world, engines))
         found.extend(_broke_schedules(world, engines))
+    found.extend(("secret", f"{start.attempt} was started without a box") for start in world.unopened)
     found.extend(("alarm", f"{peer}: {alarm.message}") for peer, alarm in world.alarms)
     found.extend(("blame", f"{peer} blames {one.peer}: {one.reason}") for peer, one in world.misbehaved)
     return [Violation(invariant, what, world.seed) for invariant, what in found]

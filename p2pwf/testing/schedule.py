@@ -6,18 +6,19 @@ A failing seed is replayed by one line: `scripts/sim --scenario NAME --seed N`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 import attrs
 
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.ids import parse_cid
-from p2pwf.engine.inputs import AddSchedule, CancelRun, RemoveSchedule, SetPriority
+from p2pwf.engine.inputs import AddSchedule, CancelRun, RemoveSchedule, SetPriority, WriteSetting
 from p2pwf.engine.recovery import RESTORED, restored_value
 from p2pwf.testing.machines import Conditions, SimNode
 from p2pwf.testing.oracle import Violation, check
 from p2pwf.testing.planner import in_group, make_schedule, make_submission
-from p2pwf.testing.sim import World, run_of
+from p2pwf.testing.sim import BOX, World, run_of
 
 BIRTH: Final = 3.0
 """Simulated seconds in which nothing breaks: a peer whose admission failed would be no member at all."""
@@ -49,6 +50,8 @@ class Scenario:
     """Whether the runs and jobs are in concurrency groups, and come in bursts."""
     ticks: bool = False
     """Whether members have schedules, due every some seconds."""
+    secrets: bool = False
+    """Whether jobs name secrets that are sealed to some of the peers at first."""
     wary: float = 0.0
     """The chance of each node that it runs its own runs only; every run is then cancelled at some time, since it may be
     that nobody runs it."""
@@ -66,6 +69,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "wary": Scenario(wary=0.6, loss=0.02, crashes=1),
     "ticks": Scenario(ticks=True, loss=0.05, submissions=(1, 2)),
     "ticks-crash": Scenario(ticks=True, crashes=3, partitions=1, submissions=(1, 2)),
+    "secrets": Scenario(secrets=True, loss=0.05, crashes=3, partitions=1, submissions=(4, 8)),
     "loss": Scenario(loss=0.1, duplicate=0.1, delay=(0.001, 0.2)),
     "crash": Scenario(loss=0.02, crashes=4),
     "long": Scenario(loss=0.02, crashes=1, nodes=(5, 6), job_seconds=(5.0, 40.0)),
@@ -131,6 +135,9 @@ def _workload(world: World, scenario: Scenario) -> None:
             make_submission({"a": [], "b": ["a"]}, {"a": 3}, labels={"a": ["nowhere"]}, payload=always),
             make_submission({"a": [], "b": ["a"], "each": ["a"]}, {"each": None}, payload=always),
         ]
+    if scenario.secrets:
+        named: dict[str, Value] = {"secrets": ["TOKEN"]}
+        shapes = [{**one, "payload": {**cast("dict[str, Value]", one["payload"]), **named}} for one in shapes]
     for _ in range(choose.randint(*scenario.submissions)):
         when = choose.uniform(3, scenario.seconds)
         body, where = choose.choice(shapes), choose.choice(list(world.nodes.values()))
@@ -178,6 +185,22 @@ def _schedules(world: World, scenario: Scenario) -> None:
         world.at(choose.uniform(3, scenario.seconds / 2), add)
         world.at(scenario.seconds, remove)
         world.at(scenario.seconds + 60, remove)
+
+
+def _secrets(world: World, scenario: Scenario) -> None:
+    """A secret that is set a few times, sealed to its author, the only admin, and whoever that happens to be to."""
+    choose = world.random
+    first, *others = world.nodes.values()
+
+    def set_it(number: int) -> None:
+        peers = [first, *(node for node in others if choose.random() < 0.3)]
+        place: dict[str, Value] = {"name": "TOKEN", "environment": None}
+        boxes: dict[str, Value] = {node.peer: BOX for node in peers}
+        body = {**place, "value": bytes(296), "boxes": boxes, "submitters": []}
+        world.give(first, WriteSetting(("secret", number), "secret.set", body))
+
+    for number in range(4):
+        world.at(choose.uniform(3, scenario.seconds), partial(set_it, number))
 
 
 def _faults(world: World, scenario: Scenario) -> None:
@@ -251,6 +274,8 @@ def run_seed(name: str, seed: int) -> tuple[World, list[Violation]]:
     (_bursts if scenario.groups else _workload)(world, scenario)
     if scenario.ticks:
         _schedules(world, scenario)
+    if scenario.secrets:
+        _secrets(world, scenario)
     _faults(world, scenario)
     world.run(BIRTH)
     conditions.crash_between = scenario.crash_between

@@ -29,6 +29,7 @@ from p2pwf.engine.inputs import (
     Now,
     PeerDown,
     PeerUp,
+    Sealed,
     Submit,
     Tick,
 )
@@ -39,6 +40,7 @@ from p2pwf.engine.outputs import (
     Output,
     Publish,
     Reply,
+    Reseal,
     Send,
     SendEvents,
     StartJob,
@@ -50,6 +52,8 @@ from p2pwf.testing.machines import Conditions, Execution, SimNode
 from p2pwf.testing.planner import SimPlanner
 
 EPOCH = 1_700_000_000_000
+BOX = b"b" * 80
+"""A sealed box, as far as an engine looks into one."""
 _verified: dict[bytes, bool] = {}
 
 
@@ -80,6 +84,8 @@ class World:
         self.replies: dict[Hashable, Reply] = {}
         self.alarms: list[tuple[PeerId, Alarm]] = []
         self.misbehaved: list[tuple[PeerId, Misbehaved]] = []
+        self.unopened: list[StartJob] = []
+        """Jobs that were started by who had no box of a secret that they name."""
         self.crashes = 0
         self.steps = 0
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
@@ -292,6 +298,11 @@ class World:
                     self._send(node, output.peer, Events(chunk))
             case StartJob():
                 self._start_job(node, output)
+            case Reseal():
+                made = Sealed([(one.cid, peer, BOX) for one, _, peers in output.secrets for peer in peers])
+                life = node.life
+                later = self.time + self.random.uniform(0.01, 0.3)
+                self.at(later, lambda: self.give(node, made) if node.life == life else None)
             case CancelJob():
                 self._end_job(node, output.attempt, "cancelled", self.time + self.random.uniform(0.01, 0.5))
             case Reply():
@@ -321,6 +332,11 @@ class World:
 
     def _start_job(self, node: SimNode, output: StartJob) -> None:
         execution = Execution(output.attempt, node.peer, self.time)
+        if node.engine is not None:
+            desk, key = node.engine.desk, (output.attempt.job, output.attempt.leg)
+            given = node.engine.sealing.given(desk.runs[output.attempt.run], key).values()
+            if any(node.peer not in desk.settings.holders(secret) for secret in given):
+                self.unopened.append(output)
         node.jobs[output.attempt] = execution
         self.executions.append(execution)
         fails = output.submission.body["payload"].get("fail", [])  # type: ignore[union-attr]

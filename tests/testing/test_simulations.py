@@ -10,6 +10,7 @@ from p2pwf.engine.groups import Groups
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Output, Store
 from p2pwf.engine.recovery import Recovery
+from p2pwf.engine.sealing import Sealing
 from p2pwf.engine.shared import Shared
 from p2pwf.engine.syncer import Syncer
 from p2pwf.engine.takeover import Takeover
@@ -17,7 +18,7 @@ from p2pwf.runs.tally import LegState, RunEvent, Tally
 from p2pwf.testing import SCENARIOS, run_seed
 
 SEEDS = 11
-"""Of each of the sixteen scenarios: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
+"""Of each of the seventeen scenarios: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -87,6 +88,8 @@ PLANTED: dict[str, tuple[object, str, object, str]] = {
     "a job waits for nobody": (Groups, "waits", never, "groups"),
     "a group is taken before it has settled": (Conductor, "_settled", always, "groups"),
     "a restored node writes at once": (Recovery, "_waits_for", nobody, "restored"),
+    "a job is started without the box of its secret": (Sealing, "unopened", nobody, "secrets"),
+    "nobody seals a secret to who lacks it": (Sealing, "tick", nothing, "secrets"),
     "it is told before it is stored": (Desk, "drain", store_last, "torn"),
 }
 
