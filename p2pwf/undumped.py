@@ -18,6 +18,6 @@ def undumped() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
     if sys.platform.startswith("linux"):
-        import ctypes  # only whoever has a secret waits for it
+        import ctypes  # noqa: PLC0415 - only whoever has a secret waits for it
 
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # no error is possible with these arguments

@@ -376,7 +376,8 @@ class NodeApi:
     async def explain(self, name: str, job: str) -> dict[str, Any]:
         """Why a job is where it is; see runs.view.explain."""
         run = await self._run(name)
-        return explain(run, find_leg(run, job), self._node.engine.desk.roster)
+        key, engine = find_leg(run, job), self._node.engine
+        return {**explain(run, key, engine.desk.roster), "waiting": views.waiting_for(engine, run, key)}
 
     async def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[dict[str, Any]]:
         """Log lines of a run; see following.LogReader."""

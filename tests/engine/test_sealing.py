@@ -16,6 +16,7 @@ from p2pwf.engine.inputs import AddMember, RemoveMember, Sealed, UpdateSelf, Wri
 from p2pwf.engine.outputs import Reply, Reseal
 from p2pwf.engine.sealing import Sealing
 from p2pwf.errors import NotFound, Refused
+from p2pwf.node import views
 from p2pwf.runs.settings import Asks
 from p2pwf.testing.planner import make_submission
 from tests.engine.kit import Member, Net
@@ -97,8 +98,12 @@ def test_t45_a_job_that_nobody_can_be_given_waits_until_its_secrets_are_sealed_t
     net.wait(20)
     assert start_of(net, run) is None
     assert not [event for event in net.run(run).events.values() if event.type in ("job.reassign", "job.refuse")]
+    told = views.run_status(one.engine, net.run(run))["jobs"][0]["waiting"]
+    assert told == "the secret TOKEN is not sealed to its peer yet: an admin's node that is up does that"
+    assert views.secret_counts(one.engine) == {"set": 1, "lacking": 1, "rotate": 0}
     seal(one)
     net.share()
+    assert views.run_status(one.engine, net.run(run))["jobs"][0]["waiting"] is None
     assert start_of(net, run) == three.peer
     assert all(start.submission.cid == run for start in three.running.values())
 

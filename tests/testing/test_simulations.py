@@ -18,7 +18,7 @@ from p2pwf.runs.tally import LegState, RunEvent, Tally
 from p2pwf.testing import SCENARIOS, run_seed
 
 SEEDS = 11
-"""Of each of the seventeen scenarios: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
+"""Of each of the seventeen scenarios: nearly two hundred histories in every test run; `scripts/sim` plays thousands."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
