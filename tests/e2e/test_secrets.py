@@ -145,8 +145,8 @@ def test_t47_a_secret_that_a_job_uses_lies_nowhere_and_is_told_by_nobody(
     one, two = pair
     run = ended["workflow_id"]
     told: list[Any] = [Client(two.folder).call("GET", "runs", run, "report"), one.ask("secret", "list"), ended]
-    for words in (("clock", "log", "--json"), ("workflow", "logs", run), ("workflow", "status", run), ("stats",)):
-        told.append(p2pwf(*words, data=one.folder).stdout)
+    asked = (("clock", "log", "--json"), ("workflow", "logs", run), ("workflow", "status", run), ("stats",))
+    told += [p2pwf(*words, data=one.folder).stdout for words in asked]
     for text in (*told, *(node.errors() for node in pair)):
         assert not found_in(json.dumps(text).encode(), VALUE)
     assert "*** in in production []" in json.dumps(told[0])

@@ -22,7 +22,7 @@ from p2pwf.testing.planner import make_submission
 from tests.engine.kit import Member, Net
 from tests.kit import signer
 
-NAMES = {"secrets": ["TOKEN"]}
+NAMES: dict[str, Any] = {"secrets": ["TOKEN"]}
 
 
 def body(net: Net, to: list[Member], name: str = "TOKEN", **more: Any) -> dict[str, Any]:

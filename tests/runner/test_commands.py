@@ -107,7 +107,7 @@ async def test_masks_hide_values_lines_and_encodings_from_then_on(bench: Bench) 
     assert "czNjcjN0" not in whole
 
 
-async def test_secrets_are_masked_everywhere_from_the_start(bench: Bench) -> None:
+async def test_t46_secrets_are_masked_everywhere_from_the_start(bench: Bench) -> None:
     ran = await bench.run(
         """
         - {name: 'uses ${{ secrets.TOKEN }}', env: {T: '${{ secrets.TOKEN }}'}, run: 'echo "$T"; echo "::error::$T"'}
@@ -122,14 +122,14 @@ async def test_secrets_are_masked_everywhere_from_the_start(bench: Bench) -> Non
     assert any("since it may contain secret" in line for line in ran.said())
 
 
-async def test_a_secret_written_in_parts_is_masked(bench: Bench) -> None:
+async def test_t46_a_secret_written_in_parts_is_masked(bench: Bench) -> None:
     ran = await bench.run(
         "- run: printf abc; printf 'def'; printf 'ghi\\n'; printf 'abcdefghi' >&2", secrets={"S": "abcdefghi"}
     )
     assert ran.text() == "***\n***"
 
 
-async def test_a_secret_across_the_cut_of_a_long_line_is_masked(bench: Bench) -> None:
+async def test_t46_a_secret_across_the_cut_of_a_long_line_is_masked(bench: Bench) -> None:
     limits = attrs.evolve(FAST, line_bytes=4096)
     for padding in (4079, 4083, 4095):
         ran = await bench.run(
