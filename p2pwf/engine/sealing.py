@@ -112,10 +112,10 @@ class Sealing:
         """Have secrets sealed to who lacks a box, if it is our turn: the first live admin that can open them at once,
         in the order of peer ids, the k-th after k waits."""
         desk = self._desk
+        if not desk.settings.secrets or not desk.roster.holds(desk.me, "admin"):
+            return
         lacking = self._missing_boxes()
         if not lacking or desk.frozen is not None or self._liveness.suspended:
-            return
-        if not desk.standing().holds(desk.me, "admin"):
             return
         admins = sorted(one for one in desk.roster.members if desk.roster.holds(one, "admin"))
         live = [one for one in admins if self._liveness.is_alive(one)]

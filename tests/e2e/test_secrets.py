@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -107,6 +108,15 @@ def files_with(folder: Path, value: str, *, but: str = "") -> list[str]:
     """The files below a folder that hold a value, those of running jobs left out if `but` names their folder."""
     files = [path for path in folder.rglob("*") if path.is_file() and not (but and but in path.parts)]
     return [str(path) for path in files if found_in(path.read_bytes(), value)]
+
+
+def test_t47_the_search_finds_what_lies_about(tmp_path: Path) -> None:
+    for number, form in enumerate([*forms(VALUE), b64encode(b"user:" + VALUE.encode() + b"!")]):
+        (tmp_path / f"{number}.db-wal").write_bytes(b"\0page" + form + b"more")
+    assert len(files_with(tmp_path, VALUE)) == len(forms(VALUE)) + 1
+    with subprocess.Popen([sys.executable, "-c", "input()", VALUE], stdin=subprocess.PIPE) as shows:
+        assert found_in(command_lines(), VALUE), "where a value stands on a command line, others read it"
+        shows.communicate(b"\n")
 
 
 def command_lines() -> bytes:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 
+from p2pwf.runner.masking import Masker
 from tests.runner.kit import FAST, Bench
 
 
@@ -120,6 +122,18 @@ async def test_t46_secrets_are_masked_everywhere_from_the_start(bench: Bench) ->
     assert not any("p4ssw0rd" in line.text for line in ran.lines)
     assert ran.result.outputs == {}
     assert any("since it may contain secret" in line for line in ran.said())
+
+
+async def test_t46_secrets_show_everywhere_without_the_guard(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Masker, "mask", lambda _, text: text)
+    step = """
+        - {name: 'uses ${{ secrets.TOKEN }}', run: 'printf p4ss; echo w0rd'}
+        - {run: 'echo "::error::$T"; echo $T', env: {T: '${{ secrets.TOKEN }}'}}
+    """
+    ran = await bench.run(step, secrets={"TOKEN": "p4ssw0rd"})
+    assert ran.result.steps[0].name == "uses p4ssw0rd"
+    assert "p4ssw0rd" in ran.messages()
+    assert (ran.text(1), ran.text(2)) == ("p4ssw0rd", "p4ssw0rd")
 
 
 async def test_t46_a_secret_written_in_parts_is_masked(bench: Bench) -> None:
