@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from p2pwf.clock import Invalid
+from p2pwf.clock.messages import Events, encode_message
 from p2pwf.core.events import author_event
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine import sealing
 from p2pwf.engine.config import STAGGER
-from p2pwf.engine.inputs import AddMember, RemoveMember, Sealed, UpdateSelf, WriteSetting
+from p2pwf.engine.inputs import AddMember, Gossip, RemoveMember, Sealed, UpdateSelf, WriteSetting
 from p2pwf.engine.outputs import Reply, Reseal
 from p2pwf.engine.sealing import Sealing
 from p2pwf.errors import NotFound, Refused
@@ -232,13 +233,15 @@ def test_what_is_removed_is_gone_and_what_was_never_set_cannot_be_removed() -> N
 
 
 def test_the_act_of_an_admin_whose_role_was_taken_comes_undone_and_the_one_before_it_stands() -> None:
-    net = Net(2)
-    one, two = net.members
+    net = Net(3)
+    one, two, three = net.members
     one.give(AddMember("admin", two.peer, ("admin", "run", "submit")))
     net.share()
     write(one, "var.set", {"name": "A", "environment": None, "value": "before"})
     net.share()
-    write(two, "var.set", {"name": "A", "environment": None, "value": "after"})  # nobody hears of it
+    write(two, "var.set", {"name": "A", "environment": None, "value": "after"})  # only one of the others hears of it
+    three.give(Gossip(two.peer, encode_message(Events((two.disk[-1].signed,)))))
+    assert three.engine.desk.settings.values(None) == {"A": "after"}
     one.give(RemoveMember("remove", two.peer))
     assert one.engine.desk.settings.values(None) == {"A": "before"}
     net.share()
