@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import pytest
 
 from p2pwf.clock import Invalid
@@ -13,7 +14,7 @@ from p2pwf.core.events import author_event
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine import sealing
 from p2pwf.engine.config import STAGGER
-from p2pwf.engine.inputs import AddMember, Gossip, RemoveMember, Sealed, UpdateSelf, WriteSetting
+from p2pwf.engine.inputs import AddMember, Begin, Gossip, RemoveMember, Sealed, UpdateSelf, WriteSetting
 from p2pwf.engine.outputs import Reply, Reseal
 from p2pwf.engine.sealing import Sealing
 from p2pwf.errors import NotFound, Refused
@@ -125,6 +126,17 @@ def test_a_job_that_names_no_secret_or_one_that_is_not_set_waits_for_nothing() -
     set_secret(net, net.members[0])
     assert start_of(net, submit_to(net, net.members[1], secrets=[])) == net.members[1].peer
     assert start_of(net, submit_to(net, net.members[1], secrets=["OTHER"])) == net.members[1].peer
+
+
+def test_a_node_whose_jobs_clients_run_opens_no_secrets_and_waits_for_none() -> None:
+    net = Net(2)
+    one, two = net.members
+    two.engine.desk.config = attrs.evolve(two.engine.desk.config, external=True)
+    set_secret(net, one)
+    run = submit_to(net, two)
+    two.give(Begin("begin", run, None))
+    assert start_of(net, run) == two.peer
+    assert two.engine.sealing.given(two.engine.desk.runs[run], ("a", 0)) == {}
 
 
 def test_a_secret_for_runs_of_one_submitter_is_not_set_for_those_of_others() -> None:
