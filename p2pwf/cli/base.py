@@ -121,11 +121,14 @@ class LazyGroup(click.Group):
         name: str | None = None,
         *,
         lazy: Mapping[str, tuple[str, str]],
+        aliases: Mapping[str, str] | None = None,
         **rest: Any,  # noqa: ANN401 - click's own
     ) -> None:
         super().__init__(name, invoke_without_command=True, no_args_is_help=False, **rest)
         self._lazy = lazy
         """From a command's name to (module:attribute, short help)."""
+        self._aliases = aliases or {}
+        """Other names of commands, which the help does not list."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
         """Run the command that was named; a group alone shows its help."""
@@ -149,6 +152,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that a line names; an unknown one is an error that names near ones, imported or not."""
+        if args and args[0] in self._aliases:
+            args = [self._aliases[args[0]], *args[1:]]
         if args and args[0] not in self._lazy and not args[0].startswith("-"):
             from difflib import get_close_matches
 

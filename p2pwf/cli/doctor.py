@@ -54,7 +54,7 @@ def doctor(session: Session) -> int:
     """Look for what may go wrong, and say what to do; exits with 1 if something is wrong.
 
     The machine: disk, programs that jobs use, sandboxes. The node: whether it runs and who can reach it. The network:
-    members that are away, versions and clocks that differ.
+    members that are away, versions and clocks that differ, secrets that are to be set anew.
 
     \b
       p2pwf doctor
@@ -175,6 +175,7 @@ def _node(session: Session) -> Iterator[Finding]:
     try:
         status = session.client.call("GET", "status")
         peers = session.client.call("GET", "peers")
+        stats = session.client.call("GET", "stats")
         asking = session.client.call("GET", "peers", query={"pending": True})
     except NoNode as error:
         yield Finding("node", "note", error.message, error.hint)
@@ -190,6 +191,8 @@ def _node(session: Session) -> Iterator[Finding]:
         yield _members(others)
         yield _versions(others)
         yield _clocks(others)
+    if stats.get("secrets", {}).get("set"):
+        yield _secrets(stats["secrets"])
     if asking:
         hint = f"p2pwf peer add {asking[0]['peer_id']}, if you know whose it is"
         yield Finding("admission", "note", f"{_count(len(asking), 'peer asks', 'peers ask')} to be admitted", hint)
@@ -256,6 +259,16 @@ def _clocks(others: list[dict[str, Any]]) -> Finding:
     if odd:
         return Finding("clocks", "warning", _some(odd), "set the time there, and here: timedatectl set-ntp true")
     return Finding("clocks", "ok", "all within seconds" if known else "of nobody known yet")
+
+
+def _secrets(counts: dict[str, int]) -> Finding:
+    if counts["rotate"]:
+        text = f"{_count(counts['rotate'], 'secret was', 'secrets were')} open to a member that left"
+        return Finding("secrets", "warning", text, "set them to other values: `p2pwf secret list` says which")
+    if counts["lacking"]:
+        text = f"{_count(counts['lacking'], 'secret is', 'secrets are')} not sealed to all that run jobs"
+        return Finding("secrets", "warning", text, "see that an admin's node is up: `p2pwf secret list` says for whom")
+    return Finding("secrets", "ok", f"{_count(counts['set'], 'secret is', 'secrets are')} sealed to all that run jobs")
 
 
 def _some(words: list[str]) -> str:

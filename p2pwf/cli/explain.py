@@ -66,5 +66,7 @@ def _draw(found: dict[str, Any], names: dict[str, str]) -> None:
             )
         )
     table(("ORDER", "DISTANCE", "NAME", "PEER", ""), rows, flexible=4)
+    if found.get("waiting"):
+        click.echo(style(f"waits: {clean(found['waiting'])}", "yellow"))
     if found["owner"] is None:
         click.echo(dim("nobody runs it yet"))

@@ -16,6 +16,7 @@ import click
 
 from p2pwf.cli.base import Session, anywhere, bug_of, complete_files, error_json, print_line
 from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
+from p2pwf.undumped import undumped
 
 ISOLATION = "none"
 """The only level so far."""
@@ -82,6 +83,8 @@ def run(
             "artifacts": None if artifacts is None else Path(artifacts).absolute(),
         }
         _check_names(given)
+        if given["secrets"]:
+            undumped()
         gc.disable()  # until all is imported: looking for garbage takes a tenth of that time, and finds none
         try:
             return _run(session, path, {"job": job, "event": event, **given})

@@ -22,6 +22,7 @@ from p2pwf.node.api import NodeApi
 from p2pwf.node.loop import first_error, keep_history
 from p2pwf.node.node import Node, make_ready, offer, open_node, wait_for_signal
 from p2pwf.node.standing import is_removed, removal
+from p2pwf.undumped import undumped
 
 SETTINGS_ENV = "P2PWF_SETTINGS"
 READY_FIELDS = ("peer_id", "name", "addrs", "network", "control")
@@ -34,6 +35,7 @@ def main() -> int:
         sys.stderr.write("error: this is the daemon of `p2pwf up`\nhint: run `p2pwf up`\n")
         return 2
     os.umask(0o077)
+    undumped()
     _configure_log()
     settings = NodeSettings.from_json(text)
     manager = ServiceManager.take_from(os.environ)

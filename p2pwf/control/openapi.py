@@ -143,6 +143,24 @@ _ADD: Final = {
     "properties": {"peer_id": TEXT, "name": TEXT, "roles": TEXTS},
 }  # fmt: skip
 
+_PLACE: Final = _object(name=TEXT, environment=_or_null(TEXT))
+_SET: Final = {"updated_at": NUMBER, "updated_by": TEXT}
+_SECRET: Final = _object(
+    name=TEXT, environment=_or_null(TEXT), **_SET, submitters=TEXTS, sealed_to=TEXTS, lacking=TEXTS, rotate=TEXTS
+)  # fmt: skip
+_VARIABLE: Final = _object(name=TEXT, environment=_or_null(TEXT), **_SET, value=TEXT)
+_SET_SECRET: Final = {
+    "type": "object", "additionalProperties": False, "required": ["name", "value"],
+    "properties": {
+        "name": TEXT, "value": {**TEXT, "writeOnly": True, "format": "password"}, "environment": TEXT,
+        "submitters": {**TEXTS, "description": "peers, by id or name: only runs of these get it; none: all do"},
+    },
+}  # fmt: skip
+_SET_VARIABLE: Final = {
+    "type": "object", "additionalProperties": False, "required": ["name"],
+    "properties": {"name": TEXT, "value": TEXT, "environment": TEXT},
+}  # fmt: skip
+
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("GET", "/info", "info", "Who this node is", _ref("Info")),
     Operation("GET", "/status", "status", "How this node is", _ref("Info")),
@@ -185,6 +203,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               body=_ref("Submission")),
     Operation("GET", "/schedules", "schedules", "The schedules that fire", _list(_SCHEDULE), {"all": FLAG}),
     Operation("DELETE", "/schedules/{schedule}", "schedule_remove", "End a schedule", _SCHEDULE),
+    Operation("POST", "/secrets", "secret_set", "Seal a secret to all that run jobs", _SECRET, body=_SET_SECRET),
+    Operation("GET", "/secrets", "secrets", "The secrets, without their values", _list(_SECRET)),
+    Operation("DELETE", "/secrets/{name}", "secret_remove", "Remove a secret", _PLACE, {"environment": TEXT}),
+    Operation("POST", "/variables", "variable_set", "Set a variable", _VARIABLE, body=_SET_VARIABLE),
+    Operation("GET", "/variables", "variables", "The variables", _list(_VARIABLE)),
+    Operation("DELETE", "/variables/{name}", "variable_remove", "Remove a variable", _PLACE, {"environment": TEXT}),
     Operation("GET", "/clock/heads", "clock_heads", "The heads of the Merkle clock",
               _list(_object(cid=TEXT, author=TEXT, seq=NUMBER, lamport=NUMBER))),
     Operation("GET", "/clock/log", "clock_log", "Every event, in an order that respects its parents",

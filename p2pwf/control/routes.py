@@ -57,7 +57,13 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 
 
 def _handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
-    return [*_node_handlers(api), *_run_handlers(api), *_schedule_handlers(api), *_clock_handlers(api)]
+    return [
+        *_node_handlers(api),
+        *_run_handlers(api),
+        *_schedule_handlers(api),
+        *_setting_handlers(api),
+        *_clock_handlers(api),
+    ]
 
 
 def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
@@ -224,6 +230,48 @@ def _schedule_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("POST", "/schedules", add),
         ("GET", "/schedules", list_schedules),
         ("DELETE", "/schedules/{schedule}", remove),
+    ]
+
+
+def _setting_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
+    async def set_secret(request: Request) -> Response:
+        fields = await body_fields(request)
+        name, value, environment = fields.needed_text("name"), fields.needed_text("value"), fields.text("environment")
+        submitters = fields.texts("submitters")
+        fields.done()
+        return json_reply(await api.secret_set(name, value, environment, submitters))
+
+    async def secrets(_: Request) -> Response:
+        return json_reply(await api.secrets())
+
+    async def remove_secret(request: Request) -> Response:
+        fields = query_fields(request)
+        environment = fields.text("environment")
+        fields.done()
+        return json_reply(await api.secret_remove(request.path_params["name"], environment))
+
+    async def set_variable(request: Request) -> Response:
+        fields = await body_fields(request)
+        name, value, environment = fields.needed_text("name"), fields.text("value"), fields.text("environment")
+        fields.done()
+        return json_reply(await api.variable_set(name, value or "", environment))
+
+    async def variables(_: Request) -> Response:
+        return json_reply(await api.variables())
+
+    async def remove_variable(request: Request) -> Response:
+        fields = query_fields(request)
+        environment = fields.text("environment")
+        fields.done()
+        return json_reply(await api.variable_remove(request.path_params["name"], environment))
+
+    return [
+        ("POST", "/secrets", set_secret),
+        ("GET", "/secrets", secrets),
+        ("DELETE", "/secrets/{name}", remove_secret),
+        ("POST", "/variables", set_variable),
+        ("GET", "/variables", variables),
+        ("DELETE", "/variables/{name}", remove_variable),
     ]
 
 

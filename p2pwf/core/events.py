@@ -14,9 +14,10 @@ from typing import Final, cast
 
 import attrs
 
-from p2pwf.core.bodies import FORMS, MAX_NAME, RUN_TYPES, SMALL, has_form, has_sizes
+from p2pwf.core.bodies import FORMS, MAX_NAME, RUN_TYPES, SMALL, has_sizes
 from p2pwf.core.dagcbor import DagCborError, Value, encode
 from p2pwf.core.envelope import open_envelope
+from p2pwf.core.forms import has_form
 from p2pwf.core.ids import Cid, PeerId, block_cid, public_key_of
 from p2pwf.core.sign import SIGNATURE_LENGTH, Signer
 from p2pwf.errors import UsageError

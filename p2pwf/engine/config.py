@@ -9,6 +9,8 @@ import attrs
 
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
+from p2pwf.runs.plan import Leg
+from p2pwf.runs.settings import Asks
 
 BEAT: Final = 2.0
 """Seconds between an owner's beats."""
@@ -101,6 +103,12 @@ class Planner(Protocol):
 
     def beside(self, submission: Event, job: str) -> Sequence[Beside]:
         """The matrices of calls that a job is part of, from the outside in; raises P2pwfError."""
+
+    def asks(
+        self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]], leg: Leg, index: int, total: int
+    ) -> Asks:
+        """The environment of one leg, number `index` of `total`, of a job whose needs have concluded, and the secrets
+        that it names; raises P2pwfError if they cannot be told."""
 
 
 def accept_all(_submission: Event, _labels: Iterable[str]) -> str | None:

@@ -32,6 +32,7 @@ from p2pwf.node.node import Node
 from p2pwf.node.reruns import body_again
 from p2pwf.node.results import artifact_files, artifact_rows, reports
 from p2pwf.node.schedules import add_schedule, list_schedules, remove_schedule
+from p2pwf.node.settings import list_secrets, list_variables, remove, set_secret, set_variable
 from p2pwf.node.sources import keep, read_workflow, take_source
 from p2pwf.node.standing import is_removed, require_member
 from p2pwf.node.submission import Wanted, make_body
@@ -249,6 +250,7 @@ class NodeApi:
             payload=request.payload,
             inputs=request.inputs,
             key=request.key,
+            vars=node.engine.desk.settings.values(None),
             pins=pins,
             force=request.force,
             run_id=uuid4().hex,
@@ -374,7 +376,8 @@ class NodeApi:
     async def explain(self, name: str, job: str) -> dict[str, Any]:
         """Why a job is where it is; see runs.view.explain."""
         run = await self._run(name)
-        return explain(run, find_leg(run, job), self._node.engine.desk.roster)
+        key, engine = find_leg(run, job), self._node.engine
+        return {**explain(run, key, engine.desk.roster), "waiting": views.waiting_for(engine, run, key)}
 
     async def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[dict[str, Any]]:
         """Log lines of a run; see following.LogReader."""
@@ -396,6 +399,36 @@ class NodeApi:
     async def schedule_remove(self, name: str) -> dict[str, Any]:
         """End a schedule; it."""
         return await remove_schedule(self._node, name)
+
+    # -- secrets and variables ----------------------------------------------------------------------------------
+
+    async def secret_set(self, name: str, value: str, environment: str | None, submitters: list[str]) -> dict[str, Any]:
+        """Seal a secret to all that run jobs; see settings.set_secret."""
+        self._require_ready()
+        return await set_secret(self._node, name, value, environment, submitters)
+
+    async def secrets(self) -> list[dict[str, Any]]:
+        """The secrets, without their values; see settings.list_secrets."""
+        return list_secrets(self._node)
+
+    async def secret_remove(self, name: str, environment: str | None) -> dict[str, Any]:
+        """Remove a secret; {name, environment}."""
+        require_member(self._node.engine)
+        return await remove(self._node, "secret", name, environment)
+
+    async def variable_set(self, name: str, value: str, environment: str | None) -> dict[str, Any]:
+        """Set a variable; see settings.set_variable."""
+        self._require_ready()
+        return await set_variable(self._node, name, value, environment)
+
+    async def variables(self) -> list[dict[str, Any]]:
+        """The variables; see settings.list_variables."""
+        return list_variables(self._node)
+
+    async def variable_remove(self, name: str, environment: str | None) -> dict[str, Any]:
+        """Remove a variable; {name, environment}."""
+        require_member(self._node.engine)
+        return await remove(self._node, "var", name, environment)
 
     # -- the clock ----------------------------------------------------------------------------------------------
 

@@ -39,9 +39,9 @@ from p2pwf.store.events import Commit, EventStore
 class Identity:
     """A node's standing facts. `introducer`: who let it in, and where that can be dialled."""
 
-    seed: bytes
+    seed: bytes = attrs.field(repr=False)
     network: Cid
-    psk: bytes | None
+    psk: bytes | None = attrs.field(repr=False)
     introducer: PeerId | None
     addresses: tuple[str, ...]
     name: str

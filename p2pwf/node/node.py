@@ -39,6 +39,7 @@ from p2pwf.node.holds import Holds
 from p2pwf.node.jobs import Jobs
 from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
+from p2pwf.node.opening import reseal
 from p2pwf.node.rebuild import rebuild
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
@@ -106,6 +107,7 @@ class Node:
         self.holds = Holds(blobs, BLOB_QUOTA, self.shell.fetch_blob)
         self.shell.jobs, self.shell.holds = self.jobs, self.holds
         self.shell.report = self.loop.put
+        self.shell.reseal = partial(reseal, identity.seed)
         self.shell.load_addresses(engine.desk.meta)
         through = introducers(identity, settings)
         self.shell.addresses.update({peer: addrs for peer, addrs in through.items() if addrs})

@@ -18,7 +18,7 @@ from p2pwf.core.dagcbor import DagCborError, decode, encode
 from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.desk import chunks
-from p2pwf.engine.inputs import Recalled
+from p2pwf.engine.inputs import Recalled, Sealed
 from p2pwf.engine.outputs import (
     Alarm,
     CancelJob,
@@ -30,6 +30,7 @@ from p2pwf.engine.outputs import (
     Publish,
     Ready,
     Recall,
+    Reseal,
     RunsChanged,
     Scheduled,
     Send,
@@ -66,7 +67,8 @@ class NodeShell:
         self.listening = trio.Event()
         self.jobs: Jobs | None = None
         self.holds: Holds | None = None
-        self.report: Callable[[Recalled], Awaitable[None]]
+        self.report: Callable[[Recalled | Sealed], Awaitable[None]]
+        self.reseal: Callable[[Reseal], Sealed]
         self.is_member: Callable[[PeerId], bool] = lambda _: False
         self.farewell: Callable[[PeerId], Awaitable[list[bytes]]]
         self.ready = trio.Event()
@@ -140,6 +142,8 @@ class NodeShell:
                 self._nursery.start_soon(self._take_along, output.schedule)
             case Recall():
                 self._nursery.start_soon(self._recall, output.run)
+            case Reseal():
+                self._nursery.start_soon(self._reseal, output)
             case MembersChanged():
                 await self._members_changed()
             case RunsChanged():
@@ -155,6 +159,9 @@ class NodeShell:
                 log.error(output.message, hint=output.hint)
             case _:
                 raise TypeError(f"an output that the shell does not know: {output!r}")
+
+    async def _reseal(self, order: Reseal) -> None:
+        await self.report(await trio.to_thread.run_sync(self.reseal, order))
 
     async def _members_changed(self) -> None:
         if self.network is not None:

@@ -6,11 +6,11 @@ No I/O of its own: what the workflow calls and uses is found by the `Library` th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
-from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW, outputs_size
+from p2pwf.core.bodies import MAX_NAME, MAX_PAYLOAD, MAX_WORKFLOW, outputs_size
 from p2pwf.core.ids import Cid
 from p2pwf.engine.desk import integral
 from p2pwf.errors import InvalidWorkflow, Refused, UsageError
@@ -32,6 +32,10 @@ from p2pwf.workflow import (
     title_of,
     unsupported,
 )
+from p2pwf.workflow.asks import variables_of
+
+ROOM: Final = 16
+"""Bytes of a variable in an event beside its name and its value, at most."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -63,8 +67,9 @@ class Wanted:
     """What the user asked for. `payload`: the event's, or None to make one. `force`: also an untagged workflow. `pins`:
     labels that each job's peer must have beside those that it asks for.
 
-    `vars`: what the `vars` context holds. The id and the number of a run are known only once it is submitted: until
-    then `run_id` stands for the one, which must be unlike that of any other run, and `run_number` is a guess.
+    `vars`: what the `vars` context holds; the body keeps those that the files name. The id and the number of a run are
+    known only once it is submitted: until then `run_id` stands for the one, which must be unlike that of any other run,
+    and `run_number` is a guess.
     """
 
     text: bytes
@@ -169,7 +174,7 @@ def make_body(wanted: Wanted, library: Finds | None = None) -> tuple[dict[str, A
         "repository": source.repository,
         "actor": source.actor,
         "inputs": dict(inputs),
-        "vars": dict(wanted.vars),
+        "vars": _used(wanted.vars, flow),
         "tags": sorted(workflow.tags),
         "priority": integral(wanted.priority),
         "source": source.manifest,
@@ -182,6 +187,16 @@ def make_body(wanted: Wanted, library: Finds | None = None) -> tuple[dict[str, A
         "key": wanted.key,
     }
     return body, parsed.diagnostics
+
+
+def _used(known: Mapping[str, str], flow: Flow) -> dict[str, str]:
+    """The variables that a run's files name; raises UsageError for more than an event holds."""
+    names = variables_of(flow) if known else frozenset()
+    used = {name: value for name, value in known.items() if names is None or name.upper() in names}
+    if outputs_size(used) > MAX_PAYLOAD - ROOM * len(used):
+        size = f"{outputs_size(used):,} bytes, the bound is {MAX_PAYLOAD:,}"
+        raise UsageError(f"the variables that the workflow names are too large: {size}", "name them one by one")
+    return used
 
 
 def _refuse_unsupported(workflow: Workflow) -> None:

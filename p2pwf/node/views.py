@@ -9,9 +9,10 @@ from p2pwf.core.dagjson import plain
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid, PeerId, parse_cid, public_key_of
 from p2pwf.engine import Engine
-from p2pwf.errors import NotFound, UsageError
+from p2pwf.errors import NotFound, P2pwfError, UsageError
 from p2pwf.node.standing import is_removed
 from p2pwf.runs import Run
+from p2pwf.runs.run import Key
 from p2pwf.runs.view import FINAL, detail, owners, status, summary
 
 MIN_PREFIX = 4
@@ -84,8 +85,29 @@ def _only_one(name: str, found: list[PeerId]) -> PeerId:
 
 
 def run_status(engine: Engine, run: Run) -> dict[str, Any]:
-    """One run with its jobs."""
-    return detail(run, *_standing(engine, run))
+    """One run with its jobs, of each also what it is `waiting` for: None, or in words."""
+    view = detail(run, *_standing(engine, run))
+    for job in view["jobs"]:
+        key = (job["job"], job["index"])
+        waits = job["status"] == "queued" and bool(engine.desk.settings.secrets)
+        job["waiting"] = waiting_for(engine, run, key) if waits else None
+    return view
+
+
+def waiting_for(engine: Engine, run: Run, key: Key) -> str | None:
+    """What a job that could start waits for: None, or which secrets its owner cannot open."""
+    owner = run.owner(key)
+    needs = run.plan.jobs[key[0]].needs
+    if owner is None or run.tally.finish(key) is not None or any(run.tally.result(need) is None for need in needs):
+        return None
+    try:
+        names = engine.sealing.unopened(run, key, owner)
+    except P2pwfError:
+        return None  # its owner says why it cannot be told
+    if not names:
+        return None
+    what = f"the secret {names[0]} is" if len(names) == 1 else f"the secrets {', '.join(names)} are"
+    return f"{what} not sealed to its peer yet: an admin's node that is up does that"
 
 
 def _standing(engine: Engine, run: Run) -> tuple[bool, bool]:
@@ -205,6 +227,17 @@ def stats(engine: Engine) -> dict[str, Any]:
         "runs_not_conducted": engine.conductor.failures,
         "status_counts": {word: counts.get(word, 0) for word in ("pending", "assigned", "in_progress", *FINAL)},
         "my_workflows": len(mine),
+        "secrets": secret_counts(engine),
+    }
+
+
+def secret_counts(engine: Engine) -> dict[str, int]:
+    """{set, lacking: not sealed to all that should have them, rotate: open to who left}."""
+    secrets = engine.desk.settings.secrets.values()
+    return {
+        "set": len(secrets),
+        "lacking": sum(bool(engine.sealing.lacking(one)) for one in secrets),
+        "rotate": sum(bool(engine.sealing.to_rotate(one)) for one in secrets),
     }
 
 

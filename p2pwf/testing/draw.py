@@ -14,6 +14,7 @@ from p2pwf.testing.shapes import GROUPED, NOWHERE, PLAIN
 EARLY: Final = 3.0
 """Seconds after which work is submitted, and a second later things break."""
 HOUR_MS: Final = 3_600_000
+SECRETS_SET: Final = 4
 LIES_TOLD: Final = 24
 """By each hostile machine."""
 
@@ -35,6 +36,8 @@ def _work(choose: Random, scenario: Scenario, machines: int) -> Iterator[Action]
     yield from (_bursts if scenario.groups else _runs)(choose, scenario, machines)
     if scenario.ticks:
         yield from _schedules(choose, scenario, machines)
+    if scenario.secrets:
+        yield from _secrets(choose, scenario, machines)
 
 
 def _runs(choose: Random, scenario: Scenario, machines: int) -> Iterator[Action]:
@@ -43,6 +46,8 @@ def _runs(choose: Random, scenario: Scenario, machines: int) -> Iterator[Action]
     for number in range(count):
         at, where = choose.uniform(EARLY, scenario.seconds), choose.randrange(machines)
         submit = {"number": number, "shape": choose.choice(shapes), "priority": choose.choice([1.0, 3.0, 6.0])}
+        if scenario.secrets:
+            submit["secrets"] = ["TOKEN"]
         yield Action(at, "submit", where, submit)
         if scenario.wary:
             yield Action(choose.uniform(at, scenario.seconds), "cancel", where, {"number": number})
@@ -75,6 +80,13 @@ def _schedules(choose: Random, scenario: Scenario, machines: int) -> Iterator[Ac
         yield Action(at, "schedule", where, {"number": number, "every": choose.randint(10, 25)})
         for at in (scenario.seconds, scenario.seconds + 60):
             yield Action(at, "unschedule", where, {"number": number})
+
+
+def _secrets(choose: Random, scenario: Scenario, machines: int) -> Iterator[Action]:
+    """A secret that is set a few times, sealed to its author, an admin, and whoever that happens to be to."""
+    for number in range(SECRETS_SET):
+        boxes = [n for n in range(1, machines) if choose.random() < 0.3]
+        yield Action(choose.uniform(EARLY, scenario.seconds), "secret", 0, {"number": number, "boxes": boxes})
 
 
 Drawn = Callable[[Random, Scenario, int, float], Iterator[Action]]

@@ -28,6 +28,7 @@ from p2pwf.engine.judge import Judge
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Output, Store, WakeAt
 from p2pwf.engine.recovery import Recovery
+from p2pwf.engine.sealing import Sealing
 from p2pwf.engine.shared import Shared
 from p2pwf.engine.syncer import Syncer
 from p2pwf.engine.takeover import Takeover
@@ -218,6 +219,8 @@ MUTANTS: Final = (
     Mutant("legs have no bound", "calm", Judge, "siblings", _no_bound),
     Mutant("the policy is not asked", "wary", Conductor, "_refusal", _nothing),
     Mutant("cancellations are not heard", "wary", Desk, "is_cancelled", _never),
+    Mutant("a job is started without the box of its secret", "secrets", Sealing, "unopened", _nobody),
+    Mutant("nobody seals a secret to who lacks it", "secrets", Sealing, "tick", _nothing),
     Mutant("a run waits for nobody", "groups", Groups, "run_waits", _never),
     Mutant("a job waits for nobody", "groups", Groups, "waits", _never),
     Mutant("a group is taken before it has settled", "groups", Conductor, "_settled", _always),

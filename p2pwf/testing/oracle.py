@@ -5,7 +5,8 @@ state: members, runs, owners, outcomes; that each job instance has one outcome (
 the run role ran anything. I5 no peer ran an attempt twice (peers that were never up together may each have named an
 attempt 2). I6 every run ends within a bound after faults stop. I8 nobody ran what its own policy refuses. I10 nobody
 wrote two events of one number but machines that were made to, and those are members no more. I11 nobody has a role that
-no admin gave it.
+no admin gave it. I13 nobody started a job without a box of a secret that it names, and in the end all who run jobs have
+one.
 
 And where no partition, pause or hostile member excuses it: I5b no two peers ran one job instance together. I7 of
 one concurrency group no two runs or jobs were under way together, and the newest is never dropped. I9 of each tick of a
@@ -101,6 +102,8 @@ def check(world: World, exclusive: bool) -> list[Violation]:
         found.extend(_broke_groups(evidence))
         found.extend(_broke_schedules(evidence))
         found.extend(_broke_plans(evidence))
+    found.extend(_unsealed(evidence))
+    found.extend(("I13", f"{start.attempt} was started without a box") for start in world.unopened)
     found.extend(_complained(world))
     return [Violation(invariant, what, world.seed) for invariant, what in found]
 
@@ -122,6 +125,8 @@ def _diverged(evidence: _Evidence) -> Found:
     for other in others:
         if other.events != first.events:
             yield "I2", f"{other.peer} holds other events than {first.peer}"
+        if other.settings != first.settings:
+            yield "I2", f"the secrets and variables are not the same at {other.peer} and {first.peer}"
         if other.members != first.members:
             yield "I2", f"the members are {other.members} at {other.peer}, {first.members} at {first.peer}"
         for cid in other.owners.keys() & first.owners.keys():
@@ -262,6 +267,14 @@ def _dropped_newest(evidence: _Evidence) -> Found:
         job_groups = any(leg["concurrency"] is not None for job in plan for leg in job["legs"] or ())
         if not run["cancel_requested"] and not job_groups and run["conclusion"] != "success":
             yield "I7", f"{event.cid} is the newest of {group} and came to {run['conclusion']}"
+
+
+def _unsealed(evidence: _Evidence) -> Found:
+    for snapshot in evidence.snapshots:
+        able = {peer for peer, roles in snapshot.members.items() if "run" in roles}
+        for secret, peers in snapshot.boxes.items():
+            if not able <= peers:
+                yield "I13", f"{sorted(able - peers)} cannot open {secret} at {snapshot.peer}"
 
 
 def _complained(world: World) -> Found:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from functools import partial
 from random import Random
+from typing import cast
 
+from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import SignedBlock
 from p2pwf.core.ids import Cid, parse_cid
-from p2pwf.engine.inputs import AddSchedule, CancelRun, Input, RemoveMember, RemoveSchedule, SetPriority
+from p2pwf.engine.inputs import AddSchedule, CancelRun, Input, RemoveMember, RemoveSchedule, SetPriority, WriteSetting
 from p2pwf.engine.recovery import RESTORED, restored_value
 from p2pwf.errors import P2pwfError
 from p2pwf.runs.rerun import rerun
@@ -19,7 +21,7 @@ from p2pwf.testing.plan import Action, Plan
 from p2pwf.testing.planner import make_schedule
 from p2pwf.testing.scenarios import BIRTH, HEALED, PEACE, SCENARIOS
 from p2pwf.testing.shapes import SHAPES
-from p2pwf.testing.sim import World
+from p2pwf.testing.sim import BOX, World
 
 ADMINS = 2
 """The founder and one more: that an admin removes an admin is part of life."""
@@ -67,6 +69,9 @@ class Player:
 
     def _submit(self, node: SimNode, action: Action) -> None:
         body = {**SHAPES[action.args["shape"]], "priority": action.args["priority"]}
+        if "secrets" in action.args:
+            payload = cast("dict[str, Value]", body["payload"])
+            body["payload"] = {**payload, "secrets": action.args["secrets"]}
         self.world.submit(node, body, action.args["number"])
 
     def _rerun(self, node: SimNode, action: Action) -> None:
@@ -101,6 +106,14 @@ class Player:
         if reply is not None and reply.error is None:
             schedule = parse_cid(reply.result["schedule_id"])
             self.world.give(node, RemoveSchedule(("remove", number), schedule))
+
+    def _secret(self, node: SimNode, action: Action) -> None:
+        boxes: dict[str, Value] = {
+            other.peer: BOX for other in (node, *(self._machines[number] for number in action.args["boxes"]))
+        }
+        place: dict[str, Value] = {"name": "TOKEN", "environment": None, "value": bytes(296), "submitters": []}
+        body: dict[str, Value] = {**place, "boxes": boxes}
+        self.world.give(node, WriteSetting(("secret", action.args["number"]), "secret.set", body))
 
     # -- machines -----------------------------------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ class Scenario:
     """Whether the runs and jobs are in concurrency groups, and come in bursts."""
     ticks: bool = False
     """Whether members have schedules, due every some seconds."""
+    secrets: bool = False
+    """Whether jobs name secrets that are sealed to some of the peers at first."""
     wary: float = 0.0
     """The chance of each machine that it runs its own runs only; every run is then cancelled at some time, since it may
     be that nobody runs it."""
@@ -72,6 +74,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "wary": Scenario(wary=0.6, loss=0.02, crashes=1),
     "ticks": Scenario(ticks=True, loss=0.05, submissions=(1, 2)),
     "ticks-crash": Scenario(ticks=True, crashes=3, partitions=1, submissions=(1, 2)),
+    "secrets": Scenario(secrets=True, loss=0.05, crashes=3, partitions=1, submissions=(4, 8)),
     "loss": Scenario(loss=0.1, duplicate=0.1, delay=(0.001, 0.2)),
     "crash": Scenario(loss=0.02, crashes=4, reruns=1),
     "long": Scenario(loss=0.02, crashes=1, nodes=(5, 6), job_seconds=(5.0, 40.0)),

@@ -29,6 +29,7 @@ from p2pwf.engine.inputs import (
     Now,
     PeerDown,
     PeerUp,
+    Sealed,
     Submit,
     Tick,
 )
@@ -40,6 +41,7 @@ from p2pwf.engine.outputs import (
     Output,
     Publish,
     Reply,
+    Reseal,
     Send,
     SendEvents,
     StartJob,
@@ -51,6 +53,8 @@ from p2pwf.testing.machines import Conditions, Execution, SimNode
 from p2pwf.testing.planner import SimPlanner
 
 EPOCH = 1_700_000_000_000
+BOX = b"b" * 80
+"""A sealed box, as far as an engine looks into one."""
 FULLY = 16
 """Other nodes up to which each is connected to every other."""
 LINKED = 10
@@ -86,6 +90,8 @@ class World:
         self.replies: dict[Hashable, Reply] = {}
         self.alarms: list[tuple[PeerId, Alarm]] = []
         self.misbehaved: list[tuple[PeerId, Misbehaved]] = []
+        self.unopened: list[StartJob] = []
+        """Jobs that were started by who had no box of a secret that they name."""
         self.granted: dict[PeerId, frozenset[str]] = {}
         """The roles that an admin gave each peer."""
         self.crashes = 0
@@ -346,16 +352,7 @@ class World:
     def _perform(self, node: SimNode, output: Output) -> None:
         match output:
             case Store():
-                for event in output.events:
-                    node.blocks[event.cid] = event.signed
-                    self._digest.update(event.cid)
-                    if event.type == "member.remove" and event.author == node.peer:
-                        self._cut(node, PeerId(str(event.body["peer"])))
-                for name, value in output.meta.items():
-                    if value is None:
-                        node.meta.pop(name, None)
-                    else:
-                        node.meta[name] = value
+                self._store(node, output)
             case Publish():
                 self._publish(node, output.message)
             case Send():
@@ -365,6 +362,11 @@ class World:
                     self._send(node, output.peer, Events(chunk))
             case StartJob():
                 self._start_job(node, output)
+            case Reseal():
+                made = Sealed([(one.cid, peer, BOX) for one, _, peers in output.secrets for peer in peers])
+                life = node.life
+                later = self.time + self.random.uniform(0.01, 0.3)
+                self.at(later, lambda: self.give(node, made) if node.life == life else None)
             case CancelJob():
                 self._end_job(node, output.attempt, "cancelled", self.time + self.random.uniform(0.01, 0.5))
             case Reply():
@@ -381,6 +383,18 @@ class World:
                 self.misbehaved.append((node.peer, output))
             case _:
                 pass
+
+    def _store(self, node: SimNode, output: Store) -> None:
+        for event in output.events:
+            node.blocks[event.cid] = event.signed
+            self._digest.update(event.cid)
+            if event.type == "member.remove" and event.author == node.peer:
+                self._cut(node, PeerId(str(event.body["peer"])))
+        for name, value in output.meta.items():
+            if value is None:
+                node.meta.pop(name, None)
+            else:
+                node.meta[name] = value
 
     def _cut(self, by: SimNode, peer: PeerId) -> None:
         """A member is removed, and so is whom it had admitted if `by` does not know of that: it might be backdated."""
@@ -418,6 +432,11 @@ class World:
 
     def _start_job(self, node: SimNode, output: StartJob) -> None:
         execution = Execution(output.attempt, node.peer, self.time)
+        if node.engine is not None:
+            desk, key = node.engine.desk, (output.attempt.job, output.attempt.leg)
+            given = node.engine.sealing.given(desk.runs[output.attempt.run], key).values()
+            if any(node.peer not in desk.settings.holders(secret) for secret in given):
+                self.unopened.append(output)
         node.jobs[output.attempt] = execution
         self.executions.append(execution)
         fails = output.submission.body["payload"].get("fail", [])  # type: ignore[union-attr]

@@ -36,6 +36,10 @@ class Snapshot:
     runs: Mapping[Cid, Mapping[str, Any]]
     owners: Mapping[Cid, tuple[PeerId | None, ...]]
     """Of each run, who owns the newest attempt of each job instance, which may not be who ended it."""
+    settings: Mapping[str, Cid]
+    """Of each secret and variable, the event that stands."""
+    boxes: Mapping[str, frozenset[PeerId]]
+    """Of each secret, who can open it."""
     forked: frozenset[PeerId]
     schedules: tuple[Schedule, ...]
 
@@ -46,6 +50,9 @@ def look(engine: Engine, now_ms: int) -> Snapshot:
     members = {peer: frozenset(member.roles) for peer, member in desk.roster.members.items()}
     runs = {cid: detail(run, desk.is_cancelled(run)) for cid, run in desk.runs.items()}
     owners = {cid: tuple(run.owner(key) for key in keys_of(run)) for cid, run in desk.runs.items()}
+    held = (*desk.settings.secrets.items(), *desk.settings.variables.items())
+    settings = {f"{event.type} {slot}": event.cid for slot, event in held}
+    boxes = {str(slot): frozenset(desk.settings.holders(event)) for slot, event in desk.settings.secrets.items()}
     schedules = []
     for one in desk.schedules:
         ticks = {tick: tuple((run.cid, run.time) for run in found) for tick, found in one.ticks.items()}
@@ -57,4 +64,6 @@ def look(engine: Engine, now_ms: int) -> Snapshot:
         removed = None if one.removed is None else one.removed.time
         schedules.append(Schedule(one.name, one.event.time, removed, ticks, tuple(due)))
     forked = frozenset(desk.clock.dag.forked())
-    return Snapshot(desk.me, desk.clock.dag.digest().hex(), members, runs, owners, forked, tuple(schedules))
+    return Snapshot(
+        desk.me, desk.clock.dag.digest().hex(), members, runs, owners, settings, boxes, forked, tuple(schedules)
+    )

@@ -13,7 +13,7 @@ from p2pwf.core.sign import Signer
 from p2pwf.engine import Engine, EngineConfig, Planner, found
 from p2pwf.engine.config import LEASE
 from p2pwf.engine.inputs import AddMember, Frame, Gossip, Input, JobEnded, Now, PeerDown, PeerUp, Submit, Tick
-from p2pwf.engine.outputs import CancelJob, Output, Reply, Send, StartJob, Store
+from p2pwf.engine.outputs import CancelJob, Output, Reply, Reseal, Send, StartJob, Store
 from p2pwf.node.planner import WorkflowPlanner
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
 from p2pwf.runs import Run
@@ -34,6 +34,7 @@ class Member:
         self.running: dict[tuple[str, str, int], StartJob] = {}
         self.stopped: set[tuple[str, str, int]] = set()
         self.heard = 0
+        self.asked_to_seal: list[Reseal] = []
         self.engine: Engine
 
     @property
@@ -61,6 +62,8 @@ class Member:
                     self.running[place(output)] = output
                 case Send():
                     self.net.frames.append((self.peer, output.peer, encode_message(output.message)))
+                case Reseal():
+                    self.asked_to_seal.append(output)
                 case CancelJob():
                     self.stopped.add((output.attempt.run.text, output.attempt.job, output.attempt.leg))
                 case _:

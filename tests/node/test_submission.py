@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from p2pwf.core.bodies import FORMS, has_form
+from p2pwf.core.bodies import FORMS
+from p2pwf.core.forms import has_form
 from p2pwf.errors import InvalidWorkflow, UsageError
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
 

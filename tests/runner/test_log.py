@@ -140,7 +140,7 @@ def test_lines_are_the_same_however_the_bytes_are_cut() -> None:
         assert lines == expected
 
 
-def test_a_hidden_value_is_found_at_every_place_of_a_cut_line() -> None:
+def test_t46_a_hidden_value_is_found_at_every_place_of_a_cut_line() -> None:
     masker = Masker()
     masker.add("päss-word")
     for padding in range(90):
@@ -150,3 +150,12 @@ def test_a_hidden_value_is_found_at_every_place_of_a_cut_line() -> None:
         for at in range(0, len(data), 7):
             text += "".join(masker.mask(line) for line, _ in splitter.feed(data[at : at + 7]))
         assert text == "." * padding + "***" + "," * 90
+
+
+def test_t46_a_hidden_value_shows_where_a_line_is_cut_without_the_guard() -> None:
+    masker = Masker()
+    masker.add("päss-word")
+    splitter = LineSplitter(32, lambda: 0, str)  # nothing is held back
+    data = ("." * 28 + "päss-word" + "," * 90 + "\n").encode()
+    pieces = [splitter.feed(data[at : at + 7]) for at in range(0, len(data), 7)]
+    assert "***" not in "".join(masker.mask(line) for piece in pieces for line, _ in piece)
