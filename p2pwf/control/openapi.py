@@ -63,9 +63,10 @@ _PEER: Final = _object(
     peer_id=TEXT, name=_or_null(TEXT), roles=TEXTS, labels=TEXTS, slots=_or_null(NUMBER), connected={"type": "boolean"},
     last_seen=_or_null(NUMBER), latency=_or_null(NUMBER),
 )  # fmt: skip
+_REASONS: Final = ("slots", "labels", "absent", "policy", "attempted")
 _CANDIDATE: Final = _object(
     peer_id=TEXT, distance=_or_null(NUMBER), order=_or_null(NUMBER),
-    passed_over={"enum": [None, "slots", "labels", "absent", "policy", "attempted"]},
+    passed_over={"enum": [None, *_REASONS]},
 )  # fmt: skip
 _ERROR: Final = _object(error=_object(code=TEXT, message=TEXT, hint=_or_null(TEXT)))
 _INFO: Final = _object(
@@ -108,7 +109,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Error": _ERROR,
 }  # fmt: skip
 
-_PLACED: Final = _object(workflow_id=TEXT, job=TEXT, name=TEXT, owner=_or_null(TEXT))
+_PLACED: Final = _object(
+    workflow_id=TEXT, job=TEXT, name=TEXT, owner=_or_null(TEXT), distance=_or_null(NUMBER),
+    passed_over=_list(_object(peer_id=TEXT, reason={"enum": list(_REASONS)})),
+)  # fmt: skip
 _UPDATE: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"status": STATUS, "priority": NUMBER, "result": {}, "error": TEXT, "job": TEXT},

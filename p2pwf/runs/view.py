@@ -239,7 +239,8 @@ def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
             ):
                 reason = "slots"
         candidates.append({"peer_id": peer, "distance": one.distance, "order": position, "passed_over": reason})
-    for member in run.roster.members.values():
+    known.update(one.member.peer for one in late)
+    for member in {**roster.members, **run.roster.members}.values():
         if member.peer not in known and member.can("run"):
             reason = "slots" if member.slots == 0 else "labels"
             candidates.append({"peer_id": member.peer, "distance": None, "order": None, "passed_over": reason})
@@ -253,4 +254,28 @@ def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
         "combined": placement.combined(*key).hex(),
         "candidates": candidates,
         "owner": owner,
+    }
+
+
+def unowned(run: Run) -> list[Key]:
+    """The legs of a run that are known, have not ended and belong to nobody."""
+    return [key for key in keys_of(run) if run.owner(key) is None and run.tally.finish(key) is None]
+
+
+def decision(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
+    """Where a leg is now: {workflow_id, job, name, owner, distance, passed_over}: bits to the owner, None if nobody
+    owns it or it is no candidate by assignment; of each member that could not take it {peer_id, reason}."""
+    told = explain(run, key, roster)
+    owner = told["owner"]
+    return {
+        "workflow_id": run.id.text,
+        "job": key[0],
+        "name": run.tally.leg_of(key).name,
+        "owner": owner,
+        "distance": next((one["distance"] for one in told["candidates"] if one["peer_id"] == owner), None),
+        "passed_over": [
+            {"peer_id": one["peer_id"], "reason": one["passed_over"]}
+            for one in told["candidates"]
+            if one["passed_over"] is not None
+        ],
     }
