@@ -223,7 +223,7 @@ def usage_of(error: click.ClickException) -> UsageError:
     """click's complaint as ours, with where to read on."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "p2pwf"
-    message = error.format_message().rstrip(".").replace("\n", " ")
+    message = " ".join(error.format_message().rstrip(".").split())
     return UsageError(message[:1].lower() + message[1:], f"see `{path} --help`")
 
 

@@ -62,7 +62,7 @@ class Fields:
         except OverflowError:  # a whole number of 400 digits is none to a float
             number = nan
         if not isfinite(number):
-            raise UsageError(f"{name} is not a number")
+            raise UsageError(f"{name} is not a finite number")
         return number
 
     def flag(self, name: str) -> bool:

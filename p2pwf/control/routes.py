@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from p2pwf.control.api import ControlApi
 from p2pwf.control.openapi import document
@@ -31,10 +33,19 @@ Handler = Callable[[Request], Awaitable[Response]]
 _log = structlog.get_logger()
 
 
+class _PartsRoute(Route):
+    """A route whose parts are told apart before they are decoded: the name of a peer or a schedule may hold a slash."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches({**scope, "path": scope["raw_path"].decode("ascii")})
+        parts = {name: unquote(part) for name, part in found.get("path_params", {}).items()}
+        return match, {**found, "path_params": parts}
+
+
 def make_app(api: ControlApi) -> Starlette:
     """The ASGI application on an implementation of the control API."""
     return Starlette(
-        routes=[Route(PREFIX + path, handler, methods=[method]) for method, path, handler in _handlers(api)],
+        routes=[_PartsRoute(PREFIX + path, handler, methods=[method]) for method, path, handler in _handlers(api)],
         exception_handlers={P2pwfError: _on_error, HTTPException: _on_http, Exception: _on_bug},
     )
 

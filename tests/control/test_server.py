@@ -56,6 +56,17 @@ async def test_errors_keep_their_class_message_hint_and_findings() -> None:
             await call(folder, "GET", "nonesuch")
 
 
+@pytest.mark.parametrize("name", ["a/b", "../../v1/info", "100% \u00fc\n?x=1#y", "%2F", "watch", "."])
+async def test_a_name_may_hold_anything(name: str) -> None:
+    async with node() as (api, folder):
+        with pytest.raises(NotFound) as missing:
+            await call(folder, "GET", "runs", name, "report")
+        assert missing.value.message == f"no run {name!r}"
+        await call(folder, "POST", "peers", body={"peer_id": name})
+        assert (await call(folder, "DELETE", "peers", name))["removed"] is True
+        assert name not in api.members
+
+
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
