@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 import trio
@@ -56,23 +56,22 @@ class LogReader:
 
     async def _leg_log(self, run: Run, key: Key, follow: bool) -> AsyncGenerator[dict[str, Any], None]:
         """One leg's log: as it is written while it runs, from whoever runs it; else from the blob that is left."""
-        leg = run.leg(key)
-        seen = 0
+        name = key[0] if (leg := run.leg(key)) is None else leg.name
+        attempt = seen = 0
+        """Of which attempt how many lines were given: another one has a log of its own."""
         while run.tally.finish(key) is None:
             state = run.tally.leg(key)
             owner = run.owner(key)
-            if state.attempt not in state.starts or owner is None:
-                return
-            about = {"job": key[0], "name": leg.name if leg else key[0], "attempt": state.attempt}
-            try:
-                async with aclosing(self._live(run.id, key, state.attempt, owner, seen, follow)) as lines:
-                    async for line in lines:
-                        seen += 1
-                        yield {**about, **line}
-            except P2pwfError:
-                if not follow:
-                    return
-            if not follow:
+            if state.attempt != attempt:
+                attempt, seen = state.attempt, 0
+            if attempt in state.starts and owner is not None:
+                about = {"job": key[0], "name": name, "attempt": attempt}
+                with suppress(P2pwfError):  # its peer cannot be reached: another attempt may follow, or its outcome
+                    async with aclosing(self._live(run.id, key, attempt, owner, seen, follow)) as lines:
+                        async for line in lines:
+                            seen += 1
+                            yield {**about, **line}
+            if not follow or run.tally.end is not None:
                 return
             if run.tally.finish(key) is None:
                 with trio.move_on_after(FOLLOW_SECONDS):
@@ -81,10 +80,10 @@ class LogReader:
         cid = None if finish is None else finish.body.get("log")
         if finish is None or not isinstance(cid, Cid):
             return
-        about = {"job": key[0], "name": leg.name if leg else key[0], "attempt": finish.attempt}
+        about = {"job": key[0], "name": name, "attempt": finish.attempt}
         path = await self._node.jobs.blob(cid, [finish.author, run.submitter])
         for number, line in enumerate(await trio.to_thread.run_sync(log_lines, path)):
-            if number >= seen:
+            if number >= seen or finish.attempt != attempt:
                 yield {**about, **line}
 
     async def _live(
