@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from p2pwf.config import NodeSettings
+from p2pwf.control.catchup import show_catching_up
 from p2pwf.control.notify import ServiceManager
 from p2pwf.control.server import serve_control
 from p2pwf.errors import InternalError, P2pwfError
@@ -98,6 +99,8 @@ async def _serve(settings: NodeSettings, stop: trio.Event, up: trio.Event, manag
         path: Path = await nursery.start(serve_control, api, Path(settings.data_dir))
         api.control = str(path)
         manager.starting("catching up with the network")
+        progress = node.engine.syncer.progress
+        nursery.start_soon(show_catching_up, progress, node.shell.ready, settings.progress, manager)
         nursery.start_soon(_announce, node, api, manager)
         nursery.start_soon(_watch_standing, node, api)
         await stop.wait()

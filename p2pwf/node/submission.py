@@ -112,7 +112,8 @@ def make_body(wanted: Wanted, library: Finds | None = None) -> tuple[dict[str, A
     `library` finds the workflows that it calls and the actions that it uses; without one there are none.
     A file of the event workflow_call is run as if a workflow that somebody started by hand had called it.
     Raises InvalidWorkflow (with all diagnostics) for a file that does not check or that this release cannot run,
-    UsageError for an event or input that the workflow does not declare, and for labels or a key of no use, Refused for an untagged file without force;
+    UsageError for an event or input that the workflow does not declare, and for labels or a key of no use, Refused for
+    an untagged file without force;
     and NotFound, TryAgain or UsageError, with the step's or job's name, for an action or workflow that cannot be had.
     """
     source = wanted.source
