@@ -15,7 +15,7 @@ from p2pwf.cli.base import Session, anywhere, complete_files, print_json
 from p2pwf.cli.names import complete_peers, peer_names
 from p2pwf.cli.progress import PLAIN, moves, progress_option
 from p2pwf.cli.runs import FINAL, draw_run, exit_code
-from p2pwf.cli.text import clean, glyph
+from p2pwf.cli.text import SHORT, clean, glyph
 from p2pwf.errors import NoNode, UsageError
 
 MAX_FILE = 1024 * 1024
@@ -106,6 +106,16 @@ def submit(
 
 def wait_for_end(session: Session, run: str, progress: str) -> int:
     """Wait until a run has ended, showing it as `watch` does, and print it; the exit code of its conclusion."""
+    try:
+        return _wait(session, run, progress)
+    except KeyboardInterrupt:
+        # Who stops waiting has not seen the id, and may think that the run has stopped as well.
+        if not session.json:
+            click.echo(f"the run goes on: p2pwf workflow watch {run[-SHORT:]}, or cancel", err=True)
+        raise
+
+
+def _wait(session: Session, run: str, progress: str) -> int:
     client = session.client
     views = client.stream("runs", run, "watch")
     if session.json:

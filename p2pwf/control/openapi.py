@@ -61,7 +61,8 @@ _SUMMARY: Final = _object(
 )  # fmt: skip
 _PEER: Final = _object(
     peer_id=TEXT, name=_or_null(TEXT), roles=TEXTS, labels=TEXTS, slots=_or_null(NUMBER), connected={"type": "boolean"},
-    last_seen=_or_null(NUMBER), latency=_or_null(NUMBER),
+    last_seen=_or_null(NUMBER), latency=_or_null(NUMBER), self={"type": "boolean"}, load=_or_null(NUMBER),
+    version=_or_null(TEXT), addrs=TEXTS, clock_ahead=_or_null(NUMBER),
 )  # fmt: skip
 _REASONS: Final = ("slots", "labels", "absent", "policy", "attempted")
 _CANDIDATE: Final = _object(

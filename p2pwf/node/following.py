@@ -15,7 +15,7 @@ from p2pwf.node.jobs import log_lines
 from p2pwf.node.node import Node
 from p2pwf.runs import Run
 from p2pwf.runs.run import Key
-from p2pwf.runs.view import find_leg, keys_of
+from p2pwf.runs.view import find_legs, keys_of
 
 FOLLOW_SECONDS: Final = 1.0
 """Between two looks for a log that has not begun, or whose peer could not be reached."""
@@ -30,13 +30,12 @@ class LogReader:
     async def lines(self, run: Run, job: str | None, follow: bool) -> AsyncGenerator[dict[str, Any], None]:
         """Log lines {job, name, attempt, time, step, stream, text}, job by job; with `follow` until each has ended.
 
-        `job`: only that one, as `find_leg` takes it. Raises what `find_leg` raises, and NotFound or TryAgain for a log
-        that nobody gives.
+        `job`: only what `find_legs` finds. Raises what that raises, and NotFound or TryAgain for a log that nobody
+        gives.
         """
-        wanted = [find_leg(run, job)] if job is not None else None
         done: set[Key] = set()
         while True:
-            keys = wanted if wanted is not None else keys_of(run)
+            keys = keys_of(run) if job is None else find_legs(run, job)
             waiting = [key for key in keys if key not in done]
             for key in waiting:
                 if self._has_log(run, key) or not follow:
@@ -45,7 +44,7 @@ class LogReader:
                     done.add(key)
                     break
             else:
-                if not follow or run.tally.end is not None:
+                if not follow or run.tally.end is not None or (job is not None and keys):
                     return
                 with trio.move_on_after(FOLLOW_SECONDS):
                     await self._node.shell.wait_changed(self._node.shell.version)

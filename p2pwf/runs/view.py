@@ -209,6 +209,16 @@ def find_leg(run: Run, name: str) -> Key:
     raise NotFound(f"no job {name!r} in this run", f"its jobs: {', '.join(run.plan.jobs)}")
 
 
+def find_legs(run: Run, name: str) -> list[Key]:
+    """The legs that a user names: all of a job, by its id, none while they are not known; or one, as `find_leg` has it.
+
+    Raises NotFound, or UsageError for a name that legs of several jobs share.
+    """
+    if name in run.plan.jobs:
+        return [key for key in keys_of(run) if key[0] == name]
+    return [find_leg(run, name)]
+
+
 def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
     """Why a leg is where it is: head, task, combined (hex), candidates in order, who was passed over and why.
 

@@ -160,6 +160,8 @@ async def test_only_what_failed_is_picked() -> None:
         code, out, _ = await cli(folder, "workflow", "logs", run, "--failed")
         assert (code, out.splitlines()) == (0, ["build  ##[group]Compile it", "build  unit 7 of 9"])
         assert (await cli(folder, "workflow", "logs", run, "--failed", "--job", "m"))[1] == ""
+        code, _, err = await cli(folder, "workflow", "logs", run, "--failed", "--job", "ghost")
+        assert (code, err) == (4, "error: no job 'ghost' in this run\nhint: its jobs: build, m\n")
         api.told = {"steps": [], "annotations": [], "summaries": []}
         _, out, _ = await cli(folder, "workflow", "logs", run, "--failed", "--json")
         assert len(out.splitlines()) == 5, "what no step made fail is shown whole"

@@ -153,6 +153,19 @@ def test_a_cancelled_run_ends_everywhere_and_its_processes_with_it(nodes: list[N
     assert not [line for line in _command_lines() if f"7{marker}" in line]
 
 
+def test_the_log_of_one_job_is_that_of_all_its_legs_and_ends_with_them(nodes: list[Node], tmp_path: Path) -> None:
+    text = (
+        "labels: p2p-workflow\non: workflow_dispatch\njobs:\n"
+        "  a: {runs-on: linux, strategy: {matrix: {n: [1, 2]}}, steps: [{run: 'echo part ${{ matrix.n }} done'}]}\n"
+        "  b: {needs: a, runs-on: linux, steps: [{run: sleep 600}]}\n"
+    )
+    run = nodes[0].submit(workflow(tmp_path, text), "--no-source")
+    lines = nodes[1].lines("workflow", "logs", run, "-f", "--job", "a")
+    assert {line["name"] for line in lines if line["text"].endswith(" done")} >= {"a (1)", "a (2)"}
+    assert nodes[0].status(run)["status"] == "in_progress"
+    nodes[0].ask("workflow", "cancel", run)
+
+
 def _command_lines() -> list[str]:
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -47,7 +47,7 @@ def test_the_group_of_a_run_is_worked_out_with_its_event_and_inputs() -> None:
     [{"pins": [""]}, {"pins": ["l" * 257]}, {"pins": ["a\nb"]}, {"pins": ["x"] * 33}, {"key": ""}, {"key": "\x1b"}],
 )
 def test_labels_and_keys_that_no_event_can_hold_are_told_by_their_name(wanted: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="label|not a key") as caught:
+    with pytest.raises(UsageError, match=r"label|not a key") as caught:
         body(f"on: push\njobs: {{a: {{{STEPS}}}}}\n", **wanted)
     assert caught.value.hint is not None
 

@@ -13,7 +13,7 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.errors import NotFound, UsageError
 from p2pwf.runs import Run
 from p2pwf.runs.run import Key, end_list
-from p2pwf.runs.view import decision, detail, explain, find_leg, keys_of, status, unowned
+from p2pwf.runs.view import decision, detail, explain, find_leg, find_legs, keys_of, status, unowned
 from p2pwf.testing import make_submission
 from tests.kit import Writer, arrivals, network, share
 
@@ -389,6 +389,16 @@ def test_a_leg_is_found_by_each_of_its_names() -> None:
         find_leg(run, "later")
     with pytest.raises(NotFound, match="no job"):
         find_leg(run, "ghost")
+
+
+def test_by_its_id_a_job_means_all_its_legs() -> None:
+    one, *_ = network(2)
+    run = one.submit({"build": [], "m": [], "later": ["m"]}, legs={"m": 3, "later": None})
+    assert find_legs(run, "m") == [("m", 0), ("m", 1), ("m", 2)]
+    assert find_legs(run, "m (1)") == find_legs(run, "m#1") == [("m", 1)]
+    assert find_legs(run, "later") == []
+    with pytest.raises(NotFound, match="no job"):
+        find_legs(run, "ghost")
 
 
 def test_explain_shows_who_was_passed_over_and_why() -> None:
