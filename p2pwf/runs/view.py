@@ -268,24 +268,30 @@ def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
 
 
 def unowned(run: Run) -> list[Key]:
-    """The legs of a run that are known, have not ended and belong to nobody."""
-    return [key for key in keys_of(run) if run.owner(key) is None and run.tally.finish(key) is None]
+    """The legs of a run that are known, have not ended, and belong to nobody or to a peer that refuses them."""
+    return [key for key in keys_of(run) if run.tally.finish(key) is None and _runner(run, key) is None]
+
+
+def _runner(run: Run, key: Key) -> PeerId | None:
+    """Who owns a leg and does not refuse it."""
+    owner = run.owner(key)
+    return None if owner in run.tally.leg(key).refused() else owner
 
 
 def decision(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
     """Where a leg is now: {workflow_id, job, name, owner, distance, passed_over}: bits to the owner, None if nobody
-    owns it or it is no candidate by assignment; of each member that could not take it {peer_id, reason}."""
-    told = explain(run, key, roster)
-    owner = told["owner"]
+    runs it or it is no candidate by assignment; of each member that could not take it {peer_id, reason}."""
+    candidates = explain(run, key, roster)["candidates"]
+    owner = _runner(run, key)
     return {
         "workflow_id": run.id.text,
         "job": key[0],
         "name": run.tally.leg_of(key).name,
         "owner": owner,
-        "distance": next((one["distance"] for one in told["candidates"] if one["peer_id"] == owner), None),
+        "distance": next((one["distance"] for one in candidates if one["peer_id"] == owner), None),
         "passed_over": [
             {"peer_id": one["peer_id"], "reason": one["passed_over"]}
-            for one in told["candidates"]
+            for one in candidates
             if one["passed_over"] is not None
         ],
     }
