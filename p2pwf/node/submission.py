@@ -96,12 +96,16 @@ class Finds(Protocol):
 
 
 def _check_words(wanted: Wanted) -> None:
-    """Raises UsageError for labels and a key that no event can hold."""
+    """Raises UsageError for labels, a key and a name that no event can hold."""
     for what, words in (("label", wanted.pins), ("key", () if wanted.key is None else (wanted.key,))):
         for word in words:
             if not 0 < len(word) <= MAX_NAME or not word.isprintable():
                 hint = f"a {what} is a line of text of at most {MAX_NAME} characters"
                 raise UsageError(f"not a {what}: {word[:40]!r}", hint)
+    try:
+        (wanted.name or "").encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"not a name: {(wanted.name or '')[:40]!r}", "a name is UTF-8") from error
     if len(wanted.pins) > MAX_PINS:
         raise UsageError(f"{len(wanted.pins)} labels", f"give at most {MAX_PINS}")
 
