@@ -139,7 +139,7 @@ _RERUN: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"failed": {**FLAG, "description": "only what failed, and what needs that"}, "jobs": TEXTS},
 }  # fmt: skip
-_PAUSE: Final = {"type": "object", "additionalProperties": False, "properties": {"on": FLAG}}
+_PAUSE: Final = {"type": "object", "additionalProperties": False, "required": ["on"], "properties": {"on": FLAG}}
 _LEAVE: Final = {"type": "object", "additionalProperties": False, "properties": {"keep_runs": FLAG}}
 _INVITE: Final = {
     "type": "object", "additionalProperties": False,

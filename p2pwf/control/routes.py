@@ -18,9 +18,9 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from p2pwf.control.api import ControlApi
-from p2pwf.control.openapi import document
+from p2pwf.control.openapi import STATUS, document
 from p2pwf.control.replies import LineStream, error_reply, json_reply
-from p2pwf.control.requests import Fields, body_fields, query_fields
+from p2pwf.control.requests import Fields, body_fields, nothing_more, query_fields
 from p2pwf.errors import InternalError, NotFound, P2pwfError, UsageError
 from p2pwf.requests import SubmitRequest
 
@@ -81,12 +81,13 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
     async def stats(_: Request) -> Response:
         return json_reply(await api.stats())
 
-    async def shutdown(_: Request) -> Response:
+    async def shutdown(request: Request) -> Response:
+        await nothing_more(request)
         return json_reply(await api.shutdown())
 
     async def pause(request: Request) -> Response:
         fields = await body_fields(request)
-        on = fields.flag("on")
+        on = fields.needed_flag("on")
         fields.done()
         return json_reply(await api.pause(on))
 
@@ -124,6 +125,7 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         return json_reply(await api.peer_remove(request.path_params["peer"], keep))
 
     async def peer_ping(request: Request) -> Response:
+        await nothing_more(request)
         return json_reply(await api.peer_ping(request.path_params["peer"]))
 
     return [
@@ -152,12 +154,13 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         fields.done()
         return json_reply(await api.rerun(request.path_params["run"], failed, jobs or []))
 
-    async def assign(_: Request) -> Response:
+    async def assign(request: Request) -> Response:
+        await nothing_more(request)
         return json_reply(await api.assign())
 
     async def list_runs(request: Request) -> Response:
         fields = query_fields(request)
-        status, peer = fields.text("status"), fields.text("peer_id")
+        status, peer = fields.choice("status", STATUS["enum"]), fields.text("peer_id")
         fields.done()
         return json_reply(await api.list_runs(status, peer))
 

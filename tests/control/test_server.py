@@ -87,6 +87,26 @@ async def test_a_wrong_field_is_named(body: object, complaint: str) -> None:
             await call(folder, "POST", "runs", body=body)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "query", "complaint"),
+    [
+        ("POST", "pause", {}, {}, "on is missing"),
+        ("POST", "assign", {"run": "x"}, {}, "unknown field 'run'"),
+        ("POST", "shutdown", {"when": 3}, {}, "unknown field 'when'"),
+        ("GET", "runs", None, {"status": "done"}, "status is not 'done'"),
+    ],
+)
+async def test_what_nobody_meant_changes_nothing(
+    method: str, path: str, body: object, query: dict[str, str], complaint: str
+) -> None:
+    async with node() as (api, folder):
+        api.paused = True
+        with pytest.raises(UsageError, match=complaint):
+            await call(folder, method, path, body=body, query=query)
+        assert api.paused
+        assert not api.stopped.is_set()
+
+
 def error_of(answer: bytes) -> tuple[int, dict[str, Any]]:
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)["error"]
