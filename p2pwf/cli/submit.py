@@ -13,7 +13,7 @@ import click
 
 from p2pwf.cli.base import Session, anywhere, complete_files, print_json
 from p2pwf.cli.names import complete_peers, peer_names
-from p2pwf.cli.progress import PLAIN, moves, progress_option
+from p2pwf.cli.progress import PLAIN, QUIET, busy, moves, progress_option
 from p2pwf.cli.runs import FINAL, draw_run, exit_code
 from p2pwf.cli.text import SHORT, clean, glyph
 from p2pwf.errors import NoNode, UsageError
@@ -95,7 +95,8 @@ def submit(
     if source is not None:
         body["source_dir"] = absolute(source)
     client = session.client
-    made = client.call("POST", "runs", body=body, again=True)
+    with busy("packing the source", QUIET if session.json or no_source else progress):
+        made = client.call("POST", "runs", body=body, again=True)
     tell_asides(made, session.json)
     if not wait:
         shown = {key: made[key] for key in ("workflow_id", "status", "copies")}
