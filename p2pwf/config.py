@@ -52,6 +52,7 @@ class NodeSettings:
     actions_url: str | None = None
     executor: str = NATIVE
     json_output: bool = False
+    progress: str = "auto"
 
     def to_json(self) -> str:
         return json.dumps(attrs.asdict(self))

@@ -26,6 +26,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 PIPE_CODE = 141
 """Exit code when the reader of our output left: as the shell reports a death by SIGPIPE."""
+ACTING = {
+    code: f"\\u{code:04x}"
+    for codes in (range(0x7F, 0xA0), range(0x202A, 0x202F), range(0x2066, 0x206A))
+    for code in codes
+}
+"""What acts on a terminal and JSON may hold as it is: DEL, C1, and what reorders the text around it."""
 HINTS = {
     "usage": "see `p2pwf --help`",
     "invalid_workflow": "mend the file there, then submit it again",
@@ -63,20 +69,25 @@ class Session:
 
 def print_json(value: object) -> None:
     """One JSON value on one line; indented on a terminal."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
-        sys.stdout.write(text + "\n")
-    except UnicodeEncodeError:
-        sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.write(_json_text(value, 2 if sys.stdout.isatty() else None) + "\n")
 
 
 def print_line(value: object) -> None:
     """One JSON value of a stream: always on one line, and out at once."""
-    try:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    except UnicodeEncodeError:
-        sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.write(_json_text(value) + "\n")
     sys.stdout.flush()
+
+
+def _json_text(value: object, indent: int | None = None) -> str:
+    """JSON as the output can show it. What json leaves as it is and a terminal obeys is escaped: names are others'."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    try:
+        text.encode(sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent).replace("\x7f", ACTING[0x7F])
+    return text.translate(ACTING)
 
 
 def _set_json(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -217,7 +228,7 @@ def usage_of(error: click.ClickException) -> UsageError:
     """click's complaint as ours, with where to read on."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "p2pwf"
-    message = error.format_message().rstrip(".").replace("\n", " ")
+    message = " ".join(error.format_message().rstrip(".").split())
     return UsageError(message[:1].lower() + message[1:], f"see `{path} --help`")
 
 

@@ -63,9 +63,13 @@ _PEER: Final = _object(
     peer_id=TEXT, name=_or_null(TEXT), roles=TEXTS, labels=TEXTS, slots=_or_null(NUMBER), connected={"type": "boolean"},
     last_seen=_or_null(NUMBER), latency=_or_null(NUMBER),
 )  # fmt: skip
+_PEER["properties"].update(  # of members, not of who asks to be one
+    self={"type": "boolean"}, load=_or_null(NUMBER), version=_or_null(TEXT), addrs=TEXTS, clock_ahead=_or_null(NUMBER)
+)
+_REASONS: Final = ("slots", "labels", "absent", "policy", "attempted")
 _CANDIDATE: Final = _object(
     peer_id=TEXT, distance=_or_null(NUMBER), order=_or_null(NUMBER),
-    passed_over={"enum": [None, "slots", "labels", "absent", "policy", "attempted"]},
+    passed_over={"enum": [None, *_REASONS]},
 )  # fmt: skip
 _ERROR: Final = _object(error=_object(code=TEXT, message=TEXT, hint=_or_null(TEXT)))
 _INFO: Final = _object(
@@ -108,7 +112,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Error": _ERROR,
 }  # fmt: skip
 
-_PLACED: Final = _object(workflow_id=TEXT, job=TEXT, name=TEXT, owner=_or_null(TEXT))
+_PLACED: Final = _object(
+    workflow_id=TEXT, job=TEXT, name=TEXT, owner=_or_null(TEXT), distance=_or_null(NUMBER),
+    passed_over=_list(_object(peer_id=TEXT, reason={"enum": list(_REASONS)})),
+)  # fmt: skip
 _UPDATE: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"status": STATUS, "priority": NUMBER, "result": {}, "error": TEXT, "job": TEXT},
@@ -132,7 +139,7 @@ _RERUN: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"failed": {**FLAG, "description": "only what failed, and what needs that"}, "jobs": TEXTS},
 }  # fmt: skip
-_PAUSE: Final = {"type": "object", "additionalProperties": False, "properties": {"on": FLAG}}
+_PAUSE: Final = {"type": "object", "additionalProperties": False, "required": ["on"], "properties": {"on": FLAG}}
 _LEAVE: Final = {"type": "object", "additionalProperties": False, "properties": {"keep_runs": FLAG}}
 _INVITE: Final = {
     "type": "object", "additionalProperties": False,

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from p2pwf.control.api import ControlApi
-from p2pwf.control.openapi import document
+from p2pwf.control.openapi import STATUS, document
 from p2pwf.control.replies import LineStream, error_reply, json_reply
-from p2pwf.control.requests import Fields, body_fields, query_fields
+from p2pwf.control.requests import Fields, body_fields, nothing_more, query_fields
 from p2pwf.errors import InternalError, NotFound, P2pwfError, UsageError
 from p2pwf.requests import SubmitRequest
 
@@ -31,10 +33,19 @@ Handler = Callable[[Request], Awaitable[Response]]
 _log = structlog.get_logger()
 
 
+class _PartsRoute(Route):
+    """A route whose parts are told apart before they are decoded: the name of a peer or a schedule may hold a slash."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches({**scope, "path": scope["raw_path"].decode("ascii")})
+        parts = {name: unquote(part) for name, part in found.get("path_params", {}).items()}
+        return match, {**found, "path_params": parts}
+
+
 def make_app(api: ControlApi) -> Starlette:
     """The ASGI application on an implementation of the control API."""
     return Starlette(
-        routes=[Route(PREFIX + path, handler, methods=[method]) for method, path, handler in _handlers(api)],
+        routes=[_PartsRoute(PREFIX + path, handler, methods=[method]) for method, path, handler in _handlers(api)],
         exception_handlers={P2pwfError: _on_error, HTTPException: _on_http, Exception: _on_bug},
     )
 
@@ -76,12 +87,13 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
     async def stats(_: Request) -> Response:
         return json_reply(await api.stats())
 
-    async def shutdown(_: Request) -> Response:
+    async def shutdown(request: Request) -> Response:
+        await nothing_more(request)
         return json_reply(await api.shutdown())
 
     async def pause(request: Request) -> Response:
         fields = await body_fields(request)
-        on = fields.flag("on")
+        on = fields.needed_flag("on")
         fields.done()
         return json_reply(await api.pause(on))
 
@@ -119,6 +131,7 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         return json_reply(await api.peer_remove(request.path_params["peer"], keep))
 
     async def peer_ping(request: Request) -> Response:
+        await nothing_more(request)
         return json_reply(await api.peer_ping(request.path_params["peer"]))
 
     return [
@@ -147,12 +160,13 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         fields.done()
         return json_reply(await api.rerun(request.path_params["run"], failed, jobs or []))
 
-    async def assign(_: Request) -> Response:
+    async def assign(request: Request) -> Response:
+        await nothing_more(request)
         return json_reply(await api.assign())
 
     async def list_runs(request: Request) -> Response:
         fields = query_fields(request)
-        status, peer = fields.text("status"), fields.text("peer_id")
+        status, peer = fields.choice("status", STATUS["enum"]), fields.text("peer_id")
         fields.done()
         return json_reply(await api.list_runs(status, peer))
 

@@ -3,7 +3,7 @@
 Gossip is a hint: a message may be lost, repeated or late, and nobody may act on one that is not checked elsewhere.
 What differs from the library: a malformed frame or key ends its stream, not the host; a frame is read in one piece and
 handled in order, so that a flooding peer waits for itself; the author has to be a member; a message's id is a hash of
-author and content, so that a sequence number used twice hides nothing, also after a restart with the same key.
+author, content and sequence number, so that a number used twice hides nothing, also after a restart with the same key.
 Sources: libp2p pubsub and gossipsub v1.1 specifications.
 """
 
@@ -264,9 +264,10 @@ class _Budget:
 
 
 def message_id(message: rpc_pb2.Message) -> bytes:
-    """SHA-256 over the author's peer id and the content. The author is in it so that nobody can suppress a message by
-    publishing the same bytes first; the sequence number is not, so that using one twice hides nothing."""
-    return sha256(message.from_id + message.data).digest()
+    """SHA-256 over the author's peer id, the SHA-256 of the content, and the sequence number. The author is in it so
+    that nobody can suppress a message by publishing the same bytes first; the content, so that using a number twice
+    hides nothing; the number, so that what an author says again, such as an unchanged presence, is heard again."""
+    return sha256(message.from_id + sha256(message.data).digest() + message.seqno).digest()
 
 
 class GossipQueue:

@@ -129,6 +129,12 @@ class Unlinked:
 NetEvent: TypeAlias = PeerUp | PeerDown | Frame | Gossip | DuplicateIdentity | Unlinked
 
 
+MAX_NAME = 64
+MAX_LABELS = 32
+MAX_LABEL = 64
+"""Of what a stranger may say of itself: characters of its name, labels, characters of each."""
+
+
 @frozen
 class JoinRequest:
     """What a peer that wants in says of itself. `secret` is a ticket's, or None to wait for an admin."""

@@ -40,7 +40,7 @@ from p2pwf.node.verify import verify_store
 from p2pwf.requests import SubmitRequest
 from p2pwf.runs import Run
 from p2pwf.runs.labels import peer_label
-from p2pwf.runs.view import FINAL, explain, find_leg, keys_of, status
+from p2pwf.runs.view import FINAL, decision, explain, find_leg, status, unowned
 from p2pwf.workflow import Diagnostic
 
 LEAVE_SECONDS: Final = 5.0
@@ -270,25 +270,13 @@ class NodeApi:
         return {**answer, "status": status(made), "rerun_of": run.id.text}
 
     async def assign(self) -> list[dict[str, Any]]:
-        """Look again at every job that has no owner: [{workflow_id, job, name, owner}], owner None if nobody fits."""
+        """Look again at every job that has no owner; see runs.view.decision for what is said of each."""
         node = self._node
         require_member(node.engine)
-        open_before = [
-            (run, key) for run in node.engine.desk.active.values() for key in keys_of(run) if run.owner(key) is None
-        ]
+        open_before = [(run, key) for run in node.engine.desk.active.values() for key in unowned(run)]
         await node.loop.ask(to_engine.Place)
-        decided = []
-        for run, key in open_before:
-            leg = run.leg(key)
-            decided.append(
-                {
-                    "workflow_id": run.id.text,
-                    "job": key[0],
-                    "name": leg.name if leg else key[0],
-                    "owner": run.owner(key),
-                }
-            )
-        return decided
+        roster = node.engine.desk.roster
+        return [decision(run, key, roster) for run, key in open_before]
 
     async def list_runs(self, wanted: str | None, peer: str | None) -> list[dict[str, Any]]:
         """Runs, newest first, without jobs; filtered by status, and by a peer owning at least one job."""

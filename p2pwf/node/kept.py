@@ -6,32 +6,42 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import islice
 from typing import Final, cast
 
+import structlog
+
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.ids import Cid
 from p2pwf.engine import Engine
+from p2pwf.errors import UsageError
+from p2pwf.runner.native.artifacts import check_name
 from p2pwf.runner.values import Artifact, Cache
 from p2pwf.runs import Run
 from p2pwf.runs.view import keys_of
+
+log = structlog.get_logger()
 
 MAX_TRIED: Final = 64
 """Caches of which it is looked whether they are to be believed, before a job goes on without one."""
 
 
 def artifacts_of(engine: Engine, run: Cid) -> tuple[Artifact, ...]:
-    """The artifacts of a run, in the order in which their jobs finished."""
+    """The artifacts of a run, in the order in which their jobs finished.
+
+    A name becomes a folder, here and where it is downloaded, and it is what another member says: one that no upload
+    would have been given is left out, and said.
+    """
     known = engine.desk.runs.get(run)
     if known is None:
         return ()
-    return tuple(
-        Artifact(
-            name=cast(str, one["name"]),
-            link=cast(Cid, one["link"]),
-            size=cast(int, one["size"]),
-            job=job,
-            attempt=attempt,
-        )
-        for job, attempt, one in _left(known, "artifacts")
-    )
+    found = []
+    for job, attempt, one in _left(known, "artifacts"):
+        name, link, size = cast(str, one["name"]), cast(Cid, one["link"]), cast(int, one["size"])
+        try:
+            check_name(name)
+        except UsageError as error:
+            log.warning("an artifact is left out", run=run.text, job=job, error=error.message)
+            continue
+        found.append(Artifact(name=name, link=link, size=size, job=job, attempt=attempt))
+    return tuple(found)
 
 
 async def find_cache(

@@ -37,6 +37,9 @@ from p2pwf.workflow.asks import variables_of
 ROOM: Final = 16
 """Bytes of a variable in an event beside its name and its value, at most."""
 
+MAX_PINS: Final = 32
+"""Labels that a user asks for beside those of the jobs: as many as a peer that joins may offer."""
+
 
 @attrs.frozen(slots=True, kw_only=True)
 class SourceFacts:
@@ -97,16 +100,33 @@ class Finds(Protocol):
     def actions(self, workflows: Iterable[Workflow]) -> Mapping[str, Any]: ...
 
 
+def _check_words(wanted: Wanted) -> None:
+    """Raises UsageError for labels, a key and a name that no event can hold."""
+    for what, words in (("label", wanted.pins), ("key", () if wanted.key is None else (wanted.key,))):
+        for word in words:
+            if not 0 < len(word) <= MAX_NAME or not word.isprintable():
+                hint = f"a {what} is a line of text of at most {MAX_NAME} characters"
+                raise UsageError(f"not a {what}: {word[:40]!r}", hint)
+    try:
+        (wanted.name or "").encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"not a name: {(wanted.name or '')[:40]!r}", "a name is UTF-8") from error
+    if len(wanted.pins) > MAX_PINS:
+        raise UsageError(f"{len(wanted.pins)} labels", f"give at most {MAX_PINS}")
+
+
 def make_body(wanted: Wanted, library: Finds | None = None) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
     """The body of run.submit (without `absent`), and the warnings of the check.
 
     `library` finds the workflows that it calls and the actions that it uses; without one there are none.
     A file of the event workflow_call is run as if a workflow that somebody started by hand had called it.
     Raises InvalidWorkflow (with all diagnostics) for a file that does not check or that this release cannot run,
-    UsageError for an event or input that the workflow does not declare, Refused for an untagged file without force;
+    UsageError for an event or input that the workflow does not declare, and for labels or a key of no use, Refused for
+    an untagged file without force;
     and NotFound, TryAgain or UsageError, with the step's or job's name, for an action or workflow that cannot be had.
     """
     source = wanted.source
+    _check_words(wanted)
     if len(wanted.text) > MAX_WORKFLOW:
         size = f"{len(wanted.text):,} bytes, the bound is {MAX_WORKFLOW:,}"
         raise InvalidWorkflow(

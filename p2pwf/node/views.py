@@ -133,6 +133,7 @@ def peers(engine: Engine) -> list[dict[str, Any]]:
     clock_ahead}.
 
     `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if not since this node started.
+    `load`: jobs that run there, None for who is gone.
     `clock_ahead`: ms that its wall clock was ahead of this node's when they last met. A node that was removed shows
     itself among those that it knew, not connected and without roles.
     """
@@ -141,7 +142,7 @@ def peers(engine: Engine) -> list[dict[str, Any]]:
     for member in desk.roster.members.values():
         me = member.peer == desk.me
         connected = me or member.peer in engine.syncer.connected
-        seen = liveness.seen.get(member.peer)
+        seen = liveness.last_heard.get(member.peer)
         presence = liveness.presence.get(member.peer)
         rows.append(
             {
@@ -153,7 +154,7 @@ def peers(engine: Engine) -> list[dict[str, Any]]:
                 "connected": connected,
                 "last_seen": 0.0 if connected else None if seen is None else round(desk.now.mono - seen, 1),
                 "self": me,
-                "load": liveness.load if me else presence.load if presence else None,
+                "load": liveness.load if me else presence.load if presence and liveness.is_alive(member.peer) else None,
                 "version": desk.config.version if me else presence.version if presence else None,
                 "addrs": [] if presence is None else list(presence.addresses),
                 "clock_ahead": 0 if me else liveness.ahead.get(member.peer),

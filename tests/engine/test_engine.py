@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from p2pwf.clock.messages import Attempt, Beat, Digest, Events, Hello, Probe, Stored, encode_message
+from p2pwf.clock.messages import TAG_LENGTH, Attempt, Beat, Digest, Events, Hello, Probe, Stored, encode_message
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import PeerId, parse_cid
@@ -398,6 +398,19 @@ def test_what_runs_at_a_member_that_is_removed_is_stopped_and_its_end_is_written
     assert not only(outputs, StartJob)
     assert not only(outputs, Alarm)
     assert isinstance(next(replies(submit(two, {"a": []}))).error, Refused)
+
+
+def test_how_far_a_node_has_caught_up_is_counted_in_events_of_the_one_that_has_most() -> None:
+    one, two = pair()
+    syncer = one.engine.syncer
+    assert syncer.progress() == (0, 0)
+    here = len(one.engine.desk.clock.dag)
+    said = {two.peer: ((9, b"t" * TAG_LENGTH),), one.peer: ((0, b"u" * TAG_LENGTH),)}
+    one.give(Frame(two.peer, encode_message(Hello(one.genesis.cid, b"b" * 16, b"d" * 32, said, False, "test"))))
+    assert syncer.progress() == (1 + one.engine.desk.clock.dag.length(two.peer), 11)
+    assert here == len(one.engine.desk.clock.dag)
+    one.give(PeerDown(two.peer))
+    assert syncer.progress() == (0, 0)
 
 
 def test_of_one_peer_only_so_many_rounds_of_sync_are_answered_and_more_later() -> None:

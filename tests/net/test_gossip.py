@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 
 import pytest
 import trio
@@ -82,6 +83,27 @@ async def test_a_sequence_number_used_twice_hides_nothing() -> None:
             other._host.pubsub.counter = 5
             await other.publish(data)
             assert (await event(net, Gossip)).data == data
+
+
+async def test_what_is_said_again_is_heard_again() -> None:
+    """A presence that has not changed is how a member that is not connected stays alive for the others."""
+    async with networks(1, 2) as (net, other):
+        await other.publish(b"the same")  # perhaps before anybody listened
+        await heard_by(net, other)
+        for _ in range(3):
+            await other.publish(b"the same")
+            while (await event(net, Gossip)).data != b"the same":
+                pass
+
+
+async def test_with_an_id_of_author_and_content_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin of the one above."""
+    monkeypatch.setattr(gossip, "message_id", lambda message: sha256(message.from_id + message.data).digest())
+    async with networks(1, 2) as (net, other):
+        await heard_by(net, other)
+        for data in (b"the same", b"the same", b"the same", b"another"):
+            await other.publish(data)
+        assert [(await event(net, Gossip)).data for _ in range(2)] == [b"the same", b"another"]
 
 
 async def test_with_the_usual_message_id_the_second_use_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
