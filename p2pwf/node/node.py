@@ -299,7 +299,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
                 store, identity, engine = await _bear(settings, data, start, unborn)
             except DamagedFile as error:
                 unborn.close()
-                await trio.to_thread.run_sync(rebuild, data, error)
+                await trio.to_thread.run_sync(rebuild, data, error, bool(settings.bootstrap))
                 store, identity, engine = await _bear(settings, data, start, unborn)
             stack.push(unborn.pop_all())
         blobs = BlobStore(data.blobs, BLOB_QUOTA)

@@ -8,7 +8,7 @@ know, and to fetch it from others, before it goes on.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
@@ -26,11 +26,14 @@ BATCH: Final = 512
 MAX_SET_ASIDE: Final = 1000
 
 
-def salvage(path: Path, meta: dict[str, bytes | None]) -> tuple[int, Path]:
+def salvage(
+    path: Path, meta: dict[str, bytes | None], check: Callable[[EventStore], None] = lambda _: None
+) -> tuple[int, Path]:
     """Make a new database of what can be read of the one at `path`, with the values `meta` beside those it holds, and
     put it in its place; returns how many events it has, and the folder in which the damaged one lies now.
 
-    Raises StorageError if the disk is full or fails; then the damaged one is still in its place.
+    `check` looks at the new one before it takes that place, and raises if it is of no use. Raises StorageError if the
+    disk is full or fails; then, and when `check` does, the damaged one is still in its place, and no new one is kept.
     """
     rebuilt = path.with_name(path.name + REBUILT)
     fresh = path.with_name(path.name + REBUILT + ".new")
@@ -43,6 +46,12 @@ def salvage(path: Path, meta: dict[str, bytes | None]) -> tuple[int, Path]:
                 while events := tuple(islice(found, BATCH)):
                     store.commit(Commit(events))
                 store.commit(Commit((), {**read_meta(path), **meta}))
+                try:
+                    check(store)
+                except BaseException:
+                    store.close()
+                    fresh.unlink()
+                    raise
             fresh.rename(rebuilt)
             sync_folder(path.parent)
         aside = _set_aside(path)
