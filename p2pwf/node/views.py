@@ -13,7 +13,7 @@ from p2pwf.errors import NotFound, P2pwfError, UsageError
 from p2pwf.node.standing import is_removed
 from p2pwf.runs import Run
 from p2pwf.runs.run import Key
-from p2pwf.runs.view import FINAL, detail, owners, status, summary
+from p2pwf.runs.view import FINAL, detail, owners, status, summary, unowned
 
 MIN_PREFIX = 4
 """Characters of a run's or peer's id that are looked for at the least: fewer would be an accident."""
@@ -87,16 +87,19 @@ def _only_one(name: str, found: list[PeerId]) -> PeerId:
 def run_status(engine: Engine, run: Run) -> dict[str, Any]:
     """One run with its jobs, of each also what it is `waiting` for: None, or in words."""
     view = detail(run, *_standing(engine, run))
+    nobodys = set(unowned(run))
     for job in view["jobs"]:
         key = (job["job"], job["index"])
         waits = job["status"] == "queued" and bool(engine.desk.settings.secrets)
-        job["waiting"] = waiting_for(engine, run, key) if waits else None
+        job["waiting"] = waiting_for(engine, run, key) if waits or key in nobodys else None
     return view
 
 
 def waiting_for(engine: Engine, run: Run, key: Key) -> str | None:
-    """What a job that could start waits for: None, or which secrets its owner cannot open."""
+    """What a job waits for: None, or a peer that takes it, or which secrets its owner cannot open."""
     owner = run.owner(key)
+    if run.tally.finish(key) is None and (owner is None or owner in run.tally.leg(key).refused()):
+        return _taker(run, key)
     needs = run.plan.jobs[key[0]].needs
     if owner is None or run.tally.finish(key) is not None or any(run.tally.result(need) is None for need in needs):
         return None
@@ -108,6 +111,15 @@ def waiting_for(engine: Engine, run: Run, key: Key) -> str | None:
         return None
     what = f"the secret {names[0]} is" if len(names) == 1 else f"the secrets {', '.join(names)} are"
     return f"{what} not sealed to its peer yet: an admin's node that is up does that"
+
+
+def _taker(run: Run, key: Key) -> str:
+    """What a peer would have to be like to take a job that nobody runs."""
+    refused = len(run.tally.leg(key).refused())
+    if refused:
+        return f"a peer whose policy takes it: {refused} {'refuses' if refused == 1 else 'refuse'}"
+    labels = run.tally.leg_of(key).labels
+    return f"a peer with the labels {', '.join(labels)}" if labels else "a peer that runs jobs"
 
 
 def _standing(engine: Engine, run: Run) -> tuple[bool, bool]:

@@ -130,6 +130,8 @@ def test_what_it_refuses_is_told_to_its_client_and_to_who_asks_why_nobody_runs_i
         for one in decided:
             assert (one["workflow_id"], one["owner"], one["distance"]) == (run, None, None)
             assert {"peer_id": owner, "reason": "policy"} in one["passed_over"]
+        waits = {job["waiting"] for job in other.status(run)["jobs"] if job["status"] != "waiting"}
+        assert "a peer whose policy takes it: 1 refuses" in waits
         assert "owner, but its policy refuses" in p2pwf_command("explain", run, "m (1)", data=other.folder).stdout
         told = p2pwf_command("workflow", "assign", data=other.folder).stdout.splitlines()
         assert told[1].split()[1:5] == ["m", "(1)", "nobody", "-"]
