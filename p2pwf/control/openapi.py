@@ -61,7 +61,7 @@ _SUMMARY: Final = _object(
 )  # fmt: skip
 _PEER: Final = _object(
     peer_id=TEXT, name=_or_null(TEXT), roles=TEXTS, labels=TEXTS, slots=_or_null(NUMBER), connected={"type": "boolean"},
-    last_seen=_or_null(NUMBER), latency=_or_null(NUMBER),
+    last_seen=_or_null(NUMBER), latency=_or_null(NUMBER), offences=NUMBER, banned_for=_or_null(NUMBER),
 )  # fmt: skip
 _CANDIDATE: Final = _object(
     peer_id=TEXT, distance=_or_null(NUMBER), order=_or_null(NUMBER),

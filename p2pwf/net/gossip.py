@@ -26,7 +26,8 @@ from libp2p.pubsub.pubsub import Pubsub
 
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
-from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.conduct import FLOODED, Allowances, Conduct
+from p2pwf.net.counters import Counters
 from p2pwf.net.guards import BoundedRpcQueue, check_methods
 from p2pwf.net.stream import WireStream
 from p2pwf.net.swarm import peer_text
@@ -45,6 +46,8 @@ BURST = 5000.0
 """Messages from one peer at once: a batch of submissions after a partition."""
 BYTE_RATE, BYTE_BURST = 4e6, 32e6
 """The same in bytes: the router keeps what it passed on for five seconds."""
+FRAME_RATE, FRAME_BURST = 3000.0, 10_000.0
+"""Frames from one peer, whatever is in them: a relay sends one for each message, and some control. Beyond, it waits."""
 GOSSIP_QUEUE = 4096
 GOSSIP_QUEUE_BYTES = 16 << 20
 """Gossip waiting for the node, in messages and bytes; what comes beyond is dropped."""
@@ -121,7 +124,9 @@ class MemberPubsub(Pubsub):
         self._accept = accept
         self._opening: set[ID] = set()
         self._inbound: Counter[ID] = Counter()
-        self._budgets: dict[ID, _Budget] = {}
+        self._messages = Allowances(RATE, BURST)
+        self._bytes = Allowances(BYTE_RATE, BYTE_BURST)
+        self._frames = Allowances(FRAME_RATE, FRAME_BURST)
         self.set_topic_validator(topic, self._is_acceptable, is_async_validator=False)
 
     def admit(self, peer: ID) -> None:
@@ -139,31 +144,34 @@ class MemberPubsub(Pubsub):
         """Read one peer's gossip until its stream ends; raises RemoteError for a broken protocol."""
         peer = stream.muxed_conn.peer_id
         wire = WireStream(stream, peer_text(peer))
-        budget = self._budgets.setdefault(peer, _Budget())
         self._inbound[peer] += 1
         try:
             while self.manager.is_running:
                 frame = await wire.read_frame(self.max_inbound_rpc_size)
                 if frame is None:
                     return
+                await self._conduct.pace(wire.peer, self._frames)
                 rpc = rpc_pb2.RPC()
                 try:
                     rpc.ParseFromString(frame)
                 except DecodeError as error:
                     raise RemoteError("a malformed gossip frame") from error
-                await self._take(peer, rpc, budget)
+                await self._take(peer, rpc)
         finally:
             self._inbound[peer] -= 1
             if not self._inbound[peer]:  # a newer stream of the same peer may carry its subscriptions already
                 del self._inbound[peer]
                 self._handle_dead_peer(peer)
 
-    async def _take(self, peer: ID, rpc: rpc_pb2.RPC, budget: _Budget) -> None:
+    async def _take(self, peer: ID, rpc: rpc_pb2.RPC) -> None:
+        text = peer_text(peer)
         for message in rpc.publish:
             if not self._is_subscribed_to_msg(message):
                 self._counters.count("gossip_other_topic")
-            elif not budget.spend(len(message.data)):
+            elif not (self._messages.of(text).spend() and self._bytes.of(text).spend(len(message.data))):
                 self._counters.count("gossip_over_rate")
+                if message.from_id == peer.to_bytes():  # a relay is not to blame for what others write
+                    self._conduct.strike(text, "flood", FLOODED)
             else:
                 await self.push_msg(peer, message)
         if len(rpc.subscriptions) > self.max_subscriptions_per_rpc:
@@ -183,6 +191,9 @@ class MemberPubsub(Pubsub):
             author = peer_text(ID(msg.from_id)) if len(msg.from_id) <= 64 else author
             if not self._gate.is_member(author):
                 self._counters.count("gossip_from_no_member")
+                return
+            if self._conduct.is_banned(author):
+                self._counters.count("gossip_of_banned")
                 return
         try:
             await super().push_msg(msg_forwarder, msg)
@@ -241,26 +252,6 @@ class MemberPubsub(Pubsub):
         queue = self.peer_queues.get(peer)
         if isinstance(queue, BoundedRpcQueue):
             queue.refused = partial(self._counters.count, "gossip_not_queued")
-
-
-class _Budget:
-    """A token bucket for one peer's messages."""
-
-    def __init__(self) -> None:
-        self._messages = BURST
-        self._bytes = BYTE_BURST
-        self._at = trio.current_time()
-
-    def spend(self, size: int) -> bool:
-        now = trio.current_time()
-        self._messages = min(BURST, self._messages + (now - self._at) * RATE)
-        self._bytes = min(BYTE_BURST, self._bytes + (now - self._at) * BYTE_RATE)
-        self._at = now
-        if self._messages < 1 or self._bytes < size:
-            return False
-        self._messages -= 1
-        self._bytes -= size
-        return True
 
 
 def message_id(message: rpc_pb2.Message) -> bytes:

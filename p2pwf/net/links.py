@@ -25,7 +25,8 @@ from p2pwf.clock.messages import PROTOCOL
 from p2pwf.core.dagcbor import DagCborError, decode, encode
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
-from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.conduct import Allowances, Conduct
+from p2pwf.net.counters import Counters
 from p2pwf.net.framing import frame
 from p2pwf.net.outbox import Outbox
 from p2pwf.net.stream import StreamBroken, WireStream
@@ -36,6 +37,9 @@ MAX_FRAME = 1_000_000
 """Bytes of one frame, as of a gossip message, so that whatever is said fits either way."""
 MAX_OPENING = 256
 """Bytes of the opening frame: 16 of boot, a number, a version."""
+FRAME_RATE, FRAME_BURST = 1000.0, 8192.0
+"""Frames from one peer: its whole queue at once, and more than beats, receipts and chunks of events ever come to. A
+peer that sends more waits."""
 BOOT_BYTES = 16
 VERSION = 1
 RETRY_FIRST, RETRY_LAST = 0.1, 5.0
@@ -55,6 +59,10 @@ class Connection:
     inbound: bool
     admission: trio.Event = field(factory=trio.Event)
     """Set once the gate knows its peer as a member."""
+    host: str = ""
+    """The address that it came in from; "" if we dialled it, or it is not known."""
+    asked: bool = False
+    """Whether there was a join request on it."""
     joins: int = 0
     """Join requests under way on it, in either direction."""
     last_join: float = field(factory=trio.current_time)
@@ -115,6 +123,7 @@ class Links:
         self._links: dict[PeerId, _Link] = {}
         self._turns: dict[PeerId, trio.Lock] = {}
         self._opened = 0
+        self._frames = Allowances(FRAME_RATE, FRAME_BURST)
         self._changed = trio.Event()
 
     def peers(self) -> list[PeerId]:
@@ -271,6 +280,9 @@ class Links:
         while True:
             data = await link.stream.read_frame(MAX_FRAME)
             if data is None:
+                return
+            await self._conduct.pace(link.peer, self._frames)
+            if self._conduct.is_banned(link.peer):
                 return
             if self._gate.is_member(link.peer):
                 await self._emit(Frame(link.peer, data))

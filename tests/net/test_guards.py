@@ -18,7 +18,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from p2pwf.errors import InternalError, RemoteError, TryAgain
 from p2pwf.net import guards
-from p2pwf.net.counters import STRIKES_TO_BAN
+from p2pwf.net.conduct import BAN_AT, STREAM_REFUSED
 from p2pwf.net.network import Network
 from p2pwf.net.stream import WireStream
 from tests.net.kit import count, network, networks, still_serves, until
@@ -212,7 +212,7 @@ async def test_streams_that_never_say_what_they_want_are_bounded_too() -> None:
         with suppress(MuxedStreamError):  # it is thrown out while it goes on
             for _ in range(200):
                 await attacker._connections.of(net.peer_id)[0].conn.new_stream()
-        await until(lambda: count(net, "strike_too_many_streams") >= STRIKES_TO_BAN)
+        await until(lambda: count(net, "strike_too_many_streams") >= BAN_AT / STREAM_REFUSED)
         await still_serves(net, honest)
 
 
