@@ -68,6 +68,31 @@ class Allowance:
         return waited
 
 
+class InFlight:
+    """What was given out and is not handled yet, bounded in number and bytes; one piece of any size always may be."""
+
+    def __init__(self, pieces: int, size: int) -> None:
+        self._limits = pieces, size
+        self._pieces = self._size = 0
+        self._less = trio.Event()
+
+    async def add(self, size: int) -> Callable[[], None]:
+        """Wait until there is room for a piece of `size` bytes; what to call once it is handled."""
+        pieces, most = self._limits
+        while self._pieces and (self._pieces >= pieces or self._size + size > most):
+            await self._less.wait()
+        self._pieces += 1
+        self._size += size
+
+        def handled() -> None:
+            self._pieces -= 1
+            self._size -= size
+            self._less.set()
+            self._less = trio.Event()
+
+        return handled
+
+
 class Allowances:
     """One allowance for each peer, of bounded number; it outlives the peer's connections."""
 

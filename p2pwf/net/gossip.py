@@ -29,7 +29,7 @@ from p2pwf.errors import RemoteError
 from p2pwf.net.conduct import FLOODED, Allowances, Conduct
 from p2pwf.net.counters import Counters
 from p2pwf.net.guards import BoundedRpcQueue, check_methods
-from p2pwf.net.stream import WireStream
+from p2pwf.net.stream import StreamBroken, WireStream
 from p2pwf.net.swarm import peer_text
 from p2pwf.net.types import Gate
 
@@ -141,7 +141,7 @@ class MemberPubsub(Pubsub):
         await self.publish(self.topic, data)
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
-        """Read one peer's gossip until its stream ends; raises RemoteError for a broken protocol."""
+        """Read one peer's gossip until its stream ends; throws out who breaks the protocol, and raises RemoteError."""
         peer = stream.muxed_conn.peer_id
         wire = WireStream(stream, peer_text(peer))
         self._inbound[peer] += 1
@@ -157,6 +157,11 @@ class MemberPubsub(Pubsub):
                 except DecodeError as error:
                     raise RemoteError("a malformed gossip frame") from error
                 await self._take(peer, rpc)
+        except StreamBroken:
+            raise
+        except RemoteError:
+            self._conduct.throw_out(wire.peer)
+            raise
         finally:
             self._inbound[peer] -= 1
             if not self._inbound[peer]:  # a newer stream of the same peer may carry its subscriptions already
@@ -197,7 +202,7 @@ class MemberPubsub(Pubsub):
                 return
         try:
             await super().push_msg(msg_forwarder, msg)
-        except Exception:  # noqa: BLE001 - counted; a junk key raises whatever its parser does
+        except Exception:  # noqa: BLE001 - counted; a forged message raises ours, a junk key whatever its parser does
             self._counters.count("gossip_malformed_message")
             self._conduct.strike(peer_text(msg_forwarder), "gossip_message")
 

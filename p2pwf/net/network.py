@@ -25,7 +25,7 @@ from p2pwf.net.addresses import split_peer
 from p2pwf.net.attend import Attendants
 from p2pwf.net.blobs import PROTOCOL as BLOB
 from p2pwf.net.blobs import Blobs
-from p2pwf.net.conduct import Conduct, Standing
+from p2pwf.net.conduct import Conduct, InFlight, Standing
 from p2pwf.net.connections import Connections
 from p2pwf.net.counters import Counters
 from p2pwf.net.dialler import Dialler
@@ -59,6 +59,8 @@ from p2pwf.net.types import (
 
 EVENTS = 64
 """Events waiting for the node: each frame may have 1 MiB, and the network waits well."""
+GOSSIP_IN_FLIGHT, GOSSIP_IN_FLIGHT_BYTES = 64, 128 << 10
+"""Gossip that waits for the node: as of one peer's frames, which must not wait behind a flood of it."""
 MAX_CLOCK_STREAMS = 4
 """Of one peer: the one that stands, one that takes its place, and those of lost connections."""
 
@@ -349,9 +351,10 @@ class Network:
             self._counters.count("event_after_close")
 
     async def _pump_gossip(self) -> None:
+        in_flight = InFlight(GOSSIP_IN_FLIGHT, GOSSIP_IN_FLIGHT_BYTES)
         while True:
             author, data = await self._gossip.take()
-            await self._emit(Gossip(author, data))
+            await self._emit(Gossip(author, data, await in_flight.add(len(data))))
 
     async def run(self) -> None:
         """The work of the network besides its connections, until cancelled."""

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError, TryAgain
-from p2pwf.net import attend, conduct, links
+from p2pwf.net import Frame, attend, conduct, links
 from p2pwf.net.conduct import BAN_AT, FORGIVEN, OFFENDERS_KEPT, Allowance, Allowances, Conduct
 from p2pwf.net.counters import Counters
 from p2pwf.net.gossip import BURST
@@ -201,5 +201,6 @@ async def test_strangers_of_one_address_do_not_take_every_place(monkeypatch: pyt
 
 
 async def _drain(net: Network) -> None:
-    async for _ in net.events:
-        pass
+    async for event in net.events:
+        if isinstance(event, Frame):
+            event.handled()

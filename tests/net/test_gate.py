@@ -238,7 +238,8 @@ async def test_a_stranger_that_sends_its_request_too_slowly_is_dropped() -> None
 async def next_of(net: Network) -> NetEvent:
     """The next event of a link, whatever it is."""
     with trio.fail_after(LIMIT):
-        return await net.events.receive()
+        got: NetEvent = await net.events.receive()
+        return got
 
 
 async def answer(stream: WireStream) -> bytes | None:
