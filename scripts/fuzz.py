@@ -1,4 +1,4 @@
-"""The fuzzing behind scripts/fuzz: seeded inputs made of test vectors and of the tests' workflow files, on two processes.
+"""The fuzzing behind scripts/fuzz: seeded inputs made of test vectors and of workflow files, on two processes.
 
 N inputs for each target that a peer can reach, a tenth of that for the others. What breaks a promise is kept in
 tests/fuzz/findings, where the tests replay it. Prints one JSON line: of each target the inputs, inputs a second, and

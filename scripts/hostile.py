@@ -8,7 +8,7 @@ to N frames of each kind (`hostile_kinds.py`), as an outsider or a member, each 
 stops when it is kept out or S seconds have passed. Prints one JSON line: of each kind what was sent, after how many
 seconds the offender was gone, the honest latencies and the growth of the node's memory. Ends with 1 if a promise was
 not kept: the node lives and met no bug of ours, honest events pass within 1 s at p99, memory grows by no more than 50
-MB, and who breaks a rule is gone within 2 s.
+MB, and who breaks a rule is gone within 2 s. What breaks no rule, and is only much, is let wait; it shows in the rest.
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ MAX_GONE: Final = 2.0
 READY_SECONDS: Final = 60
 EVERY: Final = 0.05
 """Seconds between two honest events."""
-FLOOD: Final = 20_000
-"""Frames of a kind that are a flood, where no single one breaks a rule."""
 LOST: Final = 20.0
 """Seconds after which an honest event counts as not passed."""
 BANNED_LOOKS: Final = 5
@@ -83,6 +81,10 @@ class Author:
         self._first = parse_cid(admission["cid"])
         self._lamport = int(admission["lamport"])
         self._last: Event | None = None
+
+    def forget(self) -> None:
+        """Write the next event as if it were the first."""
+        self._last = None
 
     def write(self, body: dict[str, object], kind: str = "x.note") -> Event:
         last = self._last
@@ -203,7 +205,6 @@ async def offend(target: Target, kind: Kind, number: int, frames: int, seconds: 
         nursery.start_soon(_drain, net)
         attack = Attack(net, target.peer, target.address, author, frames)
         began = trio.current_time()
-        took = 0.0
         with trio.move_on_after(seconds):
             while attack.sent < frames and vain < BANNED_LOOKS:
                 before = attack.sent
@@ -216,8 +217,9 @@ async def offend(target: Target, kind: Kind, number: int, frames: int, seconds: 
                 vain = 0 if attack.sent > before else vain + 1
                 strangers += isinstance(attack.error, AssertionError)
                 await trio.sleep(0.01)
-            took = trio.current_time() - began
-            while kind.offence and attack.lost is None and trio.current_time() - began < took + 2 * MAX_GONE:
+        took = trio.current_time() - began
+        with trio.move_on_after(2 * MAX_GONE):
+            while kind.offence and attack.lost is None:
                 await trio.sleep(0.02)  # what was queued here is still on its way
         gone = None if attack.lost is None or attack.first is None else round(attack.lost - attack.first, 2)
         nursery.cancel_scope.cancel()
@@ -228,8 +230,7 @@ async def offend(target: Target, kind: Kind, number: int, frames: int, seconds: 
         "seconds": round(took, 1),
         "gone_after": gone,
         "kept_out": vain >= BANNED_LOOKS,
-        "ok": not strangers
-        and (not kind.offence or (kind.flood and frames < FLOOD) or (gone is not None and gone <= MAX_GONE)),
+        "ok": not strangers and (not kind.offence or (gone is not None and gone <= MAX_GONE)),
     }
 
 
@@ -309,6 +310,7 @@ async def attack_all(folder: Path, frames: int, seconds: float, only: Iterable[s
         "alarms": status["alarms"],
         "bugs": bugs,
         "honest_events": len(ordered),
+        "honest_lost": sum(one < 0 for one in latencies),
         "honest_median_calm": round(calm, 4),
         "honest_p99": round(p99, 3),
         "honest_max": round(ordered[-1], 3) if ordered else None,

@@ -84,16 +84,12 @@ Pool = Callable[[Attack], list[bytes]]
 
 @frozen
 class Kind:
-    """A kind of attack. `offence`: it breaks a rule, so whoever does it has to be gone soon; `flood`: if it is much.
-
-    Anything else is let wait, or refused.
-    """
+    """A kind of attack. `offence`: it breaks a rule, so who does it has to be gone soon; else it waits, or is refused."""
 
     name: str
     member: bool
     run: Run
     offence: bool = True
-    flood: bool = False
 
 
 def on_stream(protocol: str, pool: Pool, per_stream: int = 10_000) -> Run:
@@ -216,6 +212,7 @@ def _notes(attack: Attack, number: int) -> Events:
 def _void(attack: Attack, number: int) -> Events:
     """Signed and well-formed, by a member, and without the right to it: an admission by somebody who is no admin."""
     assert attack.author is not None
+    attack.author.forget()
     peer = Signer((5000 + number).to_bytes(32, "big")).peer_id
     body: dict[str, object] = {"peer": peer, "roles": ["run"], "name": "x", "labels": [], "slots": 1, "tip": None}
     return Events((attack.author.write(body, "member.add").signed,))
@@ -362,7 +359,7 @@ async def sit(attack: Attack) -> None:
     attack.sent = attack.frames
 
 
-def unknown(attack: Attack) -> list[bytes]:
+def unknown(_attack: Attack) -> list[bytes]:
     """Messages that a newer peer may send."""
     return framed([encode({"t": f"later {number}", "x": number}) for number in range(POOL)])
 
@@ -383,13 +380,13 @@ KINDS: Final = (
     Kind("comes and goes", False, come_and_go, offence=False),
     Kind("tcp junk", False, tcp_junk, offence=False),
     *(Kind(f"{name} of members", False, open_what_is_not_offered(protocol)) for name, protocol in FOR_MEMBERS),
-    Kind("unknown protocol, stranger", False, open_unknown),
-    Kind("join random", False, on_stream(JOIN, noise, 1)),
-    Kind("join raw", False, on_stream(JOIN, raw_noise, 1)),
-    Kind("join oversized", False, on_stream(JOIN, oversized, 1)),
-    Kind("join truncated", False, on_stream(JOIN, cut_short("join"), 1)),
-    Kind("join mutated", False, on_stream(JOIN, of_vectors("join"), 1)),
-    Kind("muxer junk, stranger", False, muxer_junk),
+    Kind("stranger's unknown protocol", False, open_unknown),
+    Kind("stranger's join random", False, on_stream(JOIN, noise, 1)),
+    Kind("stranger's join raw", False, on_stream(JOIN, raw_noise, 1)),
+    Kind("stranger's join oversized", False, on_stream(JOIN, oversized, 1)),
+    Kind("stranger's join truncated", False, on_stream(JOIN, cut_short("join"), 1)),
+    Kind("stranger's join mutated", False, on_stream(JOIN, of_vectors("join"), 1)),
+    Kind("stranger's muxer junk", False, muxer_junk),
     # A member
     Kind("clock random", True, on_clock(noise)),
     Kind("clock truncated", True, on_clock(cut_short("clock"))),
@@ -399,29 +396,29 @@ KINDS: Final = (
     Kind("clock without the right", True, on_clock(messages(_void))),
     Kind("clock orphans", True, on_clock(messages(_orphans, 200)), offence=False),
     Kind("clock notes", True, on_clock(messages(_notes)), offence=False),
-    Kind("clock later messages", True, on_clock(unknown), flood=True),
-    Kind("clock digests", True, on_clock(messages(lambda _, n: Digest(n.to_bytes(32, "big")))), flood=True),
+    Kind("clock later messages", True, on_clock(unknown), offence=False),
+    Kind("clock digests", True, on_clock(messages(lambda _, n: Digest(n.to_bytes(32, "big")))), offence=False),
     Kind(
         "clock hellos",
         True,
         on_clock(messages(lambda a, _: Hello(_network(a), b"b" * 16, bytes(32), {}, True, "x"))),
-        flood=True,
+        offence=False,
     ),
     Kind("clock wants", True, on_clock(messages(lambda a, _: Want((_network(a),) * 50))), offence=False),
-    Kind("clock probes", True, on_clock(messages(lambda *_: Probe(()))), flood=True),
+    Kind("clock probes", True, on_clock(messages(lambda *_: Probe(()))), offence=False),
     Kind(
         "clock peers",
         True,
         on_clock(messages(lambda *_: Peers({PeerId(f"p{n}"): ("/x",) for n in range(50)}))),
-        flood=True,
+        offence=False,
     ),
     Kind("gossip random", True, on_stream(MESH, noise)),
     Kind("gossip oversized", True, on_stream(MESH, oversized)),
     Kind("gossip mutated", True, on_stream(MESH, mutated_rpcs)),
     Kind("gossip unsigned", True, on_stream(MESH, rpc(_unsigned))),
-    Kind("gossip of strangers", True, on_stream(MESH, rpc(_stranger)), flood=True),
-    Kind("gossip control", True, on_stream(MESH, rpc(_control)), flood=True),
-    Kind("gossip subscriptions", True, on_stream(MESH, rpc(_subscriptions)), flood=True),
+    Kind("gossip of strangers", True, on_stream(MESH, rpc(_stranger)), offence=False),
+    Kind("gossip control", True, on_stream(MESH, rpc(_control)), offence=False),
+    Kind("gossip subscriptions", True, on_stream(MESH, rpc(_subscriptions)), offence=False),
     Kind("gossip signed junk", True, on_stream(MESH, rpc(_signed_junk))),
     Kind("gossip presence", True, on_stream(MESH, rpc(_presence, 2000)), offence=False),
     *(

@@ -48,6 +48,9 @@ BYTE_RATE, BYTE_BURST = 4e6, 32e6
 """The same in bytes: the router keeps what it passed on for five seconds."""
 FRAME_RATE, FRAME_BURST = 3000.0, 10_000.0
 """Frames from one peer, whatever is in them: a relay sends one for each message, and some control. Beyond, it waits."""
+CONTROL_RATE, CONTROL_BURST = 50.0, 500.0
+"""Frames that subscribe or tend the mesh: one a second is the rule, and each may ask for much. Beyond, only messages in
+them are taken."""
 GOSSIP_QUEUE = 4096
 GOSSIP_QUEUE_BYTES = 16 << 20
 """Gossip waiting for the node, in messages and bytes; what comes beyond is dropped."""
@@ -127,6 +130,7 @@ class MemberPubsub(Pubsub):
         self._messages = Allowances(RATE, BURST)
         self._bytes = Allowances(BYTE_RATE, BYTE_BURST)
         self._frames = Allowances(FRAME_RATE, FRAME_BURST)
+        self._control = Allowances(CONTROL_RATE, CONTROL_BURST)
         self.set_topic_validator(topic, self._is_acceptable, is_async_validator=False)
 
     def admit(self, peer: ID) -> None:
@@ -179,6 +183,10 @@ class MemberPubsub(Pubsub):
                     self._conduct.strike(text, "flood", FLOODED)
             else:
                 await self.push_msg(peer, message)
+        if _asks_much(rpc) and not self._control.of(text).spend():
+            self._counters.count("gossip_control_over_rate")
+            self._conduct.strike(text, "flood", FLOODED)
+            return
         if len(rpc.subscriptions) > self.max_subscriptions_per_rpc:
             raise RemoteError("too many subscriptions in one gossip frame")
         for subscription in rpc.subscriptions:
@@ -257,6 +265,12 @@ class MemberPubsub(Pubsub):
         queue = self.peer_queues.get(peer)
         if isinstance(queue, BoundedRpcQueue):
             queue.refused = partial(self._counters.count, "gossip_not_queued")
+
+
+def _asks_much(rpc: rpc_pb2.RPC) -> bool:
+    """Whether a frame changes or asks something; that a message is not wanted may be said as often as one comes."""
+    control = rpc.control
+    return bool(rpc.subscriptions or control.ihave or control.iwant or control.graft or control.prune)
 
 
 def message_id(message: rpc_pb2.Message) -> bytes:

@@ -214,7 +214,7 @@ class Links:
         return False
 
     async def handle_inbound(self, stream: WireStream) -> None:
-        """Serve a clock stream that the peer opened; closes the connection of a broken protocol and raises RemoteError."""
+        """Serve a clock stream that the peer opened; closes the connection of a broken protocol, raises RemoteError."""
         connection = self._find(stream.conn) if stream.conn is not None else None
         if connection is None:
             return  # it ended meanwhile

@@ -29,6 +29,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "frame_dropped_with_link": "frames that were queued when their clock stream ended",
         "frame_not_queued": "frames not sent: no clock stream with the peer, or its queue was full",
         "frame_of_no_member": "frames of former members that came while they were being told",
+        "gossip_control_over_rate": "gossip frames of which only the messages were taken: too many that ask",
         "gossip_dropped": "gossip lost here because the node did not take it in time",
         "gossip_from_no_member": "gossip ignored: its author is no member",
         "gossip_heartbeat_failed": "repairs of the gossip mesh that raised",

@@ -11,7 +11,7 @@ from attrs import evolve
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError, TryAgain
 from p2pwf.net import Frame, attend, conduct, links
-from p2pwf.net.conduct import BAN_AT, FORGIVEN, OFFENDERS_KEPT, Allowance, Allowances, Conduct
+from p2pwf.net.conduct import BAN_AT, FORGIVEN, OFFENDERS_KEPT, Allowance, Allowances, Conduct, InFlight
 from p2pwf.net.counters import Counters
 from p2pwf.net.gossip import BURST
 from p2pwf.net.network import Network
@@ -111,7 +111,9 @@ async def junk(attacker: Network, target: PeerId, number: int) -> None:
             return
 
 
-async def test_a_member_that_floods_is_thrown_out_kept_out_and_let_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_t23_a_member_that_floods_is_thrown_out_kept_out_and_let_in_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(links, "FRAME_RATE", 200.0)
     monkeypatch.setattr(links, "FRAME_BURST", 100.0)
     async with network(1, timing=evolve(QUICK, ban=1.5)) as net, network(2) as attacker, network(3) as honest:
@@ -138,7 +140,7 @@ async def test_a_member_that_floods_is_thrown_out_kept_out_and_let_in_again(monk
         assert net.standing(attacker.peer_id).offences > 0
 
 
-async def test_without_the_allowance_the_flood_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_t23_without_the_allowance_the_flood_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin: the same flood of well-formed frames, and nothing that counts it."""
     monkeypatch.setattr(links, "FRAME_RATE", 1e9)
     monkeypatch.setattr(links, "FRAME_BURST", 1e9)
@@ -150,7 +152,7 @@ async def test_without_the_allowance_the_flood_goes_on(monkeypatch: pytest.Monke
         nursery.cancel_scope.cancel()
 
 
-async def test_a_relay_is_not_to_blame_for_what_others_write(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_t23_a_relay_is_not_to_blame_for_what_others_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of gossip is throttled wherever it comes from, and counts against its author alone."""
     monkeypatch.setattr("p2pwf.net.gossip.BURST", 20.0)
     monkeypatch.setattr("p2pwf.net.gossip.RATE", 0.001)
@@ -198,6 +200,45 @@ async def test_strangers_of_one_address_do_not_take_every_place(monkeypatch: pyt
         await one.dial(net.addresses()[0])
         await two.dial(net.addresses()[0])
         await until(lambda: count(net, "stranger_refused") == 1)
+
+
+async def taken_of_a_flood(frames: int) -> int:
+    """Of so many frames of one peer, how many the node is given before it has handled any."""
+    async with networks(1, 2) as (net, attacker):
+        got = 0
+        for _ in range(frames):
+            assert await attacker.send_wait(net.peer_id, bytes(1000))
+        with trio.move_on_after(0.5):
+            async for event in net.events:
+                got += isinstance(event, Frame)
+        return got
+
+
+async def test_t28_one_peer_has_only_so_much_before_the_node() -> None:
+    assert await taken_of_a_flood(300) == links.IN_FLIGHT
+
+
+async def test_t28_without_that_bound_all_of_it_is_before_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: what others send waits behind all that a flood has put there."""
+    monkeypatch.setattr(links, "IN_FLIGHT", 10**6)
+    monkeypatch.setattr(links, "IN_FLIGHT_BYTES", 10**9)
+    assert await taken_of_a_flood(300) == 300
+
+
+async def test_what_is_handled_makes_room(autojump_clock: object) -> None:
+    in_flight = InFlight(2, 1000)
+    first = await in_flight.add(5000)  # one piece of any size
+    with trio.move_on_after(1) as waited:
+        await in_flight.add(1)
+    assert waited.cancelled_caught
+    first()
+    second = await in_flight.add(500)
+    await in_flight.add(500)
+    with trio.move_on_after(1) as waited:
+        await in_flight.add(0)
+    assert waited.cancelled_caught
+    second()
+    await in_flight.add(400)
 
 
 async def _drain(net: Network) -> None:
