@@ -84,7 +84,7 @@ Pool = Callable[[Attack], list[bytes]]
 
 @frozen
 class Kind:
-    """A kind of attack. `offence`: it breaks a rule, so who does it has to be gone soon; else it waits, or is refused."""
+    """A kind of attack. `offence`: it breaks a rule, so who does it must be gone soon; else it waits or is refused."""
 
     name: str
     member: bool

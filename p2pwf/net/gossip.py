@@ -26,7 +26,7 @@ from libp2p.pubsub.pubsub import Pubsub
 
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
-from p2pwf.net.conduct import FLOODED, Allowances, Conduct
+from p2pwf.net.conduct import BROKEN_FRAME, FLOODED, Allowances, Conduct
 from p2pwf.net.counters import Counters
 from p2pwf.net.guards import BoundedRpcQueue, check_methods
 from p2pwf.net.stream import StreamBroken, WireStream
@@ -145,7 +145,7 @@ class MemberPubsub(Pubsub):
         await self.publish(self.topic, data)
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
-        """Read one peer's gossip until its stream ends; throws out who breaks the protocol, and raises RemoteError."""
+        """Read one peer's gossip until its stream ends or breaks the protocol."""
         peer = stream.muxed_conn.peer_id
         wire = WireStream(stream, peer_text(peer))
         self._inbound[peer] += 1
@@ -164,8 +164,7 @@ class MemberPubsub(Pubsub):
         except StreamBroken:
             raise
         except RemoteError:
-            self._conduct.throw_out(wire.peer)
-            raise
+            self._conduct.strike(wire.peer, "gossip_frame", BROKEN_FRAME)
         finally:
             self._inbound[peer] -= 1
             if not self._inbound[peer]:  # a newer stream of the same peer may carry its subscriptions already

@@ -66,6 +66,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "strike_blob": "offences: a blob that was not the one asked for",
         "strike_clock": "offences: a broken protocol on a clock stream",
         "strike_flood": "offences: more of something than a peer may ask for, again and again",
+        "strike_gossip_frame": "offences: a gossip frame that could not be read",
         "strike_gossip_message": "offences: a gossip message that could not be handled",
         "strike_protocol": "offences: a broken protocol on a stream that the peer opened",
         "strike_reported": "offences that the node reported",

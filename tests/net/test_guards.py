@@ -122,11 +122,10 @@ async def test_t26_a_frame_that_claims_to_be_huge_is_refused_before_it_is_read()
     """On gossip, the clock stream, and the three request protocols."""
     async with networks(1, 2, 3) as (net, attacker, honest):
         for protocol in ("/p2pwf/blob/1.0.0", "/p2pwf/logs/1.0.0", "/p2pwf/join/1.0.0", MESH):
-            await attacker.dial(net.addresses()[0])  # after gossip it is thrown out
             stream = await attacker.open_to(net.peer_id, protocol)
             await stream.write(b"\xff\xff\xff\xff\x7f")
             await ended(stream)
-        await until(lambda: count(net, "strike_protocol") == 4)
+        await until(lambda: (count(net, "strike_protocol"), count(net, "strike_gossip_frame")) == (3, 1))
         await still_serves(net, honest)
 
 
