@@ -37,7 +37,8 @@ from p2pwf.core.sign import Signer  # noqa: E402
 from p2pwf.errors import P2pwfError  # noqa: E402
 from p2pwf.net.network import Network, open_network  # noqa: E402
 from p2pwf.net.types import Frame, NetConfig, PeerUp, Timing  # noqa: E402
-from scripts.hostile_kinds import KINDS, Attack, Kind  # noqa: E402
+from scripts.hostile_frames import Attack  # noqa: E402
+from scripts.hostile_kinds import KINDS, Kind  # noqa: E402
 
 MAX_P99: Final = 1.0
 MAX_GROWTH: Final = 50.0
