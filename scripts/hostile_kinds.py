@@ -74,6 +74,7 @@ def on_stream(protocol: str, pool: Pool, per_stream: int = 10_000) -> Run:
                     await stream.write(b"".join(batch))
                     if attack.left() <= 0 or not stream.usable:
                         break
+                    await trio.lowlevel.checkpoint()  # the target may have ended it by now
                 await stream.finish()
                 while await stream.read_some():
                     pass

@@ -25,8 +25,8 @@ BAN_AT = 20.0
 FORGIVEN = 1.0
 """Points that a second takes away: an offence a second costs next to nothing, and may be a newer version's habit."""
 OFFENCE = 1.0
-BROKEN_FRAME = 5.0
-"""A frame of gossip that cannot be read at all: no version of any library sends one, so a few are enough."""
+BROKEN_FRAME = 7.0
+"""A frame of gossip that cannot be read at all: no version of any library sends one, so three are enough."""
 STREAM_REFUSED = 0.25
 """An eager client may well open some streams too many before it hears that it may not."""
 FLOODED = 0.05

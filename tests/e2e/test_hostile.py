@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-KINDS = ("stranger's join mutated", "clock mutated", "clock forged", "gossip mutated", "past the window")
+KINDS = ("stranger's join mutated", "clock mutated", "clock forged", "gossip unsigned", "past the window")
 
 
 def test_a_node_under_attack_lives_serves_others_and_throws_the_offender_out() -> None:
