@@ -61,7 +61,7 @@ _SUMMARY: Final = _object(
 )  # fmt: skip
 _PEER: Final = _object(
     peer_id=TEXT, name=_or_null(TEXT), roles=TEXTS, labels=TEXTS, slots=_or_null(NUMBER), connected={"type": "boolean"},
-    last_seen=_or_null(NUMBER), latency=_or_null(NUMBER),
+    last_seen=_or_null(NUMBER), latency=_or_null(NUMBER), offences=NUMBER, banned_for=_or_null(NUMBER),
 )  # fmt: skip
 _PEER["properties"].update(  # of members, not of who asks to be one
     self={"type": "boolean"}, load=_or_null(NUMBER), version=_or_null(TEXT), addrs=TEXTS, clock_ahead=_or_null(NUMBER)

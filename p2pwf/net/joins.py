@@ -202,6 +202,7 @@ def busy_connection(connection: Connection | None) -> Iterator[None]:
         yield
         return
     connection.joins += 1
+    connection.asked = True
     try:
         yield
     finally:

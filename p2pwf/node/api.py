@@ -24,6 +24,7 @@ from p2pwf.core.ids import PeerId
 from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import Refused, TryAgain, UsageError
+from p2pwf.net.conduct import Standing
 from p2pwf.node import external, views
 from p2pwf.node.actions import Library
 from p2pwf.node.following import LogReader
@@ -157,8 +158,9 @@ class NodeApi:
         return {"ticket": ticket.to_text(), "roles": kept["roles"], "expires": expires, "addrs": list(addresses)}
 
     async def peers(self, pending: bool) -> list[dict[str, Any]]:
-        """Members, this node included, with `latency` (ms of a round trip, None unless connected); or, with `pending`,
-        who asks to be admitted. See views.peers."""
+        """Members, this node included, with `latency` (ms of a round trip, None unless connected), `offences` (how
+        often it broke a protocol, as far as is remembered) and `banned_for` (seconds, None unless it is kept out); or,
+        with `pending`, who asks to be admitted. See views.peers."""
         if pending:
             return views.pending_peers(self._node.engine)
         network = self._node.network
@@ -166,6 +168,9 @@ class NodeApi:
         for row in rows:
             seconds = None if network is None or row["self"] else network.latency(row["peer_id"])
             row["latency"] = None if seconds is None else round(seconds * 1000, 2)
+            standing = Standing() if network is None else network.standing(row["peer_id"])
+            row["offences"] = standing.offences
+            row["banned_for"] = None if standing.banned_for is None else round(standing.banned_for, 1)
         return rows
 
     async def peer_ping(self, peer: str) -> dict[str, Any]:

@@ -183,9 +183,9 @@ class Node:
                 case PeerDown():
                     await self.loop.put(to_engine.PeerDown(event.peer))
                 case Frame():
-                    await self.loop.put(to_engine.Frame(event.peer, event.data))
+                    await self.loop.put(to_engine.Frame(event.peer, event.data), event.handled)
                 case Gossip():
-                    await self.loop.put(to_engine.Gossip(event.author, event.data))
+                    await self.loop.put(to_engine.Gossip(event.author, event.data), event.handled)
                 case Unlinked():
                     self.standing.unlinked(net, event.peer)
                 case DuplicateIdentity():

@@ -149,9 +149,7 @@ class NodeShell:
             case RunsChanged():
                 self.touch()
             case Misbehaved():
-                log.warning("peer broke the protocol", peer=output.peer, reason=output.reason)
-                if self.network is not None and output.peer != self._me:
-                    self.network.strike(output.peer)
+                self._blame(output.peer, output.reason)
             case Ready():
                 self.ready.set()
             case Alarm():
@@ -162,6 +160,17 @@ class NodeShell:
 
     async def _reseal(self, order: Reseal) -> None:
         await self.report(await trio.to_thread.run_sync(self.reseal, order))
+
+    def _blame(self, peer: PeerId, reason: str) -> None:
+        """Count an offence. The log gets the first of a peer and the one that bans it: it must not grow at its will."""
+        if self.network is None or peer == self._me:
+            return
+        banned = self.network.standing(peer).banned_for is not None
+        standing = self.network.strike(peer)
+        if standing.offences == 1:
+            log.warning("peer broke the protocol", peer=peer, reason=reason)
+        if standing.banned_for is not None and not banned:
+            log.warning("peer kept out for a while", peer=peer, reason=reason, seconds=round(standing.banned_for))
 
     async def _members_changed(self) -> None:
         if self.network is not None:

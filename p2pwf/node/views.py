@@ -209,6 +209,8 @@ def pending_peers(engine: Engine) -> list[dict[str, Any]]:
             "connected": False,
             "last_seen": None,
             "latency": None,
+            "offences": 0,
+            "banned_for": None,
         }
         for request in engine.membership.requests.values()
         if not engine.desk.roster.holds(request.peer, None)
@@ -235,6 +237,7 @@ def stats(engine: Engine) -> dict[str, Any]:
         "pending_events": len(engine.intake.pending),
         "dropped_pending": engine.intake.pending.dropped,
         "invalid_events": engine.intake.invalid,
+        "later_events": engine.intake.later,
         "misbehaved": engine.misbehaved,
         "rounds_dropped": engine.syncer.dropped,
         "runs_not_conducted": engine.conductor.failures,

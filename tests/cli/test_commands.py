@@ -134,8 +134,12 @@ async def test_cancel_and_update() -> None:
 
 
 async def test_peers_and_tickets() -> None:
-    async with node() as (_, folder):
+    async with node() as (api, folder):
         assert [one["peer_id"] for one in await answer(folder, "peer", "list")] == [ME, OTHER]
+        api.members[OTHER].update(connected=True, offences=3)
+        assert "connected, 3 offences" in (await cli(folder, "peer", "list"))[1]
+        api.members[OTHER].update(connected=False, offences=20, banned_for=42.0)
+        assert "banned for 42" in (await cli(folder, "peer", "list"))[1]
         assert await answer(folder, "peer", "add", "new") == {
             "peer_id": "new",
             "roles": ["run", "submit"],

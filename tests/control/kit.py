@@ -55,6 +55,7 @@ class MemoryApi:
         return {
             "peer_id": peer, "name": name, "roles": roles, "labels": ["linux"], "slots": 2,
             "connected": peer == ME, "last_seen": 0.0 if peer == ME else None, "latency": None,
+            "offences": 0, "banned_for": None,
             "self": peer == ME, "load": 1, "version": "0.1.0", "clock_ahead": 0,
         }  # fmt: skip
 

@@ -221,7 +221,7 @@ async def test_members_are_added_listed_and_removed() -> None:
         assert await call(folder, "GET", "peers", query={"pending": True}) == []
 
 
-async def test_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_t48_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async with node() as (_, folder):
         monkeypatch.setattr(server, "peer_uid", lambda _: os.geteuid() + 1)
         with pytest.raises(Refused, match="another user"):

@@ -371,7 +371,7 @@ def test_t04_a_ticket_works_once_at_its_issuer_only_and_until_it_expires() -> No
     assert not any(secret in value or late in value for value in bench.meta.values())
 
 
-def test_a_former_member_is_told_so_and_let_in_again_only_by_a_ticket_that_is_good() -> None:
+def test_t03_a_former_member_is_told_so_and_let_in_again_only_by_a_ticket_that_is_good() -> None:
     bench = founder()
     old, new = b"o" * 16, b"n" * 16
     for secret in (old, new):
@@ -413,7 +413,7 @@ def test_how_far_a_node_has_caught_up_is_counted_in_events_of_the_one_that_has_m
     assert syncer.progress() == (0, 0)
 
 
-def test_of_one_peer_only_so_many_rounds_of_sync_are_answered_and_more_later() -> None:
+def test_t28_of_one_peer_only_so_many_rounds_of_sync_are_answered_and_more_later() -> None:
     one, two = pair()
     hello = Hello(one.genesis.cid, b"b" * 16, b"d" * 32, {}, True, "test")
     other = encode_message(Digest(b"e" * 32))
@@ -441,7 +441,7 @@ def test_t07_t09_rights_are_checked_where_they_count() -> None:
     assert not two.engine.desk.roster.holds(signer(9).peer_id, None)
 
 
-def test_an_own_event_that_this_node_does_not_know_stops_it_from_writing() -> None:
+def test_t50_an_own_event_that_this_node_does_not_know_stops_it_from_writing() -> None:
     one, two = pair()
     twin = Bench(signer(1), one.genesis)
     twin.disk = list(one.disk)
