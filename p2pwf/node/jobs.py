@@ -24,6 +24,7 @@ from p2pwf.node.birth import Identity
 from p2pwf.node.kept import artifacts_of, find_cache
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.planner import facts_of
+from p2pwf.node.policing import Gatekeeper
 from p2pwf.runner.job import run_job
 from p2pwf.runner.log import FileLog, LogLine
 from p2pwf.runner.manifest import blobs_of, parse
@@ -85,6 +86,7 @@ class Jobs:
         identity: Identity,
         peer: PeerId,
         engine: Engine,
+        gatekeeper: Gatekeeper,
         recall: Callable[[Cid], Awaitable[None]],
         external: bool = False,
     ) -> None:
@@ -98,6 +100,7 @@ class Jobs:
         self._peer = peer
         self._identity = identity
         self._engine = engine
+        self._gatekeeper = gatekeeper
         self._recall = recall
         self._external = external
         self.running: dict[Attempt, Running] = {}
@@ -200,7 +203,7 @@ class Jobs:
             return artifacts_of(self._engine, attempt.run)
 
         async def find(keys: tuple[str, ...], version: str) -> Cache | None:
-            return await find_cache(self._engine, attempt.run, keys, version, self._recall)
+            return await find_cache(self._engine, self._gatekeeper, attempt.run, keys, version, self._recall)
 
         env = RunnerEnv(
             work_root=self._work,

@@ -39,6 +39,7 @@ from p2pwf.node.holds import Holds
 from p2pwf.node.jobs import Jobs
 from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
+from p2pwf.node.policing import Gatekeeper, available_levels, read_policy
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
 from p2pwf.node.sources import keep_scheduled
@@ -71,6 +72,7 @@ class Node:
         settings: NodeSettings,
         identity: Identity,
         engine: Engine,
+        gatekeeper: Gatekeeper,
         store: EventStore,
         blobs: BlobStore,
         work: Path,
@@ -98,6 +100,7 @@ class Node:
             identity=identity,
             peer=engine.desk.me,
             engine=engine,
+            gatekeeper=gatekeeper,
             recall=self.recall,
             external=engine.desk.config.external,
         )
@@ -287,6 +290,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
     Raises Refused, StorageError, TryAgain or UsageError, with nothing changed but what was said to be.
     """
     data = DataDir(Path(settings.data_dir))
+    policy = read_policy(settings)
     made = not data.path.exists()
     async with AsyncExitStack() as stack:
         stack.enter_context(data.lock())
@@ -299,13 +303,16 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
         blobs = BlobStore(data.blobs, BLOB_QUOTA)
         stack.callback(blobs.close)
         await trio.to_thread.run_sync(sweep_leftovers, data.work)
-        engine = await trio.to_thread.run_sync(make_engine, identity, settings, store)
+        engine, gatekeeper = await trio.to_thread.run_sync(
+            make_engine, identity, settings, store, policy, available_levels()
+        )
         spawner = await stack.enter_async_context(open_spawner())
         nursery = await stack.enter_async_context(trio.open_nursery())
         node = Node(
             settings=settings,
             identity=identity,
             engine=engine,
+            gatekeeper=gatekeeper,
             store=store,
             blobs=blobs,
             work=data.work,
