@@ -164,7 +164,7 @@ def test_random_histories_arrive_in_random_orders_to_the_same_clock() -> None:
         assert len(results) == 1, f"seed {seed}"
 
 
-def test_t29_a_member_changes_itself_only_so_often() -> None:
+def test_a_member_changes_itself_only_so_often() -> None:
     one, two = network(2)
     share(one, two)
     for number in range(MAX_UPDATES):
