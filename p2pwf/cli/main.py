@@ -39,6 +39,7 @@ COMMANDS = {
     "clock": ("p2pwf.cli.clock:clock", "Look at the Merkle clock."),
     "doctor": ("p2pwf.cli.doctor:doctor", "Look for what may go wrong, and say what to do."),
     "config": ("p2pwf.cli.config:config", "Show this node's settings, and where they come from."),
+    "policy": ("p2pwf.cli.policy:policy", "Show what this machine runs for whom."),
     "completion": ("p2pwf.cli.help:completion", "Teach a shell to complete commands."),
     "help": ("p2pwf.cli.help:help_", "Show the help of a command, or of all."),
     "mcp": ("p2pwf.cli.mcp:mcp", "Serve the tools for assistants (MCP)."),

@@ -11,6 +11,8 @@ from p2pwf import __version__
 Schema = dict[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
+NEEDED: Final[Schema] = {"type": "string", "minLength": 1}
+"""A text that has to say something."""
 FLAG: Final[Schema] = {"type": "boolean", "default": False}
 NUMBER: Final[Schema] = {"type": "number"}
 OBJECT: Final[Schema] = {"type": "object"}
@@ -87,7 +89,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "required": ["file"],
         "additionalProperties": False,
         "properties": {
-            "file": {**TEXT, "description": "absolute path, read by the node"},
+            "file": {**NEEDED, "pattern": "^/", "description": "absolute path, read by the node"},
             "name": TEXT,
             "priority": {**NUMBER, "default": 3.0},
             "event": TEXT,
@@ -95,7 +97,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "inputs": OBJECT,
             "peer": {**TEXT, "description": "the peer, by id or name, that all jobs are to run on"},
             "labels": {**TEXTS, "description": "what every job asks of its peer beside its own runs-on"},
-            "source_dir": {**TEXT, "description": "absolute path"},
+            "source_dir": {**TEXT, "pattern": "^/", "description": "absolute path"},
             "no_source": FLAG,
             "force": {**FLAG, "description": "also a workflow without a tag"},
             "key": {**TEXT, "description": "of two submissions with one key the first is run"},
@@ -147,7 +149,7 @@ _INVITE: Final = {
 }  # fmt: skip
 _ADD: Final = {
     "type": "object", "additionalProperties": False, "required": ["peer_id"],
-    "properties": {"peer_id": TEXT, "name": TEXT, "roles": TEXTS},
+    "properties": {"peer_id": NEEDED, "name": TEXT, "roles": TEXTS},
 }  # fmt: skip
 
 _PLACE: Final = _object(name=TEXT, environment=_or_null(TEXT))
@@ -205,7 +207,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               _PART,
               stream=True),
     Operation("GET", "/runs/{run}/report", "reports", "What the steps of a run's jobs came to", _list(_REPORT)),
-    Operation("GET", "/runs/{run}/explain", "explain", "Why a job is where it is", _ref("Explanation"), {"job": TEXT}),
+    Operation("GET", "/runs/{run}/explain", "explain", "Why a job is where it is", _ref("Explanation"),
+              {"job": NEEDED}),
     Operation("POST", "/schedules", "schedule_add", "Have a workflow submitted whenever it is due", _SCHEDULE,
               body=_ref("Submission")),
     Operation("GET", "/schedules", "schedules", "The schedules that fire", _list(_SCHEDULE), {"all": FLAG}),
@@ -262,5 +265,6 @@ def _operation(one: Operation) -> dict[str, Any]:
         },
     }
     if one.body is not None:
-        made["requestBody"] = {"content": {"application/json": {"schema": one.body}}}
+        needed = "$ref" in one.body or "required" in one.body  # the one that is referred to needs a file
+        made["requestBody"] = {"required": needed, "content": {"application/json": {"schema": one.body}}}
     return made

@@ -5,6 +5,7 @@ Each route is in openapi.py as well; a test holds the two together.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
@@ -309,7 +310,17 @@ def _submission(fields: Fields) -> SubmitRequest:
     for path in (request.file, request.source_dir):
         if path is not None and not path.startswith("/"):
             raise UsageError(f"{path!r} is not an absolute path", "the node has a working folder of its own")
+        if path is not None and not _is_name(path):
+            raise UsageError(f"{path[:80]!r} is no name that a file can have", "give the path of a file")
     return request
+
+
+def _is_name(path: str) -> bool:
+    """Whether the system could have a file of this name: the calls that open one raise what is no OSError."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _clock_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:

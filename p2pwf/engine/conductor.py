@@ -241,7 +241,7 @@ class Conductor:
             return "this peer runs no jobs (slots 0)"
         if not may_run(me.peer, me.labels, labels):
             return f"this peer has not the labels {', '.join(labels)}"
-        return self._desk.config.policy(run.submission, labels)
+        return self._desk.config.policy(run.submission, labels, key[0])
 
     def _turn_down(self, run: Run, attempt: Attempt, siblings: Siblings, reason: str) -> None:
         """An attempt of ours that this peer does not run: of a cancelled run it ends, else it moves on."""

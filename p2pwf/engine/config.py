@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -111,7 +111,12 @@ class Planner(Protocol):
         that it names; raises P2pwfError if they cannot be told."""
 
 
-def accept_all(_submission: Event, _labels: Iterable[str]) -> str | None:
+MayRun: TypeAlias = "Callable[[Event, Iterable[str], str | None], str | None]"
+"""Says why this node runs nothing of a run.submit or schedule.add, or with labels and job not that job; None if it
+does."""
+
+
+def accept_all(_submission: Event, _labels: Iterable[str], _job: str | None) -> str | None:
     """The policy that refuses nothing."""
     return None
 
@@ -127,6 +132,6 @@ class EngineConfig:
     version: str
     slots: int
     planner: Planner
-    policy: Callable[[Event, Iterable[str]], str | None] = accept_all
+    policy: MayRun = accept_all
     external: bool = False
     lease: float = LEASE

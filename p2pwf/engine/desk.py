@@ -138,7 +138,7 @@ class Desk:
         """Fold in what runs draw on: schedules, secrets, variables."""
         if event.type == "schedule.add":
             self.schedules.add(event)
-            if event.author != self.me and self.config.policy(event, ()) is None:
+            if event.author != self.me and self.config.policy(event, (), None) is None:
                 self.emit(Scheduled(event))
         elif event.type == "schedule.remove":
             self.schedules.remove(event, self.clock.roster_at(node.frontier).holds(event.author, "admin"))

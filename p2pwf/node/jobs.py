@@ -27,6 +27,7 @@ from p2pwf.node.kept import artifacts_of, find_cache
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.opening import Given, for_job
 from p2pwf.node.planner import facts_of
+from p2pwf.node.policing import Gatekeeper
 from p2pwf.runner.job import run_job
 from p2pwf.runner.log import FileLog, LogLine
 from p2pwf.runner.manifest import blobs_of, parse
@@ -91,6 +92,7 @@ class Jobs:
         identity: Identity,
         peer: PeerId,
         engine: Engine,
+        gatekeeper: Gatekeeper,
         recall: Callable[[Cid], Awaitable[None]],
         external: bool = False,
     ) -> None:
@@ -104,6 +106,7 @@ class Jobs:
         self._peer = peer
         self._identity = identity
         self._engine = engine
+        self._gatekeeper = gatekeeper
         self._recall = recall
         self._external = external
         self.running: dict[Attempt, Running] = {}
@@ -215,7 +218,7 @@ class Jobs:
             return artifacts_of(self._engine, attempt.run)
 
         async def find(keys: tuple[str, ...], version: str) -> Cache | None:
-            return await find_cache(self._engine, attempt.run, keys, version, self._recall)
+            return await find_cache(self._engine, self._gatekeeper, attempt.run, keys, version, self._recall)
 
         env = RunnerEnv(
             work_root=self._work,

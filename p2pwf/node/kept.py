@@ -12,6 +12,7 @@ from p2pwf.core.dagcbor import Value
 from p2pwf.core.ids import Cid
 from p2pwf.engine import Engine
 from p2pwf.errors import UsageError
+from p2pwf.node.policing import Gatekeeper
 from p2pwf.runner.native.artifacts import check_name
 from p2pwf.runner.values import Artifact, Cache
 from p2pwf.runs import Run
@@ -45,13 +46,18 @@ def artifacts_of(engine: Engine, run: Cid) -> tuple[Artifact, ...]:
 
 
 async def find_cache(
-    engine: Engine, run: Cid, keys: tuple[str, ...], version: str, recall: Callable[[Cid], Awaitable[None]]
+    engine: Engine,
+    gatekeeper: Gatekeeper,
+    run: Cid,
+    keys: tuple[str, ...],
+    version: str,
+    recall: Callable[[Cid], Awaitable[None]],
 ) -> Cache | None:
     """The cache of the first key: its own, else the newest that begins with it; then the same for the other keys.
 
     Caches of this repository are looked through, of the run's own ref first, then of a default branch. Repository and
-    ref are what a submitter says, so a cache is taken only from a run whose jobs this node would run itself: what is in
-    it was made by code that it trusts as much. `recall` holds an ended run whole again.
+    ref are what a submitter says, so a cache is taken only from a run whose jobs this node would run itself, and on
+    terms no stricter: what is in it was made by code that it trusts as much. `recall` holds an ended run whole again.
     """
     own = engine.desk.runs.get(run)
     if own is None:
@@ -62,7 +68,7 @@ async def find_cache(
         outcome = None if made is None else made.events.get(saved.finish)
         if made is None or outcome is None or made.tally.finish(outcome.key) is not outcome:
             continue
-        if engine.desk.config.policy(made.submission, ()) is None:
+        if gatekeeper.trusts(made.submission, own.submission):
             return Cache(key=saved.key, version=version, link=saved.link, size=saved.size)
     return None
 

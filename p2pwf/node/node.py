@@ -40,11 +40,13 @@ from p2pwf.node.jobs import Jobs
 from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
 from p2pwf.node.opening import reseal
+from p2pwf.node.policing import Gatekeeper, available_levels, read_policy
 from p2pwf.node.rebuild import rebuild
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
 from p2pwf.node.sources import keep_scheduled
 from p2pwf.node.standing import Standing, is_removed, was_member
+from p2pwf.policy import Policy
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner, open_spawner
@@ -74,6 +76,7 @@ class Node:
         settings: NodeSettings,
         identity: Identity,
         engine: Engine,
+        gatekeeper: Gatekeeper,
         store: EventStore,
         blobs: BlobStore,
         work: Path,
@@ -101,6 +104,7 @@ class Node:
             identity=identity,
             peer=engine.desk.me,
             engine=engine,
+            gatekeeper=gatekeeper,
             recall=self.recall,
             external=engine.desk.config.external,
         )
@@ -291,16 +295,17 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
     Raises Refused, StorageError, TryAgain or UsageError, with nothing changed but what was said to be.
     """
     data = DataDir(Path(settings.data_dir))
+    policy = read_policy(settings)
     made = not data.path.exists()
     async with AsyncExitStack() as stack:
         stack.enter_context(data.lock())
         with first_start(data, made=made) as start, ExitStack() as unborn:
             try:
-                store, identity, engine = await _bear(settings, data, start, unborn)
+                store, identity, engine, gatekeeper = await _bear(settings, policy, data, start, unborn)
             except DamagedFile as error:
                 unborn.close()
                 await trio.to_thread.run_sync(rebuild, data, error, bool(settings.bootstrap))
-                store, identity, engine = await _bear(settings, data, start, unborn)
+                store, identity, engine, gatekeeper = await _bear(settings, policy, data, start, unborn)
             stack.push(unborn.pop_all())
         blobs = BlobStore(data.blobs, BLOB_QUOTA)
         stack.callback(blobs.close)
@@ -311,6 +316,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
             settings=settings,
             identity=identity,
             engine=engine,
+            gatekeeper=gatekeeper,
             store=store,
             blobs=blobs,
             work=data.work,
@@ -333,14 +339,18 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
 
 
 async def _bear(
-    settings: NodeSettings, data: DataDir, start: FirstStart, unborn: ExitStack
-) -> tuple[EventStore, Identity, Engine]:
-    """The store, what this node is, and its engine with all that the store holds; `unborn` closes what it opened."""
+    settings: NodeSettings, policy: Policy, data: DataDir, start: FirstStart, unborn: ExitStack
+) -> tuple[EventStore, Identity, Engine, Gatekeeper]:
+    """The store, what this node is, its engine with all that the store holds, and who judges what may run here;
+    `unborn` closes what it opened."""
     seed = own_seed(data)
     store = EventStore.open(data.events)
     unborn.callback(store.close)
     identity = await be_born(settings, seed, store, start, log.info)
-    return store, identity, await trio.to_thread.run_sync(make_engine, identity, settings, store)
+    engine, gatekeeper = await trio.to_thread.run_sync(
+        make_engine, identity, settings, store, policy, available_levels()
+    )
+    return store, identity, engine, gatekeeper
 
 
 async def wait_for_signal(stop: trio.Event) -> None:

@@ -80,6 +80,6 @@ class SimNode:
     def peer(self) -> PeerId:
         return self.signer.peer_id
 
-    def policy(self, submission: Event, _labels: object = ()) -> str | None:
+    def policy(self, submission: Event, _labels: object = (), _job: object = None) -> str | None:
         """What it says of running a submission's jobs."""
         return None if self.trusts or submission.author == self.peer else "it runs its own runs only"

@@ -73,6 +73,8 @@ async def test_a_name_may_hold_anything(name: str) -> None:
         ({}, "file is missing"),
         ({"file": 3}, "file is not a text"),
         ({"file": "relative.yml"}, "absolute"),
+        ({"file": "/a\0b"}, "no name that a file can have"),
+        ({"file": "/a", "source_dir": "/\ud800"}, "no name that a file can have"),
         ({"file": "/a", "priority": "high"}, "priority is not a finite number"),
         ({"file": "/a", "priority": True}, "priority is not a finite number"),
         ({"file": "/a", "inputs": []}, "inputs is not an object"),

@@ -301,7 +301,7 @@ def test_a_restarted_owner_closes_its_own_attempt_and_goes_on_with_the_next() ->
 
 def test_a_policy_that_refuses_hands_the_job_on() -> None:
     one, two = pair()
-    two.policy = lambda submission, _: None if submission.author == two.peer else "own submissions only"
+    two.policy = lambda submission, *_: None if submission.author == two.peer else "own submissions only"
     two.boot()
     connect(one, two)
     two.wait(LEASE + 1)

@@ -86,7 +86,7 @@ async def ended_by_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guarde
         blobs: Any = NoBlobs()
         runner = Jobs(
             work=tmp_path, blobs=blobs, reach=nothing, report=tell, nursery=nursery, spawner=None, identity=nothing,
-            peer=nothing, engine=nothing, recall=nothing,
+            peer=nothing, engine=nothing, gatekeeper=nothing, recall=nothing,
         )  # fmt: skip
         monkeypatch.setattr(runner, "_run_job", broken)
         running = Running(FileLog(tmp_path / "log"), trio.Event(), 0.0)
