@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import trio
+from mcp.server.transport_security import TransportSecuritySettings
 
+from p2pwf.errors import UsageError
 from p2pwf.mcp import http
 
 TOKEN = "t" * 43
@@ -66,7 +68,7 @@ async def test_whoever_asks_is_served_without_the_guard_of_the_token(
 async def test_a_web_page_is_served_by_a_name_of_its_own_without_the_guard_of_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_to_all: Any = http.TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    open_to_all: Any = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     monkeypatch.setattr(http, "TransportSecuritySettings", lambda **_: open_to_all)
     token = {"Authorization": f"Bearer {TOKEN}"}
     async with served(tmp_path) as port:
@@ -75,7 +77,7 @@ async def test_a_web_page_is_served_by_a_name_of_its_own_without_the_guard_of_na
 
 
 def test_it_listens_where_others_reach_it_without_the_guard_of_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(http.UsageError):
+    with pytest.raises(UsageError):
         http.loopback_address("192.0.2.1:0")
     monkeypatch.setattr(http, "ip_address", lambda _: type("Anywhere", (), {"is_loopback": True}))
     assert http.loopback_address("192.0.2.1:0") == ("192.0.2.1", 0)
