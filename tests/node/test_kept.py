@@ -37,14 +37,14 @@ def names_of(writer: Writer, run: Cid) -> list[str]:
     return [one.name for one in kept.artifacts_of(cast("Engine", writer), run)]
 
 
-def test_an_artifact_named_as_a_way_out_of_its_folder_is_left_out() -> None:
+def test_t41_an_artifact_named_as_a_way_out_of_its_folder_is_left_out() -> None:
     writer, run = left(("good", *HOSTILE))
     with capture_logs() as logged:
         assert names_of(writer, run.id) == ["good"]
     assert len(logged) == len(HOSTILE)
 
 
-def test_without_the_guard_it_is_one_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_t41_without_the_guard_it_is_one_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "check_name", lambda _: None)
     writer, run = left(("good", *HOSTILE))
     assert names_of(writer, run.id) == ["good", *HOSTILE]

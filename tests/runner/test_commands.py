@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from p2pwf.runner.masking import Masker
+from p2pwf.workflow.commands import CommandReader
 from tests.runner.kit import FAST, Bench
 
 
@@ -61,7 +62,7 @@ async def test_set_env_and_add_path_are_errors_unless_allowed(bench: Bench) -> N
     assert ran.text(2).startswith("[1] /somewhere:")
 
 
-async def test_stop_commands_stops_them_until_its_token(bench: Bench) -> None:
+async def test_t44_stop_commands_stops_them_until_its_token(bench: Bench) -> None:
     """T44."""
     ran = await bench.run(
         """
@@ -76,6 +77,18 @@ async def test_stop_commands_stops_them_until_its_token(bench: Bench) -> None:
         """
     )
     assert ran.text(2) == "yes visible"
+
+
+async def test_t44_without_the_stop_what_is_printed_sets_outputs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = CommandReader.feed
+
+    def deaf(self: CommandReader, line: str) -> object:
+        self._token = None
+        return genuine(self, line)
+
+    monkeypatch.setattr(CommandReader, "feed", deaf)
+    steps = "- id: a\n  run: |\n    echo '::stop-commands::tok'\n    echo '::set-output name=x::no'\n"
+    assert (await bench.run(f"{steps}- run: echo ${{{{ steps.a.outputs.x }}}}")).text(2) == "no"
 
 
 async def test_an_empty_stop_token_or_a_commands_name_fails_the_step(bench: Bench) -> None:

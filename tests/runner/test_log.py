@@ -45,7 +45,7 @@ async def test_a_long_line_is_logged_in_pieces(bench: Bench) -> None:
     assert max(map(len, pieces)) <= 65536
 
 
-async def test_a_log_beyond_its_bound_is_cut_off_with_a_word_and_the_job_goes_on(bench: Bench) -> None:
+async def test_t38_a_log_beyond_its_bound_is_cut_off_with_a_word_and_the_job_goes_on(bench: Bench) -> None:
     """T38."""
     ran = await bench.run(
         "- id: a\n  run: |\n    yes | head -n 200000\n    echo '::set-output name=y::2'\n"
@@ -61,7 +61,12 @@ async def test_a_log_beyond_its_bound_is_cut_off_with_a_word_and_the_job_goes_on
     assert ran.result.dropped_log_bytes > 150_000
 
 
-async def test_an_endless_log_ends_with_its_step(bench: Bench) -> None:
+async def test_t38_without_the_bound_a_log_takes_all_that_is_written(bench: Bench) -> None:
+    ran = await bench.run("- run: yes | head -n 200000", limits=attrs.evolve(FAST, log_bytes=10**9))
+    assert (ran.root / "log-1.ndjson").stat().st_size > 1_000_000
+
+
+async def test_t38_an_endless_log_ends_with_its_step(bench: Bench) -> None:
     """T38: a timeout gets through to a step that writes as fast as it can."""
     with trio.fail_after(PATIENCE_S):
         ran = await bench.run("- {run: 'yes', timeout-minutes: 0.004}", limits=attrs.evolve(FAST, log_bytes=100_000))
