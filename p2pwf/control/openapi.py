@@ -161,13 +161,13 @@ _VARIABLE: Final = _object(name=TEXT, environment=_or_null(TEXT), **_SET, value=
 _SET_SECRET: Final = {
     "type": "object", "additionalProperties": False, "required": ["name", "value"],
     "properties": {
-        "name": TEXT, "value": {**TEXT, "writeOnly": True, "format": "password"}, "environment": TEXT,
+        "name": NEEDED, "value": {**NEEDED, "writeOnly": True, "format": "password"}, "environment": TEXT,
         "submitters": {**TEXTS, "description": "peers, by id or name: only runs of these get it; none: all do"},
     },
 }  # fmt: skip
 _SET_VARIABLE: Final = {
     "type": "object", "additionalProperties": False, "required": ["name"],
-    "properties": {"name": TEXT, "value": TEXT, "environment": TEXT},
+    "properties": {"name": NEEDED, "value": TEXT, "environment": TEXT},
 }  # fmt: skip
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
