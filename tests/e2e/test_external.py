@@ -122,8 +122,8 @@ def test_what_it_refuses_is_told_to_its_client_and_to_who_asks_why_nobody_runs_i
         other.start("--join", node.ticket()).ready()
         run = other.submit(workflow(tmp_path, MATRIX), "--no-source")
         owner = node.info["peer_id"]
-        node.wait_for(run, lambda view: view["status"] == "assigned")
-        with pytest.raises(Refused, match="only its own submissions"):
+        node.wait_for(run, lambda view: all(job["waiting"] for job in view["jobs"] if job["job"] == "m"))
+        with pytest.raises(Refused, match="this node has refused jobs of this run"):
             p2pwf.connect(node.folder).update_workflow_status(run, "in_progress")
         decided = other.ask("workflow", "assign")
         assert [one["name"] for one in decided] == ["m (1)", "m (2)", "m (3)"]
