@@ -114,7 +114,10 @@ def test_t47_the_search_finds_what_lies_about(tmp_path: Path) -> None:
     for number, form in enumerate([*forms(VALUE), b64encode(b"user:" + VALUE.encode() + b"!")]):
         (tmp_path / f"{number}.db-wal").write_bytes(b"\0page" + form + b"more")
     assert len(files_with(tmp_path, VALUE)) == len(forms(VALUE)) + 1
-    with subprocess.Popen([sys.executable, "-c", "input()", VALUE], stdin=subprocess.PIPE) as shows:
+    line = [sys.executable, "-c", "print(flush=True); input()", VALUE]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shows:
+        assert shows.stdout is not None
+        shows.stdout.readline()  # a program that has just been executed may show no arguments yet
         assert found_in(command_lines(), VALUE), "where a value stands on a command line, others read it"
         shows.communicate(b"\n")
 
