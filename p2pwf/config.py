@@ -24,6 +24,8 @@ ACTIONS_ENV: Final = "P2PWF_ACTIONS"
 ACTIONS_URL_ENV: Final = "P2PWF_ACTIONS_URL"
 _BY_ENV: Final = ((NAME_ENV, "name"), (ACTIONS_ENV, "actions"), (ACTIONS_URL_ENV, "actions_url"))
 CONFIG_FILE: Final = "config.toml"
+POLICY: Final = "policy"
+"""The table of that file which is no setting of its own: what this machine runs for whom."""
 NATIVE: Final = "native"
 EXTERNAL: Final = "external"
 EXECUTORS: Final = (NATIVE, EXTERNAL)
@@ -52,6 +54,7 @@ class NodeSettings:
     actions_url: str | None = None
     executor: str = NATIVE
     json_output: bool = False
+    progress: str = "auto"
 
     def to_json(self) -> str:
         return json.dumps(attrs.asdict(self))
@@ -81,21 +84,51 @@ _FILE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
 }
 
 
-def read_file(folder: Path) -> dict[str, Any]:
-    """The settings of a data folder's config.toml; none if there is no such file. Raises UsageError, with the place."""
-    path = folder / CONFIG_FILE
+@attrs.frozen(slots=True)
+class PolicyTable:
+    """The table [policy] as it stands in a file, and the file's text: what is wrong is told with its line."""
+
+    path: Path
+    table: dict[str, Any]
+    text: str
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a config.toml and what it says; raises UsageError, with the place."""
     import tomllib  # noqa: PLC0415 - most of what imports this module reads no file
 
     try:
-        values = tomllib.loads(path.read_text())
+        text = path.read_text()
+        return text, tomllib.loads(text)
     except FileNotFoundError:
-        return {}
+        return "", {}
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}", 'it is a TOML file: name = "worker"') from error
+
+
+def policy_table(folder: Path) -> PolicyTable | None:
+    """The table [policy] of a data folder's config.toml, None if it has none. Raises UsageError, with the place."""
+    path = folder / CONFIG_FILE
+    text, values = _read(path)
+    if POLICY not in values:
+        return None
+    if not isinstance(values[POLICY], dict):
+        raise UsageError(f"{path}: policy is no table", "begin each of its rules with [[policy.rule]]")
+    return PolicyTable(path, values[POLICY], text)
+
+
+def read_file(folder: Path) -> dict[str, Any]:
+    """The settings of a data folder's config.toml, without its policy; none if there is no such file.
+
+    Raises UsageError, with the place.
+    """
+    path = folder / CONFIG_FILE
+    _, values = _read(path)
+    values.pop(POLICY, None)
     for name, value in values.items():
         kind = _FILE_KEYS.get(name)
         if kind is None:
-            raise UsageError(f"{path}: unknown setting {name!r}", f"known: {', '.join(sorted(_FILE_KEYS))}")
+            raise UsageError(f"{path}: unknown setting {name!r}", f"known: {', '.join(sorted((*_FILE_KEYS, POLICY)))}")
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UsageError(f"{path}: {name} has a value of the wrong kind", "see `p2pwf up --help`")
     if values.get("executor", EXTERNAL) not in EXECUTORS:

@@ -45,14 +45,13 @@ def asked_level(labels: Iterable[str]) -> Level:
 
 def choose(
     available: Collection[Level],
-    asked: Level,
     floor: Level,
     *,
     network: bool = True,
     containers: bool = False,
     least: bool = False,
 ) -> Level | None:
-    """The best of the available levels that is no less than a job asks for and a policy wants; None if there is none.
+    """The best of the available levels that is no less than `floor`; None if there is none.
 
     `network`: whether the job has one; only namespaces can take it away. `containers`: whether the job brings some of
     its own; a sandbox reaches no engine, so they run in a container's bounds or in none. `least`: the lowest of
@@ -63,7 +62,7 @@ def choose(
         usable -= {Level.none, Level.process}
     if containers:
         usable -= {Level.process, Level.sandbox}
-    fitting = [level for level in usable if level >= max(asked, floor)]
+    fitting = [level for level in usable if level >= floor]
     return (min if least else max)(fitting, default=None)
 
 

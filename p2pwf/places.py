@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DATA_DIR_ENV = "P2P_DATA_DIR"
 ROOT_DATA_DIR = "/var/lib/p2pwf"
@@ -20,13 +23,20 @@ MAX_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 """Bytes of a Unix socket's path: what sun_path holds, less its closing zero."""
 
 
-def data_dir(given: str | None, environ: Mapping[str, str] | None = None) -> Path:
+def data_folder(given: str | None, environ: Mapping[str, str] | None = None) -> str:
     """The data folder: `given` (a flag), else P2P_DATA_DIR, else the default of this user; `~` is expanded."""
     env = os.environ if environ is None else environ
     chosen = given or env.get(DATA_DIR_ENV) or (ROOT_DATA_DIR if os.geteuid() == 0 else USER_DATA_DIR)
-    return Path(os.path.abspath(os.path.expanduser(chosen)))  # noqa: PTH100, PTH111 - no such folder need exist
+    return os.path.abspath(os.path.expanduser(chosen))  # noqa: PTH100, PTH111 - no such folder need exist
 
 
-def fits_socket(path: Path) -> bool:
+def data_dir(given: str | None, environ: Mapping[str, str] | None = None) -> Path:
+    """`data_folder`, as a path."""
+    from pathlib import Path  # noqa: PLC0415 - costs start-up time, and most commands need no more than the text
+
+    return Path(data_folder(given, environ))
+
+
+def fits_socket(path: str | Path) -> bool:
     """Whether a Unix socket can have this path."""
     return len(os.fsencode(path)) <= MAX_SOCKET_PATH

@@ -1,4 +1,4 @@
-"""Write protocols/vectors/{events,clock,tickets,roster,runs}.json: the core, for other implementations.
+"""Write protocols/vectors/{events,clock,tickets,roster,runs,secrets}.json: the core, for other implementations.
 
     python scripts/vectors_core.py [--check]
 
@@ -19,6 +19,7 @@ from scripts.core_vectors.clock import clock_vectors  # noqa: E402 - needs the p
 from scripts.core_vectors.events import event_vectors  # noqa: E402
 from scripts.core_vectors.roster import roster_vectors  # noqa: E402
 from scripts.core_vectors.runs import run_vectors  # noqa: E402
+from scripts.core_vectors.secrets import secret_vectors  # noqa: E402
 from scripts.core_vectors.tickets import ticket_vectors  # noqa: E402
 
 FOLDER = ROOT / "protocols" / "vectors"
@@ -28,6 +29,7 @@ MAKERS: dict[str, Callable[[], dict[str, object]]] = {
     "tickets": ticket_vectors,
     "roster": roster_vectors,
     "runs": run_vectors,
+    "secrets": secret_vectors,
 }
 
 

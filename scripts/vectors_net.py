@@ -176,14 +176,16 @@ def vectors(protocol: str) -> dict[str, object]:
     ]
     if protocol == "transport":
         author, data = bytes.fromhex("002408011220") + digest("peer"), b"a gossip message"
+        number = bytes.fromhex("18a3c5e7f9010203")
         found["gossip_id"] = [
             {
                 "author": PEER,
                 "from": author.hex(),
                 "data": content.hex(),
-                "id": sha256(author + content).hexdigest(),
+                "seqno": seqno.hex(),
+                "id": sha256(author + sha256(content).digest() + seqno).hexdigest(),
             }
-            for content in (data, b"")
+            for content, seqno in ((data, number), (data, bytes(8)), (b"", number))
         ]
         found["lengths"] = [
             {"length": length, "varint": frame(bytes(length))[: -length or None].hex()}

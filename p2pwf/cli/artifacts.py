@@ -70,6 +70,8 @@ def _download(session: Session, run: str, chosen: list[dict[str, Any]], folder: 
     root = Path(folder).expanduser().absolute()
     latest = {one["name"]: one for one in chosen}
     for name in latest:
+        if "/" in _inside(name):
+            raise RemoteError(f"an artifact whose name is no folder's: {name!r}")
         _check_free(root / name)
     made = []
     for name, one in latest.items():

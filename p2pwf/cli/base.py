@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from p2pwf.errors import InternalError, InvalidWorkflow, P2pwfError, UsageError
-from p2pwf.places import data_dir
+from p2pwf.places import data_folder
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -26,6 +26,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 PIPE_CODE = 141
 """Exit code when the reader of our output left: as the shell reports a death by SIGPIPE."""
+ACTING = {
+    code: f"\\u{code:04x}"
+    for codes in (range(0x7F, 0xA0), range(0x202A, 0x202F), range(0x2066, 0x206A))
+    for code in codes
+}
+"""What acts on a terminal and JSON may hold as it is: DEL, C1, and what reorders the text around it."""
 HINTS = {
     "usage": "see `p2pwf --help`",
     "invalid_workflow": "mend the file there, then submit it again",
@@ -51,7 +57,7 @@ class Session:
         """The client of the chosen node; nothing is touched until it is used."""
         from p2pwf.control.client import Client  # many commands need no node
 
-        return Client(data_dir(self.given))
+        return Client(data_folder(self.given))
 
     def answer(self, value: T, draw: Callable[[T], None]) -> None:
         """Print a command's answer: as JSON, or drawn for a person."""
@@ -63,20 +69,25 @@ class Session:
 
 def print_json(value: object) -> None:
     """One JSON value on one line; indented on a terminal."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
-        sys.stdout.write(text + "\n")
-    except UnicodeEncodeError:
-        sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.write(_json_text(value, 2 if sys.stdout.isatty() else None) + "\n")
 
 
 def print_line(value: object) -> None:
     """One JSON value of a stream: always on one line, and out at once."""
-    try:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    except UnicodeEncodeError:
-        sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.write(_json_text(value) + "\n")
     sys.stdout.flush()
+
+
+def _json_text(value: object, indent: int | None = None) -> str:
+    """JSON as the output can show it. What json leaves as it is and a terminal obeys is escaped: names are others'."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    try:
+        text.encode(sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent).replace("\x7f", ACTING[0x7F])
+    return text.translate(ACTING)
 
 
 def _set_json(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -121,11 +132,14 @@ class LazyGroup(click.Group):
         name: str | None = None,
         *,
         lazy: Mapping[str, tuple[str, str]],
+        aliases: Mapping[str, str] | None = None,
         **rest: Any,  # noqa: ANN401 - click's own
     ) -> None:
         super().__init__(name, invoke_without_command=True, no_args_is_help=False, **rest)
         self._lazy = lazy
         """From a command's name to (module:attribute, short help)."""
+        self._aliases = aliases or {}
+        """Other names of commands, which the help does not list."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
         """Run the command that was named; a group alone shows its help."""
@@ -149,6 +163,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that a line names; an unknown one is an error that names near ones, imported or not."""
+        if args and args[0] in self._aliases:
+            args = [self._aliases[args[0]], *args[1:]]
         if args and args[0] not in self._lazy and not args[0].startswith("-"):
             from difflib import get_close_matches
 
@@ -212,7 +228,7 @@ def usage_of(error: click.ClickException) -> UsageError:
     """click's complaint as ours, with where to read on."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "p2pwf"
-    message = error.format_message().rstrip(".").replace("\n", " ")
+    message = " ".join(error.format_message().rstrip(".").split())
     return UsageError(message[:1].lower() + message[1:], f"see `{path} --help`")
 
 

@@ -10,23 +10,20 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import click
 
 from p2pwf import __version__
 from p2pwf.cli.base import Session, anywhere
+from p2pwf.cli.levels import try_levels
 from p2pwf.cli.peers import stays_here
 from p2pwf.cli.text import clean, dim, has_unicode, style
 from p2pwf.errors import NoNode, P2pwfError
 from p2pwf.isolation import Level
 from p2pwf.places import data_dir
-
-if TYPE_CHECKING:
-    from p2pwf.runner.isolation.probe import Probe
 
 State = Literal["ok", "note", "warning", "error"]
 LOW_DISK: Final = 1024**3
@@ -59,7 +56,7 @@ def doctor(session: Session) -> int:
     """Look for what may go wrong, and say what to do; exits with 1 if something is wrong.
 
     The machine: disk, programs that jobs use, sandboxes. The node: whether it runs and who can reach it. The network:
-    members that are away, versions and clocks that differ.
+    members that are away, versions and clocks that differ, secrets that are to be set anew.
 
     \b
       p2pwf doctor
@@ -149,23 +146,7 @@ def _containers() -> Finding:
 
 def _isolation(folder: Path) -> Iterator[Finding]:
     """How far apart jobs can be kept here, tried and not guessed: as this user, in this folder."""
-    import trio
-
-    from p2pwf.runner.isolation.keeper import Keeper
-    from p2pwf.runner.isolation.probe import probe_all
-    from p2pwf.runner.processes import open_spawner
-
-    async def look(work: Path) -> dict[Level, Probe]:
-        keeper = Keeper(work)
-        try:
-            async with open_spawner() as spawner:
-                return await probe_all(keeper, spawner)
-        finally:
-            keeper.close()
-
-    work = folder / "work"
-    with tempfile.TemporaryDirectory() as other:
-        found = trio.run(look, work if os.access(work, os.W_OK) else Path(other) / "work")
+    found = try_levels(folder)
     best = max(level for level, one in found.items() if one.available)
     if best is Level.none:
         text = "jobs run as this user, with nothing between: run other members' only if you trust them"
@@ -200,6 +181,7 @@ def _node(session: Session) -> Iterator[Finding]:
     try:
         status = session.client.call("GET", "status")
         peers = session.client.call("GET", "peers")
+        stats = session.client.call("GET", "stats")
         asking = session.client.call("GET", "peers", query={"pending": True})
     except NoNode as error:
         yield Finding("node", "note", error.message, error.hint)
@@ -215,6 +197,8 @@ def _node(session: Session) -> Iterator[Finding]:
         yield _members(others)
         yield _versions(others)
         yield _clocks(others)
+    if stats.get("secrets", {}).get("set"):
+        yield _secrets(stats["secrets"])
     if asking:
         hint = f"p2pwf peer add {asking[0]['peer_id']}, if you know whose it is"
         yield Finding("admission", "note", f"{_count(len(asking), 'peer asks', 'peers ask')} to be admitted", hint)
@@ -281,6 +265,16 @@ def _clocks(others: list[dict[str, Any]]) -> Finding:
     if odd:
         return Finding("clocks", "warning", _some(odd), "set the time there, and here: timedatectl set-ntp true")
     return Finding("clocks", "ok", "all within seconds" if known else "of nobody known yet")
+
+
+def _secrets(counts: dict[str, int]) -> Finding:
+    if counts["rotate"]:
+        text = f"{_count(counts['rotate'], 'secret was', 'secrets were')} open to a member that left"
+        return Finding("secrets", "warning", text, "set them to other values: `p2pwf secret list` says which")
+    if counts["lacking"]:
+        text = f"{_count(counts['lacking'], 'secret is', 'secrets are')} not sealed to all that run jobs"
+        return Finding("secrets", "warning", text, "see that an admin's node is up: `p2pwf secret list` says for whom")
+    return Finding("secrets", "ok", f"{_count(counts['set'], 'secret is', 'secrets are')} sealed to all that run jobs")
 
 
 def _some(words: list[str]) -> str:

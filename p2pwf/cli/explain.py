@@ -56,15 +56,18 @@ def _draw(found: dict[str, Any], names: dict[str, str]) -> None:
     rows = []
     for one in found["candidates"]:
         owner = one["peer_id"] == found["owner"]
+        reason = REASONS.get(one["passed_over"], str(one["passed_over"]))
         rows.append(
             (
                 "-" if one["order"] is None else str(one["order"]),
                 "-" if one["distance"] is None else str(one["distance"]),
                 style(names.get(one["peer_id"], "-"), "green" if owner else None, bold=owner),
                 short(one["peer_id"]),
-                "owner" if owner else REASONS.get(one["passed_over"], str(one["passed_over"])),
+                ", but ".join(filter(None, ("owner", reason))) if owner else reason,
             )
         )
     table(("ORDER", "DISTANCE", "NAME", "PEER", ""), rows, flexible=4)
+    if found.get("waiting"):
+        click.echo(style(f"waits: {clean(found['waiting'])}", "yellow"))
     if found["owner"] is None:
         click.echo(dim("nobody runs it yet"))

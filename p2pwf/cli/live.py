@@ -223,7 +223,7 @@ def _step_rows(steps: list[Step], room: int, width: int) -> Iterator[tuple[Text,
 def _cells(job: dict[str, Any], label: str, names: dict[str, str], last: str) -> tuple[Text, ...]:
     word = word_of(job)
     attempt = f"attempt {job['attempt']}" if job["attempt"] > 1 else ""
-    told = last if job["status"] == "in_progress" else clean(job["error"] or "")
+    told = last if job["status"] == "in_progress" else clean(job["error"] or job.get("waiting") or "")
     return (
         Text(sign_of(word), style=colour_of(word)),
         Text(label, style="bold" if word == "in_progress" else ""),

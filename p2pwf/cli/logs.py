@@ -25,7 +25,7 @@ TITLE = "##[group]"
 
 @click.command()
 @run_argument
-@click.option("--job", metavar="JOB", help="Only this job: its id, a leg's name, or job#index.")
+@click.option("--job", metavar="JOB", help="Only this job: its id, or of one leg the name or job#index.")
 @click.option("--step", metavar="STEP", help="Only this step, by its number or its name.")
 @click.option("--failed", is_flag=True, help="Only the steps that failed, of the jobs that did.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the jobs have ended.")
@@ -52,12 +52,9 @@ def logs(session: Session, workflow_id: str, job: str | None, step: str | None, 
         for line in lines:
             print_line(line)
         return
-    printer = LinePrinter(0)
-    if job is None:
-        run = client.call("GET", "runs", workflow_id)
-        names = [clean(one["name"]) for one in run["jobs"]]
-        if len(names) > 1:
-            printer = LinePrinter(min(MAX_NAME, max(width(name) for name in names)))
+    jobs = client.call("GET", "runs", workflow_id)["jobs"]
+    names = [clean(one["name"]) for one in jobs if job is None or job in _names(one)]
+    printer = LinePrinter(min(MAX_NAME, max(width(name) for name in names)) if len(names) > 1 else 0)
     for line in lines:
         printer.show(line)
 
@@ -76,13 +73,21 @@ def _of_step(lines: Iterator[dict[str, Any]], wanted: str) -> Iterator[dict[str,
         raise NotFound(f"no step {wanted!r} in these logs", f"there are {known}" if known else "no step has run yet")
 
 
+def _names(job: dict[str, Any]) -> tuple[str, str, str]:
+    """What --job may call a job of a run; by its id all its legs are meant."""
+    return job["job"], job["name"], f"{job['job']}#{job['index']}"
+
+
 def _of_failed(client: Client, run: str, job: str | None) -> Iterator[dict[str, Any]]:
     """The lines of the failed steps of a run's failed jobs; of a job that no step made fail, all of them."""
     jobs = client.call("GET", "runs", run)["jobs"]
     reports = {(one["job"], one["index"]): one["report"] for one in client.call("GET", "runs", run, "report")}
-    for one in jobs:
-        names = (one["job"], one["name"], f"{one['job']}#{one['index']}")
-        if one["conclusion"] != "failure" or (job is not None and job not in names):
+    wanted = [one for one in jobs if job is None or job in _names(one)]
+    if not wanted:
+        known = ", ".join(dict.fromkeys(clean(one["job"]) for one in jobs))
+        raise NotFound(f"no job {job!r} in this run", f"its jobs: {known}")
+    for one in wanted:
+        if one["conclusion"] != "failure":
             continue
         report = reports.get((one["job"], one["index"])) or {"steps": []}
         steps = {step.get("number") for step in report["steps"] if step.get("conclusion") == "failure"}

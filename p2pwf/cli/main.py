@@ -28,6 +28,8 @@ COMMANDS = {
     "peer": ("p2pwf.cli.peers:peer", "List, admit, remove and ping peers."),
     "workflow": ("p2pwf.cli.workflow:workflow", "Submit, follow and cancel workflows."),
     "schedule": ("p2pwf.cli.schedule:schedule", "Run workflows by the clock."),
+    "secret": ("p2pwf.cli.secret:secret", "Set values that jobs get and nobody sees."),
+    "variable": ("p2pwf.cli.variable:variable", "Set plain values for workflows."),
     "backup": ("p2pwf.cli.backup:backup", "Write this node's data folder into one file."),
     "restore": ("p2pwf.cli.backup:restore", "Make a data folder from a backup."),
     "check": ("p2pwf.cli.check:check", "Check workflow files."),
@@ -37,6 +39,7 @@ COMMANDS = {
     "clock": ("p2pwf.cli.clock:clock", "Look at the Merkle clock."),
     "doctor": ("p2pwf.cli.doctor:doctor", "Look for what may go wrong, and say what to do."),
     "config": ("p2pwf.cli.config:config", "Show this node's settings, and where they come from."),
+    "policy": ("p2pwf.cli.policy:policy", "Show what this machine runs for whom."),
     "completion": ("p2pwf.cli.help:completion", "Teach a shell to complete commands."),
     "help": ("p2pwf.cli.help:help_", "Show the help of a command, or of all."),
     "mcp": ("p2pwf.cli.mcp:mcp", "Serve the tools for assistants (MCP)."),
@@ -48,6 +51,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 @click.group(
     cls=LazyGroup,
     lazy=COMMANDS,
+    aliases={"var": "variable"},
     context_settings={"help_option_names": ["-h", "--help"], "obj": None},
 )
 @click.version_option(__version__, message="p2pwf %(version)s")

@@ -59,8 +59,18 @@ def _completed(context: click.Context, start: str, what: str, name: str, about: 
         found = context.ensure_object(Session).client.call("GET", what)
     except P2pwfError:
         return []
-    near = [one for one in found if one[name] and one[name].startswith(start)][:MAX_COMPLETED]
-    return [CompletionItem(one[name], help=f"{clean(one['name'] or '')} {one[about]}".strip()) for one in near]
+    near = []
+    for one in found:
+        # Peers are called what they like, and a shell runs what it is given: of an odd name its id is offered.
+        word = next((text for text in (one[name], one.get("peer_id")) if text and _is_word(text)), None)
+        if word is not None and word.startswith(start):
+            near.append(CompletionItem(word, help=f"{clean(one['name'] or '')} {one[about]}".strip()))
+    return near[:MAX_COMPLETED]
+
+
+def _is_word(text: str) -> bool:
+    """Whether a shell takes a text as one word and as nothing else."""
+    return not text.startswith("-") and all(one.isalnum() or one in "._@+-" for one in text)
 
 
 run_argument = click.argument("workflow_id", metavar="ID", callback=run_id, shell_complete=complete_runs)

@@ -112,6 +112,8 @@ def peer_list(session: Session, pending: bool) -> None:
     \b
       p2pwf peer list
       p2pwf peer list --pending                  who asks to be admitted
+
+    A member that breaks the protocols again and again is kept out for a minute, and shown as banned.
     """
     found = session.client.call("GET", "peers", query={"pending": pending})
     session.answer(found, _draw_pending if pending else _draw_peers)
@@ -151,9 +153,17 @@ def milliseconds(ms: float) -> str:
 def _seen(one: dict[str, Any]) -> str:
     if one.get("self"):
         return "this node" if one["roles"] else style("this node, removed", "red")
+    if one.get("banned_for") is not None:
+        return style(f"banned for {duration(one['banned_for'])}", "red")
     if one["connected"]:
-        return style("connected", "green")
+        return style("connected", "green") + _offences(one)
     return "not since start" if one["last_seen"] is None else f"{duration(one['last_seen'])} ago"
+
+
+def _offences(one: dict[str, Any]) -> str:
+    """How often a peer broke a protocol, if it did."""
+    number = one.get("offences", 0)
+    return style(f", {number} offence{'' if number == 1 else 's'}", "red") if number else ""
 
 
 def _draw_pending(peers: list[dict[str, Any]]) -> None:

@@ -12,6 +12,8 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 AUTO, PLAIN, QUIET = "auto", "plain", "quiet"
+BUSY_SECONDS = 0.5
+"""A wait that is shorter is none to a person."""
 
 
 def progress_option(command: F) -> F:
@@ -37,3 +39,31 @@ def bar(label: str, total: int, progress: str = AUTO) -> Iterator[Callable[[int]
     yield lambda _: None
     if progress == PLAIN:
         click.echo(f"{label}: done", err=True)
+
+
+@contextmanager
+def busy(label: str, progress: str) -> Iterator[None]:
+    """Say on stderr what is being waited for, where nobody knows how long: on a terminal once BUSY_SECONDS have passed,
+    and not any more afterwards. Plain: a line at the beginning and at the end."""
+    if not moves(progress, sys.stderr):
+        with bar(label, 0, progress):
+            yield
+        return
+    from threading import Timer  # few commands wait
+
+    shown = []
+
+    def show() -> None:
+        shown.append(True)
+        click.echo(f"{label} …", err=True, nl=False)
+
+    timer = Timer(BUSY_SECONDS, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if shown:
+            click.echo("\r\x1b[K", err=True, nl=False)

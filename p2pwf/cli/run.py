@@ -17,6 +17,7 @@ import click
 from p2pwf.cli.base import Session, anywhere, bug_of, complete_files, error_json, print_line
 from p2pwf.errors import InvalidWorkflow, P2pwfError, UsageError
 from p2pwf.isolation import Level
+from p2pwf.undumped import undumped
 
 CHECK_FAILED = 2
 
@@ -88,6 +89,8 @@ def run(
             "isolation": Level[isolation],
         }
         _check_names(given)
+        if given["secrets"]:
+            undumped()
         gc.disable()  # until all is imported: looking for garbage takes a tenth of that time, and finds none
         try:
             return _run(session, path, {"job": job, "event": event, **given})

@@ -70,6 +70,9 @@ def draw_run(run: dict[str, Any], names: dict[str, str]) -> None:
         ],
         flexible=1,
     )
+    for job in run["jobs"]:
+        if job.get("waiting"):
+            click.echo(style(f"{clean(job['name'])} waits: {clean(job['waiting'])}", "yellow"))
     _draw_outputs(run)
 
 

@@ -11,11 +11,11 @@ import stat
 from pathlib import Path
 
 from p2pwf.config import NodeSettings
-from p2pwf.core.bodies import MAX_LABELS, MAX_NAME
 from p2pwf.core.ids import public_key_of
 from p2pwf.core.tickets import parse_ticket
 from p2pwf.errors import Refused, StorageError, UsageError
 from p2pwf.net.addresses import dial_pair, listen_pair, split_peer
+from p2pwf.net.types import MAX_LABEL, MAX_LABELS, MAX_NAME
 
 OWN_LABELS = 2
 """A node offers its system and its architecture by itself."""
@@ -43,9 +43,9 @@ def check_folder(folder: Path) -> None:
 def check(settings: NodeSettings) -> None:
     """Raises UsageError for settings that no node can start with, wherever they came from."""
     if settings.name is not None:
-        _check_word("name", settings.name)
+        _check_word("name", settings.name, MAX_NAME)
     for label in settings.labels:
-        _check_word("label", label)
+        _check_word("label", label, MAX_LABEL)
     if len(settings.labels) > MAX_LABELS - OWN_LABELS:
         raise UsageError(f"{len(settings.labels)} labels", f"give at most {MAX_LABELS - OWN_LABELS}")
     for address in settings.listen:
@@ -60,6 +60,7 @@ def check(settings: NodeSettings) -> None:
         parse_ticket(settings.join)
 
 
-def _check_word(what: str, text: str) -> None:
-    if not text.strip() or len(text.encode("utf-8", "replace")) > MAX_NAME or not text.isprintable():
-        raise UsageError(f"not a {what}: {text[:40]!r}", f"a {what} is a line of text of at most {MAX_NAME} bytes")
+def _check_word(what: str, text: str, most: int) -> None:
+    # The founder of a network could have longer ones, but nobody could join one with them.
+    if not text.strip() or len(text) > most or not text.isprintable():
+        raise UsageError(f"not a {what}: {text[:40]!r}", f"a {what} is a line of text of at most {most} characters")

@@ -13,9 +13,9 @@ import click
 
 from p2pwf.cli.base import Session, anywhere, complete_files, print_json
 from p2pwf.cli.names import complete_peers, peer_names
-from p2pwf.cli.progress import PLAIN, moves, progress_option
+from p2pwf.cli.progress import PLAIN, QUIET, busy, moves, progress_option
 from p2pwf.cli.runs import FINAL, draw_run, exit_code
-from p2pwf.cli.text import clean, glyph
+from p2pwf.cli.text import SHORT, clean, glyph
 from p2pwf.errors import NoNode, UsageError
 
 MAX_FILE = 1024 * 1024
@@ -95,7 +95,8 @@ def submit(
     if source is not None:
         body["source_dir"] = absolute(source)
     client = session.client
-    made = client.call("POST", "runs", body=body, again=True)
+    with busy("packing the source", QUIET if session.json or no_source else progress):
+        made = client.call("POST", "runs", body=body, again=True)
     tell_asides(made, session.json)
     if not wait:
         shown = {key: made[key] for key in ("workflow_id", "status", "copies")}
@@ -106,6 +107,16 @@ def submit(
 
 def wait_for_end(session: Session, run: str, progress: str) -> int:
     """Wait until a run has ended, showing it as `watch` does, and print it; the exit code of its conclusion."""
+    try:
+        return _wait(session, run, progress)
+    except KeyboardInterrupt:
+        # Who stops waiting has not seen the id, and may think that the run has stopped as well.
+        if not session.json:
+            click.echo(f"the run goes on: p2pwf workflow watch {run[-SHORT:]}, or cancel", err=True)
+        raise
+
+
+def _wait(session: Session, run: str, progress: str) -> int:
     client = session.client
     views = client.stream("runs", run, "watch")
     if session.json:

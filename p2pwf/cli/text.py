@@ -19,10 +19,11 @@ GAP = "  "
 MIN_COLUMN = 12
 """Columns that the widest column of a table keeps on a narrow terminal."""
 
-# Bytes that act on a terminal: C0 but tab, DEL, C1; and what reorders the text around it.
-_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_ESCAPES = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\-_])")
-_COLOUR = re.compile("(\x1b\\[[0-9;:]*m)")
+# Bytes that act on a terminal: C0 but tab, DEL, C1; and what reorders the text around it. Patterns as texts: `re` keeps
+# what it has compiled, and a command that draws nothing compiles nothing.
+_CONTROLS = "[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+_ESCAPES = "\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\-_])"
+_COLOUR = "(\x1b\\[[0-9;:]*m)"
 
 GLYPHS = {
     "success": ("✓", "+", "green"), "completed": ("✓", "+", "green"),
@@ -36,12 +37,12 @@ GLYPHS = {
 
 def clean(text: str) -> str:
     """A text of one line with nothing in it that acts on a terminal."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\n", " ")))
+    return re.sub(_CONTROLS, "", re.sub(_ESCAPES, "", text.replace("\n", " ")))
 
 
 def clean_log(text: str) -> str:
     """A log line with its colours, where we print in colour, and nothing else that acts on a terminal."""
-    parts = _COLOUR.split(text)
+    parts = re.split(_COLOUR, text)
     coloured = len(parts) > 1 and has_colour()
     kept = "".join((part if coloured else "") if index % 2 else clean(part) for index, part in enumerate(parts))
     return kept + "\x1b[0m" if coloured else kept
@@ -138,7 +139,7 @@ def span(start_ms: float | None, end_ms: float | None) -> str:
 
 def width(text: str) -> int:
     """Columns that a text takes on a terminal, colour not counted."""
-    plain = _COLOUR.sub("", text)
+    plain = re.sub(_COLOUR, "", text)
     if plain.isascii():
         return len(plain)
     from unicodedata import combining, east_asian_width

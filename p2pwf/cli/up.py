@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from p2pwf.cli.base import Session, anywhere
+from p2pwf.cli.progress import progress_option
 from p2pwf.errors import UsageError
 
 SETTINGS_ENV = "P2PWF_SETTINGS"
@@ -30,6 +31,7 @@ MAX_SLOTS = 1024
 @click.option("--actions", metavar="DIR", help="Find actions of other repositories here (or P2PWF_ACTIONS).")
 @click.option("--actions-url", metavar="URL", help="Fetch actions from here instead of https://github.com.")
 @click.option("--mdns", is_flag=True, help="Find peers on the local network.")
+@progress_option
 @anywhere
 @click.pass_obj
 def up(session: Session, /, **flags: Any) -> None:  # noqa: ANN401 - click gives each of its own type

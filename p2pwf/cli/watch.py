@@ -87,6 +87,6 @@ def _change(job: dict[str, Any], names: dict[str, str]) -> str:
         parts.append(f"attempt {job['attempt']}")
     if job["completed_at"] is not None and job["started_at"] is not None:
         parts.append(f"in {span(job['started_at'], job['completed_at'])}")
-    if job["error"]:
-        parts.append(f"({clean(job['error'])})")
+    if said := job["error"] or job.get("waiting"):
+        parts.append(f"({clean(said)})")
     return "  ".join(parts[:1]) + "  " + " ".join(parts[1:])

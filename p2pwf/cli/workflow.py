@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from p2pwf.cli.base import LazyGroup, Session, anywhere
+from p2pwf.cli.explain import REASONS
 from p2pwf.cli.names import complete_peers, name_of, peer_names, run_argument
 from p2pwf.cli.reports import draw_reports
 from p2pwf.cli.runs import draw_run, name_of_run
@@ -15,6 +16,8 @@ from p2pwf.cli.text import clean, glyph, moment, short, span, style, table
 from p2pwf.errors import UsageError
 
 STATUSES = ("pending", "assigned", "in_progress", "completed", "failed", "cancelled")
+MAX_NAMED = 3
+"""Peers named for one reason why nobody runs a job; of more only the number is told."""
 _HERE = "p2pwf.cli.workflow"
 
 
@@ -169,7 +172,7 @@ def update(
 @anywhere
 @click.pass_obj
 def assign(session: Session) -> None:
-    """Look again at every job that nobody runs, and show who runs it now.
+    """Look again at every job that nobody runs, and say what was decided: who runs it now, or why nobody does.
 
     \b
       p2pwf workflow assign
@@ -188,8 +191,22 @@ def _draw_assigned(jobs: list[dict[str, Any]], names: dict[str, str]) -> None:
         (
             short(one["workflow_id"]),
             clean(one["name"]),
-            name_of(names, one["owner"]) if one["owner"] else style("nobody fits", "yellow"),
+            name_of(names, one["owner"]) if one["owner"] else style("nobody", "yellow"),
+            "-" if one["distance"] is None else str(one["distance"]),
+            "" if one["owner"] else _why_nobody(one["passed_over"], names),
         )
         for one in jobs
     ]
-    table(("RUN", "JOB", "PEER"), rows, flexible=1)
+    table(("RUN", "JOB", "PEER", "DISTANCE", ""), rows, flexible=4)
+
+
+def _why_nobody(passed_over: list[dict[str, Any]], names: dict[str, str]) -> str:
+    """Who could not take a job, and why: by reason, so that it stays one line in a large network."""
+    peers: dict[str, list[str]] = {}
+    for one in passed_over:
+        peers.setdefault(one["reason"], []).append(name_of(names, one["peer_id"]))
+    told = []
+    for reason, who in peers.items():
+        more = f" and {len(who) - MAX_NAMED} more" if len(who) > MAX_NAMED else ""
+        told.append(f"{', '.join(who[:MAX_NAMED])}{more}: {REASONS.get(reason, reason)}")
+    return "; ".join(told) or "no member runs jobs"

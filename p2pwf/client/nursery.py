@@ -163,7 +163,7 @@ class AsyncClient:
         path = find_socket(self.data_dir)
         try:
             with trio.fail_after(CONNECT_SECONDS):
-                return await trio.open_unix_socket(os.fspath(path))
+                return await trio.open_unix_socket(path)
         except PermissionError as error:
             raise Refused(f"the node of {self.data_dir} belongs to another user", START_HINT) from error
         except (OSError, trio.TooSlowError) as error:

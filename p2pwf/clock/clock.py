@@ -169,8 +169,9 @@ class Clock:
         return None
 
     def _epoch(self, node: Node) -> int:
-        """The admissions of its author at or below a node: a fork is of one of them."""
-        return node.below & self._admissions.get(node.author, 0)
+        """The admissions of its author below a node: a fork is of one of them. What an admin writes to admit itself
+        belongs to the one before: it must not part that event from another one of its seq."""
+        return node.frontier.mask & self._admissions.get(node.author, 0)
 
     def frontier_of(self, links: tuple[Node, ...]) -> Frontier:
         """The membership events at or below these nodes."""

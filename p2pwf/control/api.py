@@ -106,6 +106,24 @@ class ControlApi(Protocol):
     async def schedule_remove(self, name: str) -> JsonObject:
         """End a schedule; it."""
 
+    async def secret_set(self, name: str, value: str, environment: str | None, submitters: list[str]) -> JsonObject:
+        """Seal a secret to all that run jobs; its row, without the value."""
+
+    async def secrets(self) -> list[JsonObject]:
+        """[{name, environment, updated_at (ms), updated_by, submitters, sealed_to, lacking, rotate}]."""
+
+    async def secret_remove(self, name: str, environment: str | None) -> JsonObject:
+        """{name, environment}."""
+
+    async def variable_set(self, name: str, value: str, environment: str | None) -> JsonObject:
+        """Set a variable; its row."""
+
+    async def variables(self) -> list[JsonObject]:
+        """[{name, environment, value, updated_at (ms), updated_by}]."""
+
+    async def variable_remove(self, name: str, environment: str | None) -> JsonObject:
+        """{name, environment}."""
+
     async def clock_heads(self) -> list[JsonObject]:
         """[{cid, author, seq, lamport}] of the heads."""
 

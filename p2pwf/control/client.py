@@ -9,9 +9,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode
 
 from p2pwf.control.protocol import Exchange, Gone
 from p2pwf.errors import NoNode, Refused
@@ -27,14 +25,14 @@ CHUNK: Final = 64 * 1024
 START_HINT: Final = "start one with `p2pwf up`"
 
 
-def find_socket(folder: Path) -> Path:
-    """The control socket of the node of a data folder. Raises NoNode; creates nothing."""
-    path = folder / SOCKET_NAME
+def find_socket(folder: str | os.PathLike[str]) -> str:
+    """The control socket of the node of a data folder. Raises NoNode or Refused; creates nothing."""
+    path = os.path.join(folder, SOCKET_NAME)  # noqa: PTH118 - pathlib costs start-up time
     if fits_socket(path):
         return path
     try:
-        with (folder / SOCKET_NOTE).open("rb") as file:
-            return Path(os.fsdecode(file.read(MAX_NOTE).strip()))
+        with open(os.path.join(folder, SOCKET_NOTE), "rb") as file:  # noqa: PTH118, PTH123 - as above
+            return os.fsdecode(file.read(MAX_NOTE).strip())
     except PermissionError as error:
         raise Refused(f"the node of {folder} belongs to another user", START_HINT) from error
     except OSError as error:
@@ -43,17 +41,27 @@ def find_socket(folder: Path) -> Path:
 
 def target_of(*parts: str, query: Mapping[str, object] | None = None) -> str:
     """A request's target below the prefix: parts are quoted; of the query, None and False are left out."""
-    path = "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    path = "/v1/" + "/".join(map(_quoted, parts))
     wanted = {name: value for name, value in (query or {}).items() if value is not None and value is not False}
-    text = urlencode({name: "true" if value is True else value for name, value in wanted.items()})
+    pairs = (f"{_quoted(name)}={'true' if value is True else _quoted(str(value))}" for name, value in wanted.items())
+    text = "&".join(pairs)
     return f"{path}?{text}" if text else path
+
+
+def _quoted(text: str) -> str:
+    """Percent-encoded, for a path or a query."""
+    if text.isascii() and text.isalnum():  # an id: nothing to import for it
+        return text
+    from urllib.parse import quote  # noqa: PLC0415 - costs start-up time
+
+    return quote(text, safe="")
 
 
 class Client:
     """Talks to the node of one data folder; each call is a connection of its own, and threads may share a client."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = os.fspath(folder)
 
     def call(
         self,
@@ -100,7 +108,7 @@ class Client:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(CONNECT_SECONDS)
-            connection.connect(os.fspath(path))
+            connection.connect(path)
         except PermissionError as error:
             connection.close()
             raise Refused(f"the node of {self.folder} belongs to another user", START_HINT) from error

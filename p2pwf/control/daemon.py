@@ -9,12 +9,15 @@ import json
 import logging
 import os
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 import trio
 
 from p2pwf.config import NodeSettings
+from p2pwf.control.catchup import show_catching_up
 from p2pwf.control.notify import ServiceManager
 from p2pwf.control.server import serve_control
 from p2pwf.errors import InternalError, P2pwfError
@@ -22,6 +25,7 @@ from p2pwf.node.api import NodeApi
 from p2pwf.node.loop import first_error, keep_history
 from p2pwf.node.node import Node, make_ready, offer, open_node, wait_for_signal
 from p2pwf.node.standing import is_removed, removal
+from p2pwf.undumped import undumped
 
 SETTINGS_ENV = "P2PWF_SETTINGS"
 READY_FIELDS = ("peer_id", "name", "addrs", "network", "control")
@@ -34,6 +38,7 @@ def main() -> int:
         sys.stderr.write("error: this is the daemon of `p2pwf up`\nhint: run `p2pwf up`\n")
         return 2
     os.umask(0o077)
+    undumped()
     _configure_log()
     settings = NodeSettings.from_json(text)
     manager = ServiceManager.take_from(os.environ)
@@ -67,8 +72,22 @@ def _say(error: P2pwfError, as_json: bool) -> int:
     if as_json:
         sys.stderr.write(json.dumps({"error": {**error.to_json(), "hint": hint}}) + "\n")
     else:
-        sys.stderr.write(f"error: {error.message}\nhint: {hint}\n")
+        sys.stderr.write(f"error: {_plain(error.message)}\nhint: {_plain(hint)}\n")
     return error.exit_code
+
+
+def _plain(text: str) -> str:
+    """A text without anything that acts on a terminal: peers have their say in errors and in the log."""
+    return "".join(one if one.isprintable() else " " for one in text)
+
+
+def _plain_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {name: _plain(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+class _PlainLines(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return _plain(super().formatMessage(record))
 
 
 async def _run(settings: NodeSettings, manager: ServiceManager) -> None:
@@ -98,6 +117,8 @@ async def _serve(settings: NodeSettings, stop: trio.Event, up: trio.Event, manag
         path: Path = await nursery.start(serve_control, api, Path(settings.data_dir))
         api.control = str(path)
         manager.starting("catching up with the network")
+        progress = node.engine.syncer.progress
+        nursery.start_soon(show_catching_up, progress, node.shell.ready, settings.progress, manager)
         nursery.start_soon(_announce, node, api, manager)
         nursery.start_soon(_watch_standing, node, api)
         await stop.wait()
@@ -142,11 +163,15 @@ async def _announce(node: Node, api: NodeApi, manager: ServiceManager) -> None:
 
 def _configure_log() -> None:
     """Log lines to stderr, one event a line; libp2p's own chatter only from warnings on."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PlainLines("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.lastResort = handler  # libp2p keeps its lines from the root, and gives them no handler
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            _plain_event,
             # Plain: the pretty traceback shows the values of variables, and keys are among them.
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback

@@ -11,6 +11,8 @@ from p2pwf import __version__
 Schema = dict[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
+NEEDED: Final[Schema] = {"type": "string", "minLength": 1}
+"""A text that has to say something."""
 FLAG: Final[Schema] = {"type": "boolean", "default": False}
 NUMBER: Final[Schema] = {"type": "number"}
 OBJECT: Final[Schema] = {"type": "object"}
@@ -61,11 +63,15 @@ _SUMMARY: Final = _object(
 )  # fmt: skip
 _PEER: Final = _object(
     peer_id=TEXT, name=_or_null(TEXT), roles=TEXTS, labels=TEXTS, slots=_or_null(NUMBER), connected={"type": "boolean"},
-    last_seen=_or_null(NUMBER), latency=_or_null(NUMBER),
+    last_seen=_or_null(NUMBER), latency=_or_null(NUMBER), offences=NUMBER, banned_for=_or_null(NUMBER),
 )  # fmt: skip
+_PEER["properties"].update(  # of members, not of who asks to be one
+    self={"type": "boolean"}, load=_or_null(NUMBER), version=_or_null(TEXT), addrs=TEXTS, clock_ahead=_or_null(NUMBER)
+)
+_REASONS: Final = ("slots", "labels", "absent", "policy", "attempted")
 _CANDIDATE: Final = _object(
     peer_id=TEXT, distance=_or_null(NUMBER), order=_or_null(NUMBER),
-    passed_over={"enum": [None, "slots", "labels", "absent", "policy", "attempted"]},
+    passed_over={"enum": [None, *_REASONS]},
 )  # fmt: skip
 _ERROR: Final = _object(error=_object(code=TEXT, message=TEXT, hint=_or_null(TEXT)))
 _INFO: Final = _object(
@@ -83,7 +89,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "required": ["file"],
         "additionalProperties": False,
         "properties": {
-            "file": {**TEXT, "description": "absolute path, read by the node"},
+            "file": {**NEEDED, "pattern": "^/", "description": "absolute path, read by the node"},
             "name": TEXT,
             "priority": {**NUMBER, "default": 3.0},
             "event": TEXT,
@@ -91,7 +97,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "inputs": OBJECT,
             "peer": {**TEXT, "description": "the peer, by id or name, that all jobs are to run on"},
             "labels": {**TEXTS, "description": "what every job asks of its peer beside its own runs-on"},
-            "source_dir": {**TEXT, "description": "absolute path"},
+            "source_dir": {**TEXT, "pattern": "^/", "description": "absolute path"},
             "no_source": FLAG,
             "force": {**FLAG, "description": "also a workflow without a tag"},
             "key": {**TEXT, "description": "of two submissions with one key the first is run"},
@@ -108,7 +114,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Error": _ERROR,
 }  # fmt: skip
 
-_PLACED: Final = _object(workflow_id=TEXT, job=TEXT, name=TEXT, owner=_or_null(TEXT))
+_PLACED: Final = _object(
+    workflow_id=TEXT, job=TEXT, name=TEXT, owner=_or_null(TEXT), distance=_or_null(NUMBER),
+    passed_over=_list(_object(peer_id=TEXT, reason={"enum": list(_REASONS)})),
+)  # fmt: skip
 _UPDATE: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"status": STATUS, "priority": NUMBER, "result": {}, "error": TEXT, "job": TEXT},
@@ -132,7 +141,7 @@ _RERUN: Final = {
     "type": "object", "additionalProperties": False,
     "properties": {"failed": {**FLAG, "description": "only what failed, and what needs that"}, "jobs": TEXTS},
 }  # fmt: skip
-_PAUSE: Final = {"type": "object", "additionalProperties": False, "properties": {"on": FLAG}}
+_PAUSE: Final = {"type": "object", "additionalProperties": False, "required": ["on"], "properties": {"on": FLAG}}
 _LEAVE: Final = {"type": "object", "additionalProperties": False, "properties": {"keep_runs": FLAG}}
 _INVITE: Final = {
     "type": "object", "additionalProperties": False,
@@ -140,7 +149,25 @@ _INVITE: Final = {
 }  # fmt: skip
 _ADD: Final = {
     "type": "object", "additionalProperties": False, "required": ["peer_id"],
-    "properties": {"peer_id": TEXT, "name": TEXT, "roles": TEXTS},
+    "properties": {"peer_id": NEEDED, "name": TEXT, "roles": TEXTS},
+}  # fmt: skip
+
+_PLACE: Final = _object(name=TEXT, environment=_or_null(TEXT))
+_SET: Final = {"updated_at": NUMBER, "updated_by": TEXT}
+_SECRET: Final = _object(
+    name=TEXT, environment=_or_null(TEXT), **_SET, submitters=TEXTS, sealed_to=TEXTS, lacking=TEXTS, rotate=TEXTS
+)  # fmt: skip
+_VARIABLE: Final = _object(name=TEXT, environment=_or_null(TEXT), **_SET, value=TEXT)
+_SET_SECRET: Final = {
+    "type": "object", "additionalProperties": False, "required": ["name", "value"],
+    "properties": {
+        "name": NEEDED, "value": {**NEEDED, "writeOnly": True, "format": "password"}, "environment": TEXT,
+        "submitters": {**TEXTS, "description": "peers, by id or name: only runs of these get it; none: all do"},
+    },
+}  # fmt: skip
+_SET_VARIABLE: Final = {
+    "type": "object", "additionalProperties": False, "required": ["name"],
+    "properties": {"name": NEEDED, "value": TEXT, "environment": TEXT},
 }  # fmt: skip
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -180,11 +207,18 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               _PART,
               stream=True),
     Operation("GET", "/runs/{run}/report", "reports", "What the steps of a run's jobs came to", _list(_REPORT)),
-    Operation("GET", "/runs/{run}/explain", "explain", "Why a job is where it is", _ref("Explanation"), {"job": TEXT}),
+    Operation("GET", "/runs/{run}/explain", "explain", "Why a job is where it is", _ref("Explanation"),
+              {"job": NEEDED}),
     Operation("POST", "/schedules", "schedule_add", "Have a workflow submitted whenever it is due", _SCHEDULE,
               body=_ref("Submission")),
     Operation("GET", "/schedules", "schedules", "The schedules that fire", _list(_SCHEDULE), {"all": FLAG}),
     Operation("DELETE", "/schedules/{schedule}", "schedule_remove", "End a schedule", _SCHEDULE),
+    Operation("POST", "/secrets", "secret_set", "Seal a secret to all that run jobs", _SECRET, body=_SET_SECRET),
+    Operation("GET", "/secrets", "secrets", "The secrets, without their values", _list(_SECRET)),
+    Operation("DELETE", "/secrets/{name}", "secret_remove", "Remove a secret", _PLACE, {"environment": TEXT}),
+    Operation("POST", "/variables", "variable_set", "Set a variable", _VARIABLE, body=_SET_VARIABLE),
+    Operation("GET", "/variables", "variables", "The variables", _list(_VARIABLE)),
+    Operation("DELETE", "/variables/{name}", "variable_remove", "Remove a variable", _PLACE, {"environment": TEXT}),
     Operation("GET", "/clock/heads", "clock_heads", "The heads of the Merkle clock",
               _list(_object(cid=TEXT, author=TEXT, seq=NUMBER, lamport=NUMBER))),
     Operation("GET", "/clock/log", "clock_log", "Every event, in an order that respects its parents",
@@ -231,5 +265,6 @@ def _operation(one: Operation) -> dict[str, Any]:
         },
     }
     if one.body is not None:
-        made["requestBody"] = {"content": {"application/json": {"schema": one.body}}}
+        needed = "$ref" in one.body or "required" in one.body  # the one that is referred to needs a file
+        made["requestBody"] = {"required": needed, "content": {"application/json": {"schema": one.body}}}
     return made

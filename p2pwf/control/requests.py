@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import aclosing
 from math import isfinite, nan
 from typing import Any, Final, cast
@@ -62,7 +62,7 @@ class Fields:
         except OverflowError:  # a whole number of 400 digits is none to a float
             number = nan
         if not isfinite(number):
-            raise UsageError(f"{name} is not a number")
+            raise UsageError(f"{name} is not a finite number")
         return number
 
     def flag(self, name: str) -> bool:
@@ -73,6 +73,19 @@ class Fields:
         if value in (True, "true", "1"):
             return True
         raise UsageError(f"{name} is neither true nor false")
+
+    def needed_flag(self, name: str) -> bool:
+        """A truth value that must be there: either of the two is a wish."""
+        if name not in self._values:
+            raise UsageError(f"{name} is missing", "true, or false")
+        return self.flag(name)
+
+    def choice(self, name: str, words: Collection[str]) -> str | None:
+        """One of some words, or None."""
+        value = self.text(name)
+        if value is not None and value not in words:
+            raise UsageError(f"{name} is not {value!r}", f"it is one of {', '.join(words)}")
+        return value
 
     def mapping(self, name: str) -> dict[str, Any] | None:
         """An object, or None."""
@@ -85,6 +98,11 @@ class Fields:
         """Refuse what is left over: a misspelt field must not pass as a wish fulfilled."""
         if self._values:
             raise UsageError(f"unknown field {min(self._values)!r}")
+
+
+async def nothing_more(request: Request) -> None:
+    """Refuse a body's fields where a route takes none."""
+    (await body_fields(request)).done()
 
 
 def query_fields(request: Request) -> Fields:

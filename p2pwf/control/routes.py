@@ -5,20 +5,23 @@ Each route is in openapi.py as well; a test holds the two together.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from p2pwf.control.api import ControlApi
-from p2pwf.control.openapi import document
+from p2pwf.control.openapi import STATUS, document
 from p2pwf.control.replies import LineStream, error_reply, json_reply
-from p2pwf.control.requests import Fields, body_fields, query_fields
+from p2pwf.control.requests import Fields, body_fields, nothing_more, query_fields
 from p2pwf.errors import InternalError, NotFound, P2pwfError, UsageError
 from p2pwf.requests import SubmitRequest
 
@@ -31,10 +34,19 @@ Handler = Callable[[Request], Awaitable[Response]]
 _log = structlog.get_logger()
 
 
+class _PartsRoute(Route):
+    """A route whose parts are told apart before they are decoded: the name of a peer or a schedule may hold a slash."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches({**scope, "path": scope["raw_path"].decode("ascii")})
+        parts = {name: unquote(part) for name, part in found.get("path_params", {}).items()}
+        return match, {**found, "path_params": parts}
+
+
 def make_app(api: ControlApi) -> Starlette:
     """The ASGI application on an implementation of the control API."""
     return Starlette(
-        routes=[Route(PREFIX + path, handler, methods=[method]) for method, path, handler in _handlers(api)],
+        routes=[_PartsRoute(PREFIX + path, handler, methods=[method]) for method, path, handler in _handlers(api)],
         exception_handlers={P2pwfError: _on_error, HTTPException: _on_http, Exception: _on_bug},
     )
 
@@ -57,7 +69,13 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 
 
 def _handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
-    return [*_node_handlers(api), *_run_handlers(api), *_schedule_handlers(api), *_clock_handlers(api)]
+    return [
+        *_node_handlers(api),
+        *_run_handlers(api),
+        *_schedule_handlers(api),
+        *_setting_handlers(api),
+        *_clock_handlers(api),
+    ]
 
 
 def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
@@ -70,12 +88,13 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
     async def stats(_: Request) -> Response:
         return json_reply(await api.stats())
 
-    async def shutdown(_: Request) -> Response:
+    async def shutdown(request: Request) -> Response:
+        await nothing_more(request)
         return json_reply(await api.shutdown())
 
     async def pause(request: Request) -> Response:
         fields = await body_fields(request)
-        on = fields.flag("on")
+        on = fields.needed_flag("on")
         fields.done()
         return json_reply(await api.pause(on))
 
@@ -113,6 +132,7 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         return json_reply(await api.peer_remove(request.path_params["peer"], keep))
 
     async def peer_ping(request: Request) -> Response:
+        await nothing_more(request)
         return json_reply(await api.peer_ping(request.path_params["peer"]))
 
     return [
@@ -141,12 +161,13 @@ def _run_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         fields.done()
         return json_reply(await api.rerun(request.path_params["run"], failed, jobs or []))
 
-    async def assign(_: Request) -> Response:
+    async def assign(request: Request) -> Response:
+        await nothing_more(request)
         return json_reply(await api.assign())
 
     async def list_runs(request: Request) -> Response:
         fields = query_fields(request)
-        status, peer = fields.text("status"), fields.text("peer_id")
+        status, peer = fields.choice("status", STATUS["enum"]), fields.text("peer_id")
         fields.done()
         return json_reply(await api.list_runs(status, peer))
 
@@ -227,6 +248,48 @@ def _schedule_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
     ]
 
 
+def _setting_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
+    async def set_secret(request: Request) -> Response:
+        fields = await body_fields(request)
+        name, value, environment = fields.needed_text("name"), fields.needed_text("value"), fields.text("environment")
+        submitters = fields.texts("submitters")
+        fields.done()
+        return json_reply(await api.secret_set(name, value, environment, submitters))
+
+    async def secrets(_: Request) -> Response:
+        return json_reply(await api.secrets())
+
+    async def remove_secret(request: Request) -> Response:
+        fields = query_fields(request)
+        environment = fields.text("environment")
+        fields.done()
+        return json_reply(await api.secret_remove(request.path_params["name"], environment))
+
+    async def set_variable(request: Request) -> Response:
+        fields = await body_fields(request)
+        name, value, environment = fields.needed_text("name"), fields.text("value"), fields.text("environment")
+        fields.done()
+        return json_reply(await api.variable_set(name, value or "", environment))
+
+    async def variables(_: Request) -> Response:
+        return json_reply(await api.variables())
+
+    async def remove_variable(request: Request) -> Response:
+        fields = query_fields(request)
+        environment = fields.text("environment")
+        fields.done()
+        return json_reply(await api.variable_remove(request.path_params["name"], environment))
+
+    return [
+        ("POST", "/secrets", set_secret),
+        ("GET", "/secrets", secrets),
+        ("DELETE", "/secrets/{name}", remove_secret),
+        ("POST", "/variables", set_variable),
+        ("GET", "/variables", variables),
+        ("DELETE", "/variables/{name}", remove_variable),
+    ]
+
+
 def _submission(fields: Fields) -> SubmitRequest:
     priority: Any = fields.number("priority")
     request = SubmitRequest(
@@ -247,7 +310,17 @@ def _submission(fields: Fields) -> SubmitRequest:
     for path in (request.file, request.source_dir):
         if path is not None and not path.startswith("/"):
             raise UsageError(f"{path!r} is not an absolute path", "the node has a working folder of its own")
+        if path is not None and not _is_name(path):
+            raise UsageError(f"{path[:80]!r} is no name that a file can have", "give the path of a file")
     return request
+
+
+def _is_name(path: str) -> bool:
+    """Whether the system could have a file of this name: the calls that open one raise what is no OSError."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _clock_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:

@@ -6,13 +6,27 @@ exactly the fields of its form. Bounds are here so that whatever is stored has b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+import re
+from collections.abc import Mapping
 from typing import Final, cast
 
 from p2pwf.core.dagcbor import Value, size
-from p2pwf.core.ids import Cid, public_key_of
-from p2pwf.errors import UsageError
+from p2pwf.core.forms import (
+    Form,
+    boolean,
+    has_form,
+    integer,
+    link,
+    list_of,
+    mapping,
+    number,
+    of_form,
+    one_of,
+    optional,
+    peer,
+    set_of,
+    text,
+)
 
 MAX_PLAN: Final = 256 * 1024
 MAX_WORKFLOW: Final = 256 * 1024
@@ -42,6 +56,15 @@ MAX_CARRIED: Final = 128 * 1024
 MAX_RERUNS: Final = 10_000
 MAX_CRONS: Final = 16
 """Ways in which one schedule may come due."""
+MAX_VALUE: Final = 48 * 1024
+"""Bytes of the value of one secret or variable, in UTF-8: GitHub's bound."""
+SEALED_OVER: Final = 24 + 256 + 16
+"""Bytes that a sealed value may have more than the value: its nonce, its padding, its tag."""
+BOX: Final = 80
+"""Bytes of a sealed box around a key of 32."""
+MAX_BOXES: Final = 1024
+"""Boxes that one secret.seal adds: for a new member, of all secrets that a network may be expected to have."""
+MAX_SUBMITTERS: Final = 256
 SMALL: Final = 4 * MAX_TEXT
 """Bytes of a leg's matrix: the least of the bounds on maps."""
 _SIZED: Final = ("run.submit", "schedule.add")
@@ -49,67 +72,6 @@ _SIZES: Final = {"plan": MAX_PLAN, "payload": MAX_PAYLOAD, "inputs": MAX_PAYLOAD
 
 ROLES: Final = ("admin", "run", "submit")
 CONCLUSIONS: Final = ("success", "failure", "cancelled", "skipped")
-
-Check = Callable[[Value], bool]
-Form = Mapping[str, Check]
-
-
-def _text(limit: int, least: int = 0) -> Check:
-    return lambda v: type(v) is str and least <= len(v) <= limit
-
-
-def _integer(low: int, high: int) -> Check:
-    return lambda v: type(v) is int and low <= v <= high
-
-
-def _boolean(value: Value) -> bool:
-    return type(value) is bool
-
-
-def _link(value: Value) -> bool:
-    return type(value) is Cid
-
-
-def _number(value: Value) -> bool:
-    return type(value) is float or type(value) is int
-
-
-def _optional(check: Check) -> Check:
-    return lambda v: v is None or check(v)
-
-
-def _one_of(*choices: str) -> Check:
-    return lambda v: v in choices
-
-
-def _list_of(check: Check, limit: int, least: int = 0) -> Check:
-    return lambda v: type(v) is list and least <= len(v) <= limit and (not v or all(map(check, v)))
-
-
-def _set_of(check: Check, limit: int, least: int = 0) -> Check:
-    entries = _list_of(check, limit, least)
-
-    def strictly_rising(value: Value) -> bool:
-        if not entries(value):
-            return False
-        items = cast("list[str]", value)
-        return len(items) < 2 or all(a < b for a, b in pairwise(items))
-
-    return strictly_rising
-
-
-def _map(value: Value) -> bool:
-    return type(value) is dict
-
-
-def _peer(value: Value) -> bool:
-    if type(value) is not str:
-        return False
-    try:
-        public_key_of(value)
-    except UsageError:
-        return False
-    return True
 
 
 def outputs_size(outputs: Mapping[str, str]) -> int:
@@ -122,20 +84,6 @@ def _outputs(value: Value) -> bool:
     if type(value) is not dict or not all(type(item) is str for item in value.values()):
         return False
     return not value or outputs_size(cast("dict[str, str]", value)) <= MAX_OUTPUTS
-
-
-def _of_form(form: Form) -> Check:
-    return lambda v: type(v) is dict and has_form(v, form)
-
-
-def has_form(body: Mapping[str, Value], form: Form) -> bool:
-    """Whether `body` has exactly the fields of `form`, each as it must be."""
-    if body.keys() != form.keys():
-        return False
-    for name, check in form.items():  # noqa: SIM110 - a generator would take as long as the checks
-        if not check(body[name]):
-            return False
-    return True
 
 
 def has_sizes(kind: str, body: Mapping[str, Value]) -> bool:
@@ -155,63 +103,63 @@ def has_sizes(kind: str, body: Mapping[str, Value]) -> bool:
     return all(leg["matrix"] is None or size(leg["matrix"]) <= SMALL for leg in legs)
 
 
-_name = _text(MAX_NAME, 1)
-_labels = _set_of(_text(MAX_NAME, 1), MAX_LABELS)
-_slots = _integer(0, MAX_SLOTS)
-_index = _integer(0, MAX_LEGS)
-_attempt = _integer(1, MAX_ATTEMPTS)
-_finishes = _list_of(_link, MAX_LEGS)
-_peers = _set_of(_peer, MAX_PEERS)
+_name = text(MAX_NAME, 1)
+_labels = set_of(text(MAX_NAME, 1), MAX_LABELS)
+_slots = integer(0, MAX_SLOTS)
+_index = integer(0, MAX_LEGS)
+_attempt = integer(1, MAX_ATTEMPTS)
+_finishes = list_of(link, MAX_LEGS)
+_peers = set_of(peer, MAX_PEERS)
 
 GROUP: Final[Form] = {
-    "group": _text(MAX_TEXT, 1),
-    "cancel_in_progress": _boolean,
-    "queue": _one_of("single", "max"),
+    "group": text(MAX_TEXT, 1),
+    "cancel_in_progress": boolean,
+    "queue": one_of("single", "max"),
 }
 LEG: Final[Form] = {
-    "name": _text(1024, 1),
-    "matrix": _optional(_map),
+    "name": text(1024, 1),
+    "matrix": optional(mapping),
     "labels": _labels,
-    "continue_on_error": _boolean,
-    "concurrency": _optional(_of_form(GROUP)),
+    "continue_on_error": boolean,
+    "concurrency": optional(of_form(GROUP)),
 }
-ARTIFACT: Final[Form] = {"name": _name, "link": _link, "size": _integer(0, MAX_SIZE)}
-CACHE: Final[Form] = {"key": _text(MAX_TEXT, 1), "version": _name, "link": _link, "size": _integer(0, MAX_SIZE)}
-ACTION: Final[Form] = {"sha": _text(MAX_NAME), "source": _link}
+ARTIFACT: Final[Form] = {"name": _name, "link": link, "size": integer(0, MAX_SIZE)}
+CACHE: Final[Form] = {"key": text(MAX_TEXT, 1), "version": _name, "link": link, "size": integer(0, MAX_SIZE)}
+ACTION: Final[Form] = {"sha": text(MAX_NAME), "source": link}
 CARRIED: Final[Form] = {
     "job": _name,
     "leg": _index,
-    "finish": _link,
-    "author": _peer,
-    "time": _integer(0, MAX_SIZE),
-    "conclusion": _one_of(*CONCLUSIONS),
-    "outcome": _one_of(*CONCLUSIONS),
+    "finish": link,
+    "author": peer,
+    "time": integer(0, MAX_SIZE),
+    "conclusion": one_of(*CONCLUSIONS),
+    "outcome": one_of(*CONCLUSIONS),
     "outputs": _outputs,
-    "log": _optional(_link),
-    "report": _optional(_link),
-    "artifacts": _list_of(_of_form(ARTIFACT), MAX_ARTIFACTS),
+    "log": optional(link),
+    "report": optional(link),
+    "artifacts": list_of(of_form(ARTIFACT), MAX_ARTIFACTS),
 }
 CARRIED_EXPAND: Final[Form] = {
     "job": _name,
-    "expand": _link,
-    "author": _peer,
-    "time": _integer(0, MAX_SIZE),
-    "legs": _list_of(_of_form(LEG), MAX_MATRIX),
-    "conclusion": _optional(_one_of("failure", "cancelled", "skipped")),
+    "expand": link,
+    "author": peer,
+    "time": integer(0, MAX_SIZE),
+    "legs": list_of(of_form(LEG), MAX_MATRIX),
+    "conclusion": optional(one_of("failure", "cancelled", "skipped")),
 }
 RERUN: Final[Form] = {
-    "run": _link,
-    "attempt": _integer(2, MAX_RERUNS),
-    "expands": _list_of(_of_form(CARRIED_EXPAND), MAX_JOBS),
-    "carries": _list_of(_of_form(CARRIED), MAX_LEGS),
+    "run": link,
+    "attempt": integer(2, MAX_RERUNS),
+    "expands": list_of(of_form(CARRIED_EXPAND), MAX_JOBS),
+    "carries": list_of(of_form(CARRIED), MAX_LEGS),
 }
-CRON: Final[Form] = {"cron": _text(MAX_NAME, 1), "timezone": _optional(_name)}
+CRON: Final[Form] = {"cron": text(MAX_NAME, 1), "timezone": optional(_name)}
 JOB: Final[Form] = {
     "id": _name,
-    "needs": _list_of(_name, MAX_LEGS),
-    "legs": _optional(_list_of(_of_form(LEG), MAX_MATRIX, 1)),
-    "fail_fast": _boolean,
-    "max_parallel": _integer(0, MAX_LEGS),
+    "needs": list_of(_name, MAX_LEGS),
+    "legs": optional(list_of(of_form(LEG), MAX_MATRIX, 1)),
+    "fail_fast": boolean,
+    "max_parallel": integer(0, MAX_LEGS),
 }
 
 
@@ -222,14 +170,14 @@ def _called(value: Value) -> bool:
     return not value or outputs_size(cast("dict[str, str]", value)) <= MAX_WORKFLOW
 
 
-_action = _of_form(ACTION)
+_action = of_form(ACTION)
 
 
 def _actions(value: Value) -> bool:
     return type(value) is dict and len(value) <= MAX_ACTIONS and all(map(_action, value.values()))
 
 
-_jobs = _list_of(_of_form(JOB), MAX_JOBS, 1)
+_jobs = list_of(of_form(JOB), MAX_JOBS, 1)
 
 
 def _plan(value: Value) -> bool:
@@ -267,112 +215,145 @@ def _rerun(value: Value) -> bool:
     return type(value) is dict and has_form(value, RERUN) and size(value) <= MAX_CARRIED
 
 
-_ATTEMPT_OF: Form = {"run": _link, "job": _name, "leg": _index, "attempt": _attempt}
+SETTING: Final = re.compile("(?!GITHUB_)[A-Z_][A-Z0-9_]{0,255}")
+"""Names of secrets and variables: GitHub's, which are the same in any case, in upper case."""
+
+
+def _setting(value: Value) -> bool:
+    return type(value) is str and SETTING.fullmatch(value) is not None
+
+
+def _sealed(value: Value) -> bool:
+    return type(value) is bytes and SEALED_OVER <= len(value) <= MAX_VALUE + SEALED_OVER
+
+
+def _box(value: Value) -> bool:
+    return type(value) is bytes and len(value) == BOX
+
+
+def _boxes(value: Value) -> bool:
+    """For each peer its box, at least one."""
+    return type(value) is dict and 1 <= len(value) <= MAX_PEERS and all(peer(p) and _box(b) for p, b in value.items())
+
+
+def _value(value: Value) -> bool:
+    return type(value) is str and len(value.encode("utf-8", "surrogatepass")) <= MAX_VALUE
+
+
+_PLACE: Form = {"name": _setting, "environment": optional(_name)}
+_ATTEMPT_OF: Form = {"run": link, "job": _name, "leg": _index, "attempt": _attempt}
 
 FORMS: Final[Mapping[str, Form]] = {
     "net.genesis": {
         "name": _name,
         "nonce": lambda v: type(v) is bytes and len(v) == 16,
-        "private": _boolean,
-        "founder": _of_form({"name": _name, "labels": _labels, "slots": _slots}),
+        "private": boolean,
+        "founder": of_form({"name": _name, "labels": _labels, "slots": _slots}),
     },
     "member.add": {
-        "peer": _peer,
-        "roles": _set_of(_one_of(*ROLES), len(ROLES), 1),
+        "peer": peer,
+        "roles": set_of(one_of(*ROLES), len(ROLES), 1),
         "name": _name,
         "labels": _labels,
         "slots": _slots,
-        "tip": _optional(_link),
+        "tip": optional(link),
     },
     "member.update": {"name": _name, "labels": _labels, "slots": _slots},
     "member.remove": {
-        "peer": _peer,
-        "roles": _set_of(_one_of(*ROLES), len(ROLES), 1),
-        "keep_runs": _boolean,
+        "peer": peer,
+        "roles": set_of(one_of(*ROLES), len(ROLES), 1),
+        "keep_runs": boolean,
     },
-    "member.fork": {"first": _link, "second": _link},
+    "member.fork": {"first": link, "second": link},
     "run.submit": {
         "name": _name,
-        "title": _text(MAX_TEXT),
-        "workflow": _text(MAX_WORKFLOW, 1),
-        "path": _text(MAX_TEXT),
+        "title": text(MAX_TEXT),
+        "workflow": text(MAX_WORKFLOW, 1),
+        "path": text(MAX_TEXT),
         "plan": _plan,
         "event": _name,
-        "payload": _map,
-        "ref": _text(MAX_TEXT),
-        "sha": _text(MAX_NAME),
-        "repository": _text(MAX_TEXT),
-        "actor": _text(MAX_NAME),
-        "inputs": _map,
-        "vars": _map,
-        "tags": _set_of(_name, MAX_LABELS),
-        "priority": _number,
-        "source": _optional(_link),
+        "payload": mapping,
+        "ref": text(MAX_TEXT),
+        "sha": text(MAX_NAME),
+        "repository": text(MAX_TEXT),
+        "actor": text(MAX_NAME),
+        "inputs": mapping,
+        "vars": mapping,
+        "tags": set_of(_name, MAX_LABELS),
+        "priority": number,
+        "source": optional(link),
         "called": _called,
         "actions": _actions,
-        "concurrency": _optional(_of_form({**GROUP, "supersedes": _list_of(_link, MAX_SUPERSEDED)})),
+        "concurrency": optional(of_form({**GROUP, "supersedes": list_of(link, MAX_SUPERSEDED)})),
         "pins": _labels,
-        "rerun": _optional(_rerun),
-        "schedule": _optional(
-            _of_form({"schedule": _link, "tick": _integer(0, MAX_SIZE), "cron": _of_form(CRON)}),
+        "rerun": optional(_rerun),
+        "schedule": optional(
+            of_form({"schedule": link, "tick": integer(0, MAX_SIZE), "cron": of_form(CRON)}),
         ),
         "absent": _peers,
-        "key": _optional(_name),
+        "key": optional(_name),
     },
-    "run.cancel": {"run": _link},
-    "run.priority": {"run": _link, "priority": _number},
-    "run.note": {"run": _link},
-    "run.end": {"run": _link, "conclusion": _one_of(*CONCLUSIONS), "finishes": _finishes},
+    "run.cancel": {"run": link},
+    "run.priority": {"run": link, "priority": number},
+    "run.note": {"run": link},
+    "run.end": {"run": link, "conclusion": one_of(*CONCLUSIONS), "finishes": _finishes},
     "job.expand": {
-        "run": _link,
+        "run": link,
         "job": _name,
         "uses": _finishes,
-        "legs": _list_of(_of_form(LEG), MAX_MATRIX),
-        "conclusion": _optional(_one_of("failure", "cancelled", "skipped")),
-        "error": _optional(_text(MAX_TEXT)),
+        "legs": list_of(of_form(LEG), MAX_MATRIX),
+        "conclusion": optional(one_of("failure", "cancelled", "skipped")),
+        "error": optional(text(MAX_TEXT)),
     },
     "job.start": {**_ATTEMPT_OF, "uses": _finishes},
     "job.finish": {
         **_ATTEMPT_OF,
         "uses": _finishes,
-        "conclusion": _one_of(*CONCLUSIONS),
-        "outcome": _one_of(*CONCLUSIONS),
+        "conclusion": one_of(*CONCLUSIONS),
+        "outcome": one_of(*CONCLUSIONS),
         "outputs": _outputs,
-        "log": _optional(_link),
-        "report": _optional(_link),
-        "artifacts": _list_of(_of_form(ARTIFACT), MAX_ARTIFACTS),
-        "caches": _list_of(_of_form(CACHE), MAX_CACHES),
-        "error": _optional(_text(MAX_TEXT)),
+        "log": optional(link),
+        "report": optional(link),
+        "artifacts": list_of(of_form(ARTIFACT), MAX_ARTIFACTS),
+        "caches": list_of(of_form(CACHE), MAX_CACHES),
+        "error": optional(text(MAX_TEXT)),
     },
-    "job.refuse": {**_ATTEMPT_OF, "reason": _text(MAX_TEXT)},
-    "job.reassign": {**_ATTEMPT_OF, "owner": _peer, "absent": _peers, "reason": _text(MAX_NAME)},
+    "job.refuse": {**_ATTEMPT_OF, "reason": text(MAX_TEXT)},
+    "job.reassign": {**_ATTEMPT_OF, "owner": peer, "absent": _peers, "reason": text(MAX_NAME)},
     "job.lost": {**_ATTEMPT_OF},
     "schedule.add": {
         "name": _name,
-        "crons": _list_of(_of_form(CRON), MAX_CRONS, 1),
-        "workflow": _text(MAX_WORKFLOW, 1),
-        "path": _text(MAX_TEXT),
-        "ref": _text(MAX_TEXT),
-        "sha": _text(MAX_NAME),
-        "repository": _text(MAX_TEXT),
-        "actor": _text(MAX_NAME),
-        "vars": _map,
-        "priority": _number,
-        "source": _optional(_link),
+        "crons": list_of(of_form(CRON), MAX_CRONS, 1),
+        "workflow": text(MAX_WORKFLOW, 1),
+        "path": text(MAX_TEXT),
+        "ref": text(MAX_TEXT),
+        "sha": text(MAX_NAME),
+        "repository": text(MAX_TEXT),
+        "actor": text(MAX_NAME),
+        "vars": mapping,
+        "priority": number,
+        "source": optional(link),
         "called": _called,
         "actions": _actions,
         "pins": _labels,
     },
-    "schedule.remove": {"schedule": _link},
+    "schedule.remove": {"schedule": link},
+    "secret.set": {**_PLACE, "value": _sealed, "boxes": _boxes, "submitters": set_of(peer, MAX_SUBMITTERS)},
+    "secret.seal": {"boxes": list_of(of_form({"secret": link, "peer": peer, "box": _box}), MAX_BOXES, 1)},
+    "secret.remove": _PLACE,
+    "var.set": {**_PLACE, "value": _value},
+    "var.remove": _PLACE,
 }
 
 RUN_TYPES: Final = frozenset(name for name in FORMS if name.startswith(("run.", "job.")) and name != "run.submit")
 MEMBERSHIP_TYPES: Final = frozenset(("net.genesis", "member.add", "member.update", "member.remove", "member.fork"))
+SETTING_TYPES: Final = frozenset(name for name in FORMS if name.startswith(("secret.", "var.")))
 ROLE_FOR: Final[Mapping[str, str]] = {
     "member.add": "admin",
     "member.remove": "admin",
     "run.submit": "submit",
     "schedule.add": "submit",
+    **dict.fromkeys(("secret.set", "secret.seal", "secret.remove", "var.set", "var.remove"), "admin"),
     "job.expand": "run",
     "job.start": "run",
     "job.finish": "run",

@@ -50,11 +50,11 @@ def open_envelope(block: bytes) -> Envelope:
     if before is None:
         raise _no_envelope()
     body, at = read(block, before.end(), MAX_DEPTH - 1)
-    between = _BETWEEN.match(block, at)
+    between = _BETWEEN.match(block, at) if at <= len(block) else None  # beyond it, `at` may be any number of 64 bits
     if between is None:
         raise _no_envelope()
     kind, at = read(block, between.end(), MAX_DEPTH - 1)
-    end = _AFTER.fullmatch(block, at)
+    end = _AFTER.fullmatch(block, at) if at <= len(block) else None
     if end is None:
         raise _no_envelope()
     net, seq = before.groups()

@@ -8,15 +8,17 @@ A type that is not known here passes with any body: it is stored and synced, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Final, cast
 
 import attrs
 
-from p2pwf.core.bodies import FORMS, MAX_NAME, RUN_TYPES, SMALL, has_form, has_sizes
+from p2pwf.core.bodies import FORMS, MAX_NAME, RUN_TYPES, SMALL, has_sizes
 from p2pwf.core.dagcbor import DagCborError, Value, encode
 from p2pwf.core.envelope import open_envelope
+from p2pwf.core.forms import has_form
 from p2pwf.core.ids import Cid, PeerId, block_cid, public_key_of
 from p2pwf.core.sign import SIGNATURE_LENGTH, Signer
 from p2pwf.errors import UsageError
@@ -30,10 +32,16 @@ MAX_SEQ: Final = 2**40
 MAX_LAMPORT: Final = 2**53
 """Every JSON reader holds it exactly; at a million events a second it takes 285 years to reach."""
 MAX_TIME: Final = 2**53
+_LATER: Final = re.compile(rb"[\xa1-\xb7]\x61v[\x02-\x17]")
+"""How a map begins whose first key is a `v` of 2 to 23; in canonical order a key of one letter comes first."""
 
 
 class EventError(ValueError):
     """An event that no honest peer writes: the remote's fault."""
+
+
+class LaterEvent(EventError):
+    """A block that says it is an event of a later version: not to be judged here, and nobody's fault."""
 
 
 @attrs.frozen(slots=True)
@@ -100,6 +108,8 @@ def parse(signed: SignedBlock) -> Event:
     try:
         fields = open_envelope(block)
     except DagCborError as error:
+        if _LATER.match(block):
+            raise LaterEvent("an event of a later version") from error
         raise EventError(str(error)) from error
     kind, body, author = fields.type, fields.body, fields.author
     if type(kind) is not str or not 0 < len(kind) <= MAX_NAME or type(body) is not dict:

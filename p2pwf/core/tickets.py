@@ -29,8 +29,8 @@ class Ticket:
 
     network: Cid
     addresses: tuple[str, ...]
-    secret: bytes
-    psk: bytes | None = None
+    secret: bytes = attrs.field(repr=False)
+    psk: bytes | None = attrs.field(default=None, repr=False)
 
     def to_text(self) -> str:
         """The word to paste."""

@@ -16,13 +16,14 @@ from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
 from p2pwf.core.events import EventError
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.attention import IDLE_LOOK, NOBODY, Attention
-from p2pwf.engine.config import SETTLE, TICK
+from p2pwf.engine.config import SETTLE, STAGGER, TICK
 from p2pwf.engine.desk import Desk, about, finish_ids, needs_context
 from p2pwf.engine.groups import Groups
 from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.judge import GIVEN_UP, REPLACED, Judge, Siblings
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Alarm, CancelJob, RunsChanged, StartJob
+from p2pwf.engine.sealing import Sealing
 from p2pwf.engine.shared import Shared
 from p2pwf.engine.takeover import Takeover
 from p2pwf.errors import P2pwfError
@@ -40,12 +41,13 @@ MAX_READY = 100_000
 class Conductor:
     """`local`: what runs here, by run and leg. `ready`: what may start here as soon as a slot is free."""
 
-    def __init__(self, desk: Desk, liveness: Liveness) -> None:
+    def __init__(self, desk: Desk, liveness: Liveness, sealing: Sealing) -> None:
         self._desk = desk
         self._liveness = liveness
+        self._sealing = sealing
         self.groups = Groups(desk)
         self.judge = Judge(desk, self.groups)
-        self._takeover = Takeover(desk, liveness, self._look_within)
+        self._takeover = Takeover(desk, liveness, sealing, self._look_within)
         self._attention = Attention()
         self._shared = Shared(desk, liveness, self.judge, self._attention, self._look_within)
         self.local: dict[tuple[Cid, Key], Attempt] = {}
@@ -55,6 +57,7 @@ class Conductor:
         self._judged: dict[Attempt, object] = {}
         """Of what is in `ready`, from what it followed that it is to run: asked again only when that changes."""
         self._roster = desk.roster
+        self._settings = desk.settings.version
         self.failures = 0
         """Times that a run could not be conducted; `last_failure` says which and why."""
         self.last_failure = ""
@@ -110,6 +113,12 @@ class Conductor:
         if before is not self._roster:
             runs = self._attention.members_changed(before, self._roster, self._desk.me)
             self._desk.dirty.update(dict.fromkeys(cid for cid in runs if cid in self._desk.active))
+
+    def see_settings(self) -> None:
+        """If secrets are others, or sealed to others, mark the runs that this node has jobs of; before each step."""
+        before, self._settings = self._settings, self._desk.settings.version
+        if before != self._settings:
+            self._desk.dirty.update((run.id, None) for run in self._mine())
 
     def conduct(self, run: Run) -> None:
         """Do for one run what this node is to do; and note when time alone may call for more."""
@@ -232,7 +241,7 @@ class Conductor:
             return "this peer runs no jobs (slots 0)"
         if not may_run(me.peer, me.labels, labels):
             return f"this peer has not the labels {', '.join(labels)}"
-        return self._desk.config.policy(run.submission, labels)
+        return self._desk.config.policy(run.submission, labels, key[0])
 
     def _turn_down(self, run: Run, attempt: Attempt, siblings: Siblings, reason: str) -> None:
         """An attempt of ours that this peer does not run: of a cancelled run it ends, else it moves on."""
@@ -254,9 +263,10 @@ class Conductor:
             return
         if siblings.waits:
             return
-        decided_by = (siblings.cancelled, finish_ids(run, job.needs))
+        key = (attempt.job, attempt.leg)
+        decided_by = (siblings.cancelled, finish_ids(run, job.needs), self._desk.settings.version)
         if attempt in self.ready and self._judged.get(attempt) == decided_by:
-            if self._held_by_group(run, (attempt.job, attempt.leg)):
+            if self._held_by_group(run, key):
                 self._unqueue(attempt)
             else:
                 self.ready.update_priority(attempt, self.priority(run))
@@ -264,6 +274,7 @@ class Conductor:
         try:
             called = self.judge.called(run, job, attempt)
             wanted = called is None and self.judge.should_run(run, job, siblings.cancelled)
+            unopened = self._sealing.unopened(run, key, self._desk.me) if wanted else []
         except P2pwfError as error:
             ended = JobEnded(attempt, "failure", "failure", error=error.message)
             self._finish(run, ended, finish_ids(run, job.needs))
@@ -273,7 +284,11 @@ class Conductor:
         elif not wanted:
             word = "cancelled" if siblings.cancelled else "skipped"
             self._finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
-        elif self._held_by_group(run, (attempt.job, attempt.leg)):
+        elif unopened:
+            self._unqueue(attempt)
+            self._look_within(STAGGER)  # if nobody else can open them, it waits here until they are sealed to this node
+            self._takeover.reassign(run, key, "sealed")
+        elif self._held_by_group(run, key):
             self._unqueue(attempt)
         elif attempt not in self.ready and len(self.ready) >= MAX_READY:
             self._look_within(IDLE_LOOK)  # it stays this node's, and is queued when there is room

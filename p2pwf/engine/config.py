@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
+from p2pwf.runs.plan import Leg
+from p2pwf.runs.settings import Asks
 
 BEAT: Final = 2.0
 """Seconds between an owner's beats."""
@@ -102,8 +104,19 @@ class Planner(Protocol):
     def beside(self, submission: Event, job: str) -> Sequence[Beside]:
         """The matrices of calls that a job is part of, from the outside in; raises P2pwfError."""
 
+    def asks(
+        self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]], leg: Leg, index: int, total: int
+    ) -> Asks:
+        """The environment of one leg, number `index` of `total`, of a job whose needs have concluded, and the secrets
+        that it names; raises P2pwfError if they cannot be told."""
 
-def accept_all(_submission: Event, _labels: Iterable[str]) -> str | None:
+
+MayRun: TypeAlias = "Callable[[Event, Iterable[str], str | None], str | None]"
+"""Says why this node runs nothing of a run.submit or schedule.add, or with labels and job not that job; None if it
+does."""
+
+
+def accept_all(_submission: Event, _labels: Iterable[str], _job: str | None) -> str | None:
     """The policy that refuses nothing."""
     return None
 
@@ -119,6 +132,6 @@ class EngineConfig:
     version: str
     slots: int
     planner: Planner
-    policy: Callable[[Event, Iterable[str]], str | None] = accept_all
+    policy: MayRun = accept_all
     external: bool = False
     lease: float = LEASE

@@ -12,7 +12,7 @@ from typing import Any, cast
 from p2pwf.clock import Accepted, Clock, Invalid, Node
 from p2pwf.clock.clock import Verify
 from p2pwf.clock.messages import Attempt, Events
-from p2pwf.core.bodies import MEMBERSHIP_TYPES
+from p2pwf.core.bodies import MEMBERSHIP_TYPES, SETTING_TYPES
 from p2pwf.core.events import MAX_AFTER, Event, SignedBlock, author_event, parse
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer
@@ -25,6 +25,7 @@ from p2pwf.roster import Roster
 from p2pwf.runs import Run
 from p2pwf.runs.caches import SavedCaches
 from p2pwf.runs.schedules import Schedules
+from p2pwf.runs.settings import Settings
 
 KEPT_ENDED = 256
 """Ended runs held whole: what people look at. A run takes some 15 KB in memory, what lists show of it less than 1."""
@@ -53,6 +54,7 @@ class Desk:
         """The idempotency keys of this node's own submissions."""
         self.caches = SavedCaches()
         self.schedules = Schedules()
+        self.settings = Settings(lambda cid: self.clock.dag[cid].void)
         self.cold = ColdRuns()
         self._ended: OrderedDict[Cid, None] = OrderedDict()
         self._recalling: dict[Cid, list[Event]] = {}
@@ -103,12 +105,7 @@ class Desk:
         node = accepted.node
         if event.type in MEMBERSHIP_TYPES:
             self.emit(MembersChanged())
-        if event.type == "schedule.add":
-            self.schedules.add(event)
-            if event.author != self.me and self.config.policy(event, ()) is None:
-                self.emit(Scheduled(event))
-        elif event.type == "schedule.remove":
-            self.schedules.remove(event, self.clock.roster_at(node.frontier).holds(event.author, "admin"))
+        self._take_standing(event, node)
         if event.type == "run.submit":
             self.dirty.update((one.cid, None) for one in self.schedules.submitted(event) if one.cid in self.active)
             run = Run(event, self.clock.roster_at(node.frontier))
@@ -127,6 +124,8 @@ class Desk:
             self._settle(known, live=store)
         elif event.run is not None and event.run in self.cold:
             self._recall(event.run, event)
+        if accepted.revoided:
+            self.settings.changed()
         touched = {about for node in accepted.revoided if (about := node.run) is not None}
         for cid in touched & self.runs.keys():
             self.runs[cid].revoid(lambda cid: self.clock.dag[cid].void)
@@ -134,6 +133,17 @@ class Desk:
         for cid in touched:
             if cid in self.cold:
                 self._recall(cid)
+
+    def _take_standing(self, event: Event, node: Node) -> None:
+        """Fold in what runs draw on: schedules, secrets, variables."""
+        if event.type == "schedule.add":
+            self.schedules.add(event)
+            if event.author != self.me and self.config.policy(event, (), None) is None:
+                self.emit(Scheduled(event))
+        elif event.type == "schedule.remove":
+            self.schedules.remove(event, self.clock.roster_at(node.frontier).holds(event.author, "admin"))
+        elif event.type in SETTING_TYPES:
+            self.settings.take(event)
 
     def _recall(self, run: Cid, *news: Event) -> None:
         """Ask for a run that is on disk only, once until it comes; `news` of it may be younger than what was read."""

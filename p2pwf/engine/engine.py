@@ -52,18 +52,21 @@ from p2pwf.engine.inputs import (
     Recalled,
     RemoveMember,
     RemoveSchedule,
+    Sealed,
     SetPriority,
     Stop,
     Submit,
     Tick,
     Token,
     UpdateSelf,
+    WriteSetting,
 )
 from p2pwf.engine.intake import Intake
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.membership import Membership
 from p2pwf.engine.outputs import Alarm, Misbehaved, Output, Recall, Reply, WakeAt
 from p2pwf.engine.recovery import Recovery
+from p2pwf.engine.sealing import Sealing
 from p2pwf.engine.syncer import Syncer
 from p2pwf.engine.timetable import Timetable
 from p2pwf.errors import NotFound, P2pwfError, Refused, UsageError
@@ -99,7 +102,8 @@ class Engine:
         self.syncer = Syncer(self.desk, self.intake)
         self.liveness = Liveness(self.desk, self.syncer)
         self.membership = Membership(self.desk)
-        self.conductor = Conductor(self.desk, self.liveness)
+        self.sealing = Sealing(self.desk, self.liveness)
+        self.conductor = Conductor(self.desk, self.liveness, self.sealing)
         self.timetable = Timetable(self.desk, self.liveness, self._write_submission)
         self.forks = Forks(self.desk, self.liveness)
         self.recovery = Recovery(self.desk, self.syncer)
@@ -149,6 +153,7 @@ class Engine:
     def _settle(self) -> None:
         self.recovery.step()
         self.conductor.see_members()
+        self.conductor.see_settings()
         if self.desk.dirty:
             dirty = list(self.desk.dirty)
             self.desk.dirty.clear()
@@ -169,6 +174,7 @@ class Engine:
                 self.conductor.tick()
                 self.timetable.tick()
                 self.forks.tick()
+                self.sealing.tick()
                 self.liveness.tick(self.conductor.held)
             case Submit() | CancelRun() | SetPriority():
                 self._about_a_run(input)
@@ -176,6 +182,10 @@ class Engine:
                 self.timetable.add(input)
             case RemoveSchedule():
                 self.timetable.remove(input)
+            case WriteSetting():
+                self.sealing.write(input)
+            case Sealed():
+                self.sealing.sealed(input)
             case Place() | Pause() | Begin() | Stop():
                 self._about_work_here(input)
             case AddMember():

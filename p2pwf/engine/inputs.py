@@ -98,6 +98,22 @@ class RemoveSchedule:
 
 
 @attrs.frozen(slots=True)
+class WriteSetting:
+    """Set or remove a secret or a variable. `type`, `body`: of the event; a secret in it is sealed."""
+
+    token: Token
+    type: str
+    body: Mapping[str, Value]
+
+
+@attrs.frozen(slots=True)
+class Sealed:
+    """Boxes for members that lacked them, as a Reseal asked for: of each the secret, the peer, the box."""
+
+    boxes: Sequence[tuple[Cid, PeerId, bytes]]
+
+
+@attrs.frozen(slots=True)
 class Place:
     """Look once more at every job that has no owner, and answer when that is done."""
 
@@ -150,7 +166,7 @@ class JoinAsked:
     token: Token
     peer: PeerId
     network: Cid | None
-    secret: bytes | None
+    secret: bytes | None = attrs.field(repr=False)
     name: str
     labels: tuple[str, ...]
     slots: int
@@ -223,6 +239,8 @@ Input: TypeAlias = (
     | SetPriority
     | AddSchedule
     | RemoveSchedule
+    | WriteSetting
+    | Sealed
     | Place
     | AddMember
     | RemoveMember

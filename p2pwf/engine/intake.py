@@ -9,15 +9,19 @@ from collections.abc import Iterable, Sequence
 
 from p2pwf.clock import Accepted, Invalid, Missing, Pending
 from p2pwf.clock.messages import Stored, Want
-from p2pwf.core.events import Event, EventError, SignedBlock, parse
+from p2pwf.core.events import Event, EventError, LaterEvent, SignedBlock, parse
 from p2pwf.core.ids import Cid, PeerId, block_cid
 from p2pwf.engine.config import MAX_WANT
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.outputs import Misbehaved, Send
 
+MAX_REFUSED = 32
+"""Of one message: who sends that many is about to be banned, and each may have cost a check of a signature."""
+
 
 class Intake:
-    """Takes blocks in from peers. `duplicates`, `accepted`, `invalid` count what came of them."""
+    """Takes blocks in from peers. `duplicates`, `accepted`, `invalid` count what came of them, `later` those of later
+    versions: nobody is blamed for passing them on, and nothing is done with them."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -26,6 +30,7 @@ class Intake:
         self.accepted = 0
         self.duplicates = 0
         self.invalid = 0
+        self.later = 0
 
     def load(self, blocks: Iterable[SignedBlock]) -> None:
         """Take in what this node's own store holds, in topological order; signatures were checked before."""
@@ -38,7 +43,10 @@ class Intake:
     def blocks(self, source: PeerId, blocks: Iterable[SignedBlock]) -> None:
         """Take in blocks that `source` sent, whoever wrote them."""
         receipts: dict[PeerId, list[Cid]] = {}
+        refused = self.invalid
         for signed in blocks:
+            if self.invalid - refused >= MAX_REFUSED:
+                break
             cid = block_cid(signed.block)
             if cid in self._desk.clock.dag or cid in self.pending:
                 self.duplicates += 1
@@ -50,6 +58,9 @@ class Intake:
                 continue
             try:
                 event = parse(signed)
+            except LaterEvent:
+                self.later += 1
+                continue
             except EventError as error:
                 self._refuse(source, cid, str(error))
                 continue

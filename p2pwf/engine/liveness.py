@@ -57,6 +57,8 @@ class Liveness:
         self.ahead: dict[PeerId, int] = {}
         """Of connected members, how many ms their wall clocks are ahead of this node's, less what a hello takes."""
         self.seen: dict[PeerId, float] = {}
+        self.last_heard: dict[PeerId, float] = {}
+        """As `seen`, but never taken back: for people to look at."""
         self.lost_peers: set[PeerId] = set()
         self._first_seen: dict[PeerId, float] = {}
         self.presence: dict[PeerId, Presence] = {}
@@ -72,7 +74,7 @@ class Liveness:
     # -- peers --------------------------------------------------------------------------------------------------
 
     def heard_from(self, peer: PeerId) -> None:
-        self.seen[peer] = self._desk.now.mono
+        self.seen[peer] = self.last_heard[peer] = self._desk.now.mono
         self.lost_peers.discard(peer)
 
     def told_time(self, peer: PeerId, time: int | None) -> None:

@@ -95,6 +95,14 @@ class Scheduled:
 
 
 @attrs.frozen(slots=True)
+class Reseal:
+    """Seal these secrets to these peers as well, and give the boxes as a Sealed: of each secret its secret.set, what is
+    sealed to this node, and the peers."""
+
+    secrets: tuple[tuple[Event, tuple[bytes, ...], tuple[PeerId, ...]], ...]
+
+
+@attrs.frozen(slots=True)
 class Reply:
     """The answer to a request: a JSON-able result, or the error that refused it."""
 
@@ -161,6 +169,7 @@ Output: TypeAlias = (
     | Recall
     | Named
     | Scheduled
+    | Reseal
     | Reply
     | MembersChanged
     | RunsChanged

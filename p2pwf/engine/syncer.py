@@ -140,6 +140,17 @@ class Syncer:
                 self.ready = True
                 self._desk.emit(Ready())
 
+    def progress(self) -> tuple[int, int]:
+        """Of the events that a peer says it has, of all such peers the one with most: how many are here, and how many
+        there are. (0, 0) if this node lacks nothing that it knows of. For people to look at."""
+        dag = self._desk.clock.dag
+        found = []
+        for goal in self._goals.values():
+            theirs = {author: 1 + max((seq for seq, _ in tips), default=-1) for author, tips in goal.items()}
+            here = sum(min(dag.length(author), count) for author, count in theirs.items())
+            found.append((here, sum(theirs.values())))
+        return max(found, key=lambda one: one[1], default=(0, 0))
+
     def tick(self) -> None:
         now = self._desk.now.mono
         if now >= self._next_digest:

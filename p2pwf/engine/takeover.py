@@ -10,6 +10,7 @@ from p2pwf.core.ids import PeerId
 from p2pwf.engine.config import LEASE, PROBE_LEAD, STAGGER, TICK
 from p2pwf.engine.desk import Desk, about
 from p2pwf.engine.liveness import Liveness
+from p2pwf.engine.sealing import Sealing
 from p2pwf.runs import LegState, Run
 from p2pwf.runs.placement import next_owner
 from p2pwf.runs.run import Key
@@ -18,9 +19,10 @@ from p2pwf.runs.run import Key
 class Takeover:
     """`look_within` asks for the run at hand to be looked at again within so many seconds."""
 
-    def __init__(self, desk: Desk, liveness: Liveness, look_within: Callable[[float], None]) -> None:
+    def __init__(self, desk: Desk, liveness: Liveness, sealing: Sealing, look_within: Callable[[float], None]) -> None:
         self._desk = desk
         self._liveness = liveness
+        self._sealing = sealing
         self._look_within = look_within
 
     def close_interrupted(self, run: Run, key: Key, state: LegState) -> None:
@@ -70,11 +72,14 @@ class Takeover:
 
     def reassign(self, run: Run, key: Key, reason: str) -> None:
         """Name the next owner: among the candidates not absent and not having refused, the one with the fewest
-        attempts, then the first in order."""
+        attempts, then the first in order. Who could not open the job's secrets is passed over as if absent, unless
+        nobody else is left: then it waits for them there, and with the reason "sealed" where it is."""
         desk = self._desk
         state = run.tally.leg(key)
         owner = run.owner(key)
         number = 1 if owner is None else state.attempt + 1
+        if number > MAX_ATTEMPTS and reason == "sealed":
+            return
         if number > MAX_ATTEMPTS:
             desk.write("job.lost", about(Attempt(run.id, *key, state.attempt)), run)
             return
@@ -82,7 +87,14 @@ class Takeover:
         absent = {peer for peer in order if not self._liveness.is_alive(peer)}
         if reason in ("silent", "leaving") and owner is not None:
             absent.add(owner)
-        chosen = next_owner(order, state.tried(run.placed(key)), state.refused() | absent)
+        closed = self._sealing.without_boxes(run, key, order)
+        chosen = next_owner(order, state.tried(run.placed(key)), state.refused() | absent | closed)
+        if chosen is not None:
+            absent |= closed
+        elif reason == "sealed":
+            return
+        else:
+            chosen = next_owner(order, state.tried(run.placed(key)), state.refused() | absent)
         if chosen is None and self._may_be_ended(run):
             chosen = desk.me  # not to run it, but to end it
         elif chosen is None or desk.me not in order:

@@ -121,7 +121,9 @@ class Timetable:
 
     def _is_our_turn(self, schedule: Schedule, tick: int, waited: float) -> bool:
         desk, roster = self._desk, self._desk.standing()
-        if self._liveness.suspended or desk.frozen is not None or desk.config.policy(schedule.event, ()) is not None:
+        if self._liveness.suspended or desk.frozen is not None:
+            return False
+        if desk.config.policy(schedule.event, (), None) is not None:
             return False
         point = sha256(encode([schedule.id, tick])).digest()
         able = [peer for peer in roster.members if roster.holds(peer, "submit") and self._liveness.is_alive(peer)]

@@ -11,14 +11,18 @@ import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2pwf.core.ids import PeerId
+from p2pwf.net.conduct import CAME_FOR_NOTHING, Conduct
 from p2pwf.net.connections import Connections
 from p2pwf.net.counters import Counters
 from p2pwf.net.links import Connection, Emit, Links
+from p2pwf.net.swarm import host_of
 from p2pwf.net.types import Gate, Timing, Unlinked
 from p2pwf.net.yamux import GuardedYamux
 
 MAX_STRANGERS = 64
 """Connections of no members at one time; each has seconds to live."""
+MAX_STRANGERS_PER_HOST = 32
+"""The same from one address, so that nobody can take every place from there."""
 
 
 class Attendants:
@@ -31,6 +35,7 @@ class Attendants:
         gate: Gate,
         timing: Timing,
         counters: Counters,
+        conduct: Conduct,
         nursery: trio.Nursery,
         links: Links,
         open_gossip: Callable[[PeerId], None],
@@ -40,6 +45,7 @@ class Attendants:
         self._gate = gate
         self._timing = timing
         self._counters = counters
+        self._conduct = conduct
         self._nursery = nursery
         self._links = links
         self._open_gossip = open_gossip
@@ -47,7 +53,7 @@ class Attendants:
 
     def on_connection(self, conn: SwarmConn, muxed: GuardedYamux, peer: PeerId) -> None:
         """Attend a connection that just stood up."""
-        connection = Connection(peer, conn, muxed, conn.direction.name == "INBOUND")
+        connection = Connection(peer, conn, muxed, conn.direction.name == "INBOUND", host=host_of(muxed))
         self._connections.add(connection)
         self._nursery.start_soon(self._attend, connection)
 
@@ -85,6 +91,8 @@ class Attendants:
                 nursery.cancel_scope.cancel()
         finally:
             self._connections.remove(connection)
+            if not connection.admitted and not connection.asked:
+                self._conduct.strike_host(connection.host, CAME_FOR_NOTHING)
 
     async def _watch_link(self, connection: Connection) -> None:
         """Tell of a member that is connected and takes, or opens, no clock stream."""
@@ -94,9 +102,13 @@ class Attendants:
             if not connection.parting and self._links.connection(connection.peer) is None:
                 await self._emit(Unlinked(connection.peer))
 
+    def _is_one_too_many(self, connection: Connection) -> bool:
+        strangers = [each for each in self._connections.all() if not each.admitted]
+        near = sum(each.host == connection.host for each in strangers if each.host)
+        return len(strangers) > MAX_STRANGERS or near > MAX_STRANGERS_PER_HOST
+
     async def _tend(self, connection: Connection) -> None:
-        strangers = sum(not each.admitted for each in self._connections.all())
-        if not connection.admitted and strangers > MAX_STRANGERS:
+        if not connection.admitted and self._is_one_too_many(connection):
             self._counters.count("stranger_refused")
             await connection.muxed.abort()
             return

@@ -15,7 +15,8 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.errors import NotFound, P2pwfError, RemoteError, StorageError, TryAgain
 from p2pwf.net import blob_messages as messages
 from p2pwf.net.blob_messages import MAX_HELD, MAX_MESSAGE, Fetch, Held, Hold, Refusal, Sending
-from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.conduct import Allowances, Conduct
+from p2pwf.net.counters import Counters
 from p2pwf.net.requests import SERVER_IDLE, Open, Requester
 from p2pwf.net.stream import StreamBroken, WireStream
 from p2pwf.net.types import BlobStore, HoldHandler, PartialBlob, Timing
@@ -25,11 +26,15 @@ CHUNK = 1 << 20
 """Bytes read from disk and written to a stream at a time."""
 DISK_BATCH = 1 << 19
 """Bytes received before they are handed to the disk: one thread switch for them all."""
+BATCH_SECONDS = 120.0
+"""For one batch: 4 KiB/s. Who sends a byte now and then must not keep a job from its source for ever."""
 AHEAD = 4
 """Chunks between disk and network."""
 MAX_RELAYS = 8
 """Blobs passed through for others at a time: it is a favour, and costs this host its bandwidth twice."""
 RELAYS_TRIED = 3
+REQUEST_RATE, REQUEST_BURST = 2000.0, 10_000.0
+"""Requests of one peer: more than one asks for in turns, on all its streams together. Beyond, it waits."""
 HOLD_DEADLINE = 3600.0
 """Seconds that a peer may take to fetch what it is asked to hold; the caller may well be less patient."""
 
@@ -56,6 +61,7 @@ class Blobs:
         self._store: BlobStore | None = None
         self._hold: HoldHandler | None = None
         self._relays = 0
+        self._asked = Allowances(REQUEST_RATE, REQUEST_BURST)
         self._fetching: dict[Cid, trio.Event] = {}
 
     def serve_from(self, store: BlobStore) -> None:
@@ -155,16 +161,17 @@ class Blobs:
     async def _read_batch(self, stream: WireStream, left: int) -> bytes:
         batch = bytearray()
         wanted = min(left, DISK_BATCH)
+        slowest = trio.current_time() + BATCH_SECONDS
         while len(batch) < wanted:
             data = b""
             try:
-                with trio.move_on_after(self._timing.stall):
+                with trio.move_on_at(min(slowest, trio.current_time() + self._timing.stall)):
                     data = await stream.read_some(left - len(batch))
             except StreamBroken:
                 if not batch:
                     raise
             if not data:
-                if batch:
+                if batch and trio.current_time() < slowest:
                     return bytes(batch)
                 raise StreamBroken(f"{stream.peer} stopped sending")
             batch += data
@@ -190,6 +197,7 @@ class Blobs:
                 request = await stream.read_frame(MAX_MESSAGE)
             if request is None:
                 return
+            await self._conduct.pace(stream.peer, self._asked)
             match messages.decode_request(request):
                 case Hold(cids):
                     await self._answer_hold(stream, cids)

@@ -21,7 +21,8 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
-from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.conduct import STREAM_REFUSED, Allowances, Conduct
+from p2pwf.net.counters import Counters
 from p2pwf.net.stream import StreamBroken, WireStream, end_stream
 from p2pwf.net.swarm import peer_text
 from p2pwf.net.types import Gate, Timing
@@ -30,6 +31,9 @@ MAX_STREAMS_PER_PEER = 64
 """Of all protocols together, also those still negotiating: a member uses a handful."""
 MAX_STREAMS_PER_PROTOCOL = 16
 """Of one protocol and peer, unless the protocol says less."""
+STREAM_RATE, STREAM_BURST = 50.0, 500.0
+"""Streams opened by one peer: requests share streams, so a member opens a few a minute, and a bunch when it follows
+the logs of a large matrix."""
 LINGER = 5.0
 """Seconds that a peer has to end its side of a stream that was served, before it is reset."""
 
@@ -47,6 +51,7 @@ class Door:
         self._conduct = conduct
         self._for_members = Multiselect({})
         self._for_strangers = Multiselect({})
+        self._opened = Allowances(STREAM_RATE, STREAM_BURST)
         self._limits: dict[str, int] = {}
         self._by_peer: Counter[PeerId] = Counter()
         self._by_protocol: Counter[tuple[PeerId, str]] = Counter()
@@ -78,10 +83,10 @@ class Door:
     async def handle(self, stream: INetStream) -> None:
         """Serve one inbound stream to its end. Never raises but for cancellation."""
         peer = peer_text(stream.muxed_conn.peer_id)
-        if self._by_peer[peer] >= MAX_STREAMS_PER_PEER:
+        if self._by_peer[peer] >= MAX_STREAMS_PER_PEER or not self._opened.of(peer).spend():
             self._counters.count("stream_refused")
             await end_stream(stream, abruptly=True)
-            self._conduct.strike(peer, "too_many_streams")
+            self._conduct.strike(peer, "too_many_streams", STREAM_REFUSED)
             return
         with _slot(self._by_peer, peer):
             try:
@@ -108,7 +113,7 @@ class Door:
         key = (peer, str(protocol))
         if self._by_protocol[key] >= self._limits[str(protocol)]:
             self._counters.count("stream_refused")
-            self._conduct.strike(peer, "too_many_streams")
+            self._conduct.strike(peer, "too_many_streams", STREAM_REFUSED)
             return
         stream.set_protocol(protocol)
         with _slot(self._by_protocol, key):

@@ -3,7 +3,7 @@
 Gossip is a hint: a message may be lost, repeated or late, and nobody may act on one that is not checked elsewhere.
 What differs from the library: a malformed frame or key ends its stream, not the host; a frame is read in one piece and
 handled in order, so that a flooding peer waits for itself; the author has to be a member; a message's id is a hash of
-author and content, so that a sequence number used twice hides nothing, also after a restart with the same key.
+author, content and sequence number, so that a number used twice hides nothing, also after a restart with the same key.
 Sources: libp2p pubsub and gossipsub v1.1 specifications.
 """
 
@@ -26,9 +26,10 @@ from libp2p.pubsub.pubsub import Pubsub
 
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
-from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.conduct import BROKEN_FRAME, FLOODED, Allowances, Conduct
+from p2pwf.net.counters import Counters
 from p2pwf.net.guards import BoundedRpcQueue, check_methods
-from p2pwf.net.stream import WireStream
+from p2pwf.net.stream import StreamBroken, WireStream
 from p2pwf.net.swarm import peer_text
 from p2pwf.net.types import Gate
 
@@ -45,6 +46,11 @@ BURST = 5000.0
 """Messages from one peer at once: a batch of submissions after a partition."""
 BYTE_RATE, BYTE_BURST = 4e6, 32e6
 """The same in bytes: the router keeps what it passed on for five seconds."""
+FRAME_RATE, FRAME_BURST = 3000.0, 10_000.0
+"""Frames from one peer, whatever is in them: a relay sends one for each message, and some control. Beyond, it waits."""
+CONTROL_RATE, CONTROL_BURST = 50.0, 500.0
+"""Frames that subscribe or tend the mesh: one a second is the rule, and each may ask for much. Beyond, only messages in
+them are taken."""
 GOSSIP_QUEUE = 4096
 GOSSIP_QUEUE_BYTES = 16 << 20
 """Gossip waiting for the node, in messages and bytes; what comes beyond is dropped."""
@@ -121,7 +127,10 @@ class MemberPubsub(Pubsub):
         self._accept = accept
         self._opening: set[ID] = set()
         self._inbound: Counter[ID] = Counter()
-        self._budgets: dict[ID, _Budget] = {}
+        self._messages = Allowances(RATE, BURST)
+        self._bytes = Allowances(BYTE_RATE, BYTE_BURST)
+        self._frames = Allowances(FRAME_RATE, FRAME_BURST)
+        self._control = Allowances(CONTROL_RATE, CONTROL_BURST)
         self.set_topic_validator(topic, self._is_acceptable, is_async_validator=False)
 
     def admit(self, peer: ID) -> None:
@@ -136,36 +145,47 @@ class MemberPubsub(Pubsub):
         await self.publish(self.topic, data)
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
-        """Read one peer's gossip until its stream ends; raises RemoteError for a broken protocol."""
+        """Read one peer's gossip until its stream ends or breaks the protocol."""
         peer = stream.muxed_conn.peer_id
         wire = WireStream(stream, peer_text(peer))
-        budget = self._budgets.setdefault(peer, _Budget())
         self._inbound[peer] += 1
         try:
             while self.manager.is_running:
                 frame = await wire.read_frame(self.max_inbound_rpc_size)
                 if frame is None:
                     return
+                await self._conduct.pace(wire.peer, self._frames)
                 rpc = rpc_pb2.RPC()
                 try:
                     rpc.ParseFromString(frame)
                 except DecodeError as error:
                     raise RemoteError("a malformed gossip frame") from error
-                await self._take(peer, rpc, budget)
+                await self._take(peer, rpc)
+        except StreamBroken:
+            raise
+        except RemoteError:
+            self._conduct.strike(wire.peer, "gossip_frame", BROKEN_FRAME)
         finally:
             self._inbound[peer] -= 1
             if not self._inbound[peer]:  # a newer stream of the same peer may carry its subscriptions already
                 del self._inbound[peer]
                 self._handle_dead_peer(peer)
 
-    async def _take(self, peer: ID, rpc: rpc_pb2.RPC, budget: _Budget) -> None:
+    async def _take(self, peer: ID, rpc: rpc_pb2.RPC) -> None:
+        text = peer_text(peer)
         for message in rpc.publish:
             if not self._is_subscribed_to_msg(message):
                 self._counters.count("gossip_other_topic")
-            elif not budget.spend(len(message.data)):
+            elif not (self._messages.of(text).spend() and self._bytes.of(text).spend(len(message.data))):
                 self._counters.count("gossip_over_rate")
+                if message.from_id == peer.to_bytes():  # a relay is not to blame for what others write
+                    self._conduct.strike(text, "flood", FLOODED)
             else:
                 await self.push_msg(peer, message)
+        if _asks_much(rpc) and not self._control.of(text).spend():
+            self._counters.count("gossip_control_over_rate")
+            self._conduct.strike(text, "flood", FLOODED)
+            return
         if len(rpc.subscriptions) > self.max_subscriptions_per_rpc:
             raise RemoteError("too many subscriptions in one gossip frame")
         for subscription in rpc.subscriptions:
@@ -184,9 +204,12 @@ class MemberPubsub(Pubsub):
             if not self._gate.is_member(author):
                 self._counters.count("gossip_from_no_member")
                 return
+            if self._conduct.is_banned(author):
+                self._counters.count("gossip_of_banned")
+                return
         try:
             await super().push_msg(msg_forwarder, msg)
-        except Exception:  # noqa: BLE001 - counted; a junk key raises whatever its parser does
+        except Exception:  # noqa: BLE001 - counted; a forged message raises ours, a junk key whatever its parser does
             self._counters.count("gossip_malformed_message")
             self._conduct.strike(peer_text(msg_forwarder), "gossip_message")
 
@@ -243,30 +266,17 @@ class MemberPubsub(Pubsub):
             queue.refused = partial(self._counters.count, "gossip_not_queued")
 
 
-class _Budget:
-    """A token bucket for one peer's messages."""
-
-    def __init__(self) -> None:
-        self._messages = BURST
-        self._bytes = BYTE_BURST
-        self._at = trio.current_time()
-
-    def spend(self, size: int) -> bool:
-        now = trio.current_time()
-        self._messages = min(BURST, self._messages + (now - self._at) * RATE)
-        self._bytes = min(BYTE_BURST, self._bytes + (now - self._at) * BYTE_RATE)
-        self._at = now
-        if self._messages < 1 or self._bytes < size:
-            return False
-        self._messages -= 1
-        self._bytes -= size
-        return True
+def _asks_much(rpc: rpc_pb2.RPC) -> bool:
+    """Whether a frame changes or asks something; that a message is not wanted may be said as often as one comes."""
+    control = rpc.control
+    return bool(rpc.subscriptions or control.ihave or control.iwant or control.graft or control.prune)
 
 
 def message_id(message: rpc_pb2.Message) -> bytes:
-    """SHA-256 over the author's peer id and the content. The author is in it so that nobody can suppress a message by
-    publishing the same bytes first; the sequence number is not, so that using one twice hides nothing."""
-    return sha256(message.from_id + message.data).digest()
+    """SHA-256 over the author's peer id, the SHA-256 of the content, and the sequence number. The author is in it so
+    that nobody can suppress a message by publishing the same bytes first; the content, so that using a number twice
+    hides nothing; the number, so that what an author says again, such as an unchanged presence, is heard again."""
+    return sha256(message.from_id + sha256(message.data).digest() + message.seqno).digest()
 
 
 class GossipQueue:

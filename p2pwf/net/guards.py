@@ -19,9 +19,10 @@ from libp2p.io.abc import Reader
 from libp2p.io.exceptions import IncompleteReadError
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.rpc_queue import DefaultMaxMessageSize, RpcQueue
+from libp2p.pubsub.validators import signature_validator
 from libp2p.utils.varint import decode_uvarint
 
-from p2pwf.errors import InternalError
+from p2pwf.errors import InternalError, RemoteError
 from p2pwf.net.yamux import GuardedYamuxStream
 
 WRITTEN_FOR = "0.8.1"
@@ -98,6 +99,13 @@ async def read_delim(reader: Reader) -> bytes:
     return line[:-1]
 
 
+def require_signature(message: rpc_pb2.Message) -> bool:
+    """True for a message that its author signed; raises RemoteError for any other: who passes it on has not looked."""
+    if not signature_validator(message):
+        raise RemoteError("a gossip message that its author did not sign")
+    return True
+
+
 @frozen
 class Patch:
     """One name of one module of libp2p, what takes its place, and why."""
@@ -114,6 +122,12 @@ PATCHES = (
         "RpcQueue",
         BoundedRpcQueue,
         "32 slots towards a peer lose bursts, and no bound on bytes loses memory",
+    ),
+    Patch(
+        "libp2p.pubsub.pubsub",
+        "signature_validator",
+        require_signature,
+        "drops forged messages without a word, each for the price of a check, and nobody to blame",
     ),
     Patch(
         "libp2p.stream_muxer.yamux.yamux",

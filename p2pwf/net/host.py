@@ -15,8 +15,6 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost, _IdentifyNotifee
-from libp2p.host.ping import ID as PING
-from libp2p.host.ping import PingService
 from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.identify import identify_handler_for
 from libp2p.network.connection.swarm_connection import SwarmConn
@@ -28,11 +26,14 @@ from multiaddr import Multiaddr
 
 from p2pwf.core.ids import PeerId
 from p2pwf.net.addresses import announced, listen_pair
-from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.conduct import Conduct
+from p2pwf.net.counters import Counters
 from p2pwf.net.door import Door
 from p2pwf.net.gossip import PROTOCOLS as GOSSIP_PROTOCOLS
 from p2pwf.net.gossip import MemberPubsub
 from p2pwf.net.guards import install
+from p2pwf.net.ping import PROTOCOL as PING
+from p2pwf.net.ping import Pings
 from p2pwf.net.stream import StreamBroken, WireStream, end_stream
 from p2pwf.net.swarm import GuardedSwarm, peer_text
 from p2pwf.net.tcp import TcpListener
@@ -111,7 +112,7 @@ async def run_host(
     door = Door(gate, config.timing, counters, conduct)
     host.multiselect = door.offered_to_members
     door.serve_raw(str(IDENTIFY), identify_handler_for(host, use_varint_format=True), limit=2)
-    door.serve_raw(str(PING), PingService(host).handle_ping, limit=2)
+    door.serve(PING, Pings(conduct).serve, limit=2)
     for protocol in GOSSIP_PROTOCOLS:
         door.serve_raw(protocol, pubsub.continuously_read_stream, limit=MAX_GOSSIP_STREAMS)
     swarm.set_stream_handler(door.handle)

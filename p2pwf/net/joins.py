@@ -17,14 +17,20 @@ from p2pwf.net.counters import Counters
 from p2pwf.net.links import Connection
 from p2pwf.net.requests import Open, decode_message, encode_message
 from p2pwf.net.stream import StreamBroken, WireStream, closing
-from p2pwf.net.types import JoinHandler, JoinReply, JoinRequest, PastHandler, Timing
+from p2pwf.net.types import (
+    MAX_LABEL,
+    MAX_LABELS,
+    MAX_NAME,
+    JoinHandler,
+    JoinReply,
+    JoinRequest,
+    PastHandler,
+    Timing,
+)
 
 PROTOCOL = "/p2pwf/join/1.0.0"
 MAX_REQUEST = 8192
 MAX_REPLY = 4096
-MAX_NAME = 64
-MAX_LABELS = 32
-MAX_LABEL = 64
 MAX_SLOTS = 4096
 MAX_SECRET = 64
 MAX_REASON = 500
@@ -196,6 +202,7 @@ def busy_connection(connection: Connection | None) -> Iterator[None]:
         yield
         return
     connection.joins += 1
+    connection.asked = True
     try:
         yield
     finally:

@@ -25,7 +25,8 @@ from p2pwf.clock.messages import PROTOCOL
 from p2pwf.core.dagcbor import DagCborError, decode, encode
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
-from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.conduct import Allowances, Conduct, InFlight
+from p2pwf.net.counters import Counters
 from p2pwf.net.framing import frame
 from p2pwf.net.outbox import Outbox
 from p2pwf.net.stream import StreamBroken, WireStream
@@ -36,6 +37,11 @@ MAX_FRAME = 1_000_000
 """Bytes of one frame, as of a gossip message, so that whatever is said fits either way."""
 MAX_OPENING = 256
 """Bytes of the opening frame: 16 of boot, a number, a version."""
+FRAME_RATE, FRAME_BURST = 1000.0, 2048.0
+"""Frames from one peer: far more than beats, receipts and chunks of events come to. A peer that sends more waits."""
+IN_FLIGHT, IN_FLIGHT_BYTES = 64, 128 << 10
+"""Frames of one peer that wait for the node: some hundred events, a tenth of a second of its time, and two batches of
+its commits. So the frames of others are handled soon, however much one peer sends."""
 BOOT_BYTES = 16
 VERSION = 1
 RETRY_FIRST, RETRY_LAST = 0.1, 5.0
@@ -55,6 +61,10 @@ class Connection:
     inbound: bool
     admission: trio.Event = field(factory=trio.Event)
     """Set once the gate knows its peer as a member."""
+    host: str = ""
+    """The address that it came in from; "" if we dialled it, or it is not known."""
+    asked: bool = False
+    """Whether there was a join request on it."""
     joins: int = 0
     """Join requests under way on it, in either direction."""
     last_join: float = field(factory=trio.current_time)
@@ -79,6 +89,7 @@ class _Link:
     boot: bytes
     number: int
     outbox: Outbox = field(factory=Outbox)
+    in_flight: InFlight = field(factory=lambda: InFlight(IN_FLIGHT, IN_FLIGHT_BYTES))
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     down: trio.Event = field(factory=trio.Event)
 
@@ -115,6 +126,7 @@ class Links:
         self._links: dict[PeerId, _Link] = {}
         self._turns: dict[PeerId, trio.Lock] = {}
         self._opened = 0
+        self._frames = Allowances(FRAME_RATE, FRAME_BURST)
         self._changed = trio.Event()
 
     def peers(self) -> list[PeerId]:
@@ -196,20 +208,27 @@ class Links:
             self._counters.count("link_broken")
         except RemoteError:
             self._conduct.strike(connection.peer, "clock")
+            await connection.muxed.abort()
         finally:
             await stream.reset()
         return False
 
     async def handle_inbound(self, stream: WireStream) -> None:
-        """Serve a clock stream that the peer opened; raises RemoteError for a broken protocol."""
+        """Serve a clock stream that the peer opened; closes the connection of a broken protocol, raises RemoteError."""
         connection = self._find(stream.conn) if stream.conn is not None else None
         if connection is None:
             return  # it ended meanwhile
-        if self._own < stream.peer:
-            raise RemoteError("a clock stream opened by the side that has to wait")
-        boot, number = decode_opening(await stream.expect_frame(MAX_OPENING, self._timing.request))
-        await stream.write_frame(encode_opening(self._boot, number))
-        await self._serve(_Link(connection, stream, boot, number))
+        try:
+            if self._own < stream.peer:
+                raise RemoteError("a clock stream opened by the side that has to wait")  # noqa: TRY301
+            boot, number = decode_opening(await stream.expect_frame(MAX_OPENING, self._timing.request))
+            await stream.write_frame(encode_opening(self._boot, number))
+            await self._serve(_Link(connection, stream, boot, number))
+        except StreamBroken:
+            raise
+        except RemoteError:
+            await connection.muxed.abort()
+            raise
 
     async def _serve(self, link: _Link) -> bool:
         """Serve a link to its end; False if another one stays in its place. Raises what its stream raised."""
@@ -272,8 +291,11 @@ class Links:
             data = await link.stream.read_frame(MAX_FRAME)
             if data is None:
                 return
+            await self._conduct.pace(link.peer, self._frames)
+            if self._conduct.is_banned(link.peer):
+                return
             if self._gate.is_member(link.peer):
-                await self._emit(Frame(link.peer, data))
+                await self._emit(Frame(link.peer, data, await link.in_flight.add(len(data))))
             else:
                 self._counters.count("frame_of_no_member")  # it is being told, and closed
 

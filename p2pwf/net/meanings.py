@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
-        "banned": "peers that were kept out for a while, for breaking protocols",
+        "banned": "members that were kept out for a while, for breaking protocols",
+        "banned_address": "addresses whose strangers were kept out for a while",
         "blob_bytes_relayed": "bytes of blobs passed through for others",
         "blob_bytes_sent": "bytes of blobs sent from our store",
         "blob_relay_failed": "blobs that could not be passed through to their end",
@@ -16,6 +17,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "blob_unreadable": "blobs that we hold and could not read",
         "bytes_after_end": "pieces that arrived on a stream after its request was served",
         "connection_banned": "connections refused: the peer is banned",
+        "connection_banned_address": "connections refused: a stranger of a banned address",
         "connection_crashed": "connections ended by an error of ours or the library's",
         "connection_key_type": "connections refused: the peer's key is not Ed25519",
         "connection_one_too_many": "connections refused: the peer has as many as it may",
@@ -27,12 +29,14 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "frame_dropped_with_link": "frames that were queued when their clock stream ended",
         "frame_not_queued": "frames not sent: no clock stream with the peer, or its queue was full",
         "frame_of_no_member": "frames of former members that came while they were being told",
+        "gossip_control_over_rate": "gossip frames of which only the messages were taken: too many that ask",
         "gossip_dropped": "gossip lost here because the node did not take it in time",
         "gossip_from_no_member": "gossip ignored: its author is no member",
         "gossip_heartbeat_failed": "repairs of the gossip mesh that raised",
         "gossip_malformed_message": "gossip messages that could not be handled",
         "gossip_not_accepted": "gossip that the node refused to pass on",
         "gossip_not_queued": "gossip not sent to a peer: its queue was full",
+        "gossip_of_banned": "gossip ignored: its author is kept out for a while",
         "gossip_other_topic": "gossip on a topic that is not ours",
         "gossip_over_rate": "gossip dropped unread: more than one peer may send",
         "gossip_received": "gossip messages delivered to the node",
@@ -61,10 +65,13 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "stream_stalled": "streams given up because the peer read nothing",
         "strike_blob": "offences: a blob that was not the one asked for",
         "strike_clock": "offences: a broken protocol on a clock stream",
+        "strike_flood": "offences: more of something than a peer may ask for, again and again",
+        "strike_gossip_frame": "offences: a gossip frame that could not be read",
         "strike_gossip_message": "offences: a gossip message that could not be handled",
         "strike_protocol": "offences: a broken protocol on a stream that the peer opened",
         "strike_reported": "offences that the node reported",
         "strike_too_many_streams": "offences: more streams than the peer may have",
+        "strike_window": "offences: more sent on a stream than its window allowed",
         "window_exceeded": "connections closed because the peer sent past its window",
     }
 )

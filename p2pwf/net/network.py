@@ -25,8 +25,9 @@ from p2pwf.net.addresses import split_peer
 from p2pwf.net.attend import Attendants
 from p2pwf.net.blobs import PROTOCOL as BLOB
 from p2pwf.net.blobs import Blobs
+from p2pwf.net.conduct import Conduct, InFlight, Standing
 from p2pwf.net.connections import Connections
-from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.counters import Counters
 from p2pwf.net.dialler import Dialler
 from p2pwf.net.gossip import GossipQueue
 from p2pwf.net.host import Host, open_stream, run_host
@@ -58,6 +59,8 @@ from p2pwf.net.types import (
 
 EVENTS = 64
 """Events waiting for the node: each frame may have 1 MiB, and the network waits well."""
+GOSSIP_IN_FLIGHT, GOSSIP_IN_FLIGHT_BYTES = 64, 128 << 10
+"""Gossip that waits for the node: as of one peer's frames, which must not wait behind a flood of it."""
 MAX_CLOCK_STREAMS = 4
 """Of one peer: the one that stands, one that takes its place, and those of lost connections."""
 
@@ -101,6 +104,7 @@ class Network:
             gate=gate,
             timing=config.timing,
             counters=counters,
+            conduct=conduct,
             nursery=nursery,
             links=self._links,
             open_gossip=lambda peer: host.pubsub.admit(libp2p_id(peer)),
@@ -110,7 +114,7 @@ class Network:
             host.peer,
             timing=config.timing,
             counters=counters,
-            dial=host.swarm.dial,
+            dial=self._dial,
             is_connected=lambda peer: bool(self._connections.of(peer)),
             wait_lost=self._connections.wait_lost,
         )
@@ -130,7 +134,8 @@ class Network:
             linked=self._links.peers,
         )
         self._joins = Joins(timing=config.timing, counters=counters, open_stream=self.open_to, busy=self._joining)
-        conduct.on_ban = self._drop_soon
+        conduct.throw_out = self._drop_soon
+        conduct.hosts_of = lambda peer: {one.host for one in self._connections.of(peer) if one.host}
         host.door.serve(CLOCK, self._links.handle_inbound, limit=MAX_CLOCK_STREAMS)
         host.door.serve(BLOB, self._blobs.serve)
         host.door.serve(LOGS, self._logs.serve)
@@ -157,6 +162,7 @@ class Network:
         return {
             "addresses": self.addresses(),
             "banned": self._conduct.banned(),
+            "banned_addresses": self._conduct.banned_hosts(),
             "connections": len(self._connections),
             "counts": self._counters.as_dict(),
             "events_waiting": self.events.statistics().current_buffer_used,
@@ -196,9 +202,14 @@ class Network:
         for connection in self._connections.of(peer):
             await connection.muxed.abort()
 
-    def strike(self, peer: PeerId) -> None:
-        """Note that `peer` sent what no correct peer sends; some of these in a few minutes ban it for a minute."""
+    def strike(self, peer: PeerId) -> Standing:
+        """Note that `peer` sent what no correct peer sends; many of these in a short time ban it for a while."""
         self._conduct.strike(peer, "reported")
+        return self._conduct.standing(peer)
+
+    def standing(self, peer: PeerId) -> Standing:
+        """The offences of a member, and whether it is banned."""
+        return self._conduct.standing(peer)
 
     def latency(self, peer: PeerId) -> float | None:
         """Seconds of a round trip to a connected member, averaged over the last few; None before the first."""
@@ -302,6 +313,11 @@ class Network:
                 return False
         return bool(self._connections.of(peer))
 
+    async def _dial(self, peer: PeerId, address: str) -> None:
+        if self._conduct.is_banned(peer):
+            raise TryAgain(f"{peer} is kept out for a while: it broke the protocol too often")
+        await self._host.swarm.dial(peer, address)
+
     def _drop_soon(self, peer: PeerId) -> None:
         self._nursery.start_soon(self.drop, peer)
 
@@ -335,9 +351,10 @@ class Network:
             self._counters.count("event_after_close")
 
     async def _pump_gossip(self) -> None:
+        in_flight = InFlight(GOSSIP_IN_FLIGHT, GOSSIP_IN_FLIGHT_BYTES)
         while True:
             author, data = await self._gossip.take()
-            await self._emit(Gossip(author, data))
+            await self._emit(Gossip(author, data, await in_flight.add(len(data))))
 
     async def run(self) -> None:
         """The work of the network besides its connections, until cancelled."""
@@ -374,7 +391,7 @@ async def open_network(
     taken, UsageError if one is none.
     """
     counters = Counters()
-    conduct = Conduct(config.timing.ban, counters)
+    conduct = Conduct(config.timing.ban, counters, gate.is_member)
     gossip = GossipQueue(counters)
     failure: Exception | None = None
     try:

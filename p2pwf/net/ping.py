@@ -1,4 +1,4 @@
-"""Round trips to a connected peer, on a stream of libp2p's ping. Knows who was asked, and nothing of why.
+"""Round trips to a connected peer, on a stream of libp2p's ping, asked for and answered. Knows nothing of why.
 
 Source: the libp2p ping specification: 32 random bytes, which come back as they are.
 """
@@ -11,10 +11,36 @@ from typing import Final
 import trio
 
 from p2pwf.errors import RemoteError
+from p2pwf.net.conduct import Allowances, Conduct
 from p2pwf.net.stream import WireStream
 
 PROTOCOL: Final = "/ipfs/ping/1.0.0"
 LENGTH: Final = 32
+IDLE: Final = 15.0
+"""Seconds that a stream is held for the next round trip."""
+RATE: Final = 20.0
+BURST: Final = 100.0
+"""Round trips of one peer: who measures asks once a second. Beyond, it waits."""
+
+
+class Pings:
+    """Answers round trips."""
+
+    def __init__(self, conduct: Conduct) -> None:
+        self._conduct = conduct
+        self._asked = Allowances(RATE, BURST)
+
+    async def serve(self, stream: WireStream) -> None:
+        """Send back what comes on a stream, 32 bytes at a time, until it ends or is idle for long."""
+        while True:
+            payload = b""
+            with trio.move_on_after(IDLE):
+                while len(payload) < LENGTH and (more := await stream.read_some(LENGTH - len(payload))):
+                    payload += more
+            if len(payload) < LENGTH:
+                return
+            await self._conduct.pace(stream.peer, self._asked)
+            await stream.write(payload)
 
 
 async def round_trip(stream: WireStream, seconds: float) -> float:

@@ -7,6 +7,7 @@ Deadlines are the callers': every wait may be cancelled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -24,6 +25,8 @@ from p2pwf.net.framing import FrameDecoder, frame
 
 READ_SIZE = 1 << 18
 """Bytes asked of the multiplexer at once: large reads are what makes bulk transfer fast."""
+FRAME_SECONDS = 120.0
+"""For one frame, from its first byte to its last: the largest at 8 KiB/s. Who drips bytes holds memory no longer."""
 CLOSE_DEADLINE = 1.0
 """Seconds for the goodbye of a stream; past it the stream is dropped without one."""
 
@@ -51,13 +54,21 @@ class WireStream:
     async def read_frame(self, limit: int) -> bytes | None:
         """The next frame of at most `limit` bytes, or None if the peer ended the stream after the last whole one.
 
-        Raises RemoteError for a frame over the limit; StreamBroken for an end within one, a reset, a lost connection.
+        Raises RemoteError for a frame over the limit; StreamBroken for an end within one, a reset, a lost connection, a
+        frame that takes over FRAME_SECONDS.
         """
+        deadline = math.inf
         while True:
             data = self._decoder.next_frame(limit)
             if data is not None:
                 return data
-            chunk = await self._receive()
+            if self._decoder.pending:
+                deadline = min(deadline, trio.current_time() + FRAME_SECONDS)
+            chunk = None
+            with trio.move_on_at(deadline):
+                chunk = await self._receive()
+            if chunk is None:
+                raise StreamBroken(f"a frame took over {FRAME_SECONDS:g} s")
             if not chunk:
                 if self._decoder.pending:
                     raise StreamBroken("the stream ended within a frame")

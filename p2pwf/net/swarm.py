@@ -32,7 +32,8 @@ from multiaddr import Multiaddr
 
 from p2pwf.core.ids import PeerId, public_key_of
 from p2pwf.errors import UsageError
-from p2pwf.net.counters import Conduct, Counters
+from p2pwf.net.conduct import NO_HANDSHAKE, OFFENCE, Allowance, Conduct
+from p2pwf.net.counters import Counters
 from p2pwf.net.guards import check_methods
 from p2pwf.net.tcp import Tcp
 from p2pwf.net.types import Timing
@@ -46,6 +47,8 @@ MAX_HANDSHAKES = 128
 """Connections that have not authenticated yet: each is given `Timing.upgrade` seconds."""
 MAX_HANDSHAKES_PER_HOST = 48
 """The same from one address, so that one host cannot take every place."""
+HANDSHAKES_OF_BANNED = 10.0
+"""A second, from all banned addresses together: members may be among them, and a handshake costs milliseconds."""
 IDS_KEPT = 4096
 """Texts of peer ids: making one costs as much as a signature check is worth, and gossip needs it for every message."""
 NEVER = 10.0**9
@@ -57,6 +60,10 @@ class _NoAutoConnector(AutoConnector):
 
     async def maybe_connect(self) -> None:
         """Connect to nobody."""
+
+
+class ConnectionRefusedHere(SwarmException):
+    """An authenticated peer may not have this connection."""
 
 
 class GuardedSwarm(Swarm):
@@ -98,9 +105,12 @@ class GuardedSwarm(Swarm):
         self._counters = counters
         self._conduct = conduct
         self._handshakes: Counter[str] = Counter()
+        self._of_banned = Allowance(HANDSHAKES_OF_BANNED, HANDSHAKES_OF_BANNED)
 
     def _make_muxer(self, conn: object, peer: ID) -> GuardedYamux:
-        return GuardedYamux(conn, peer, self._timing, self._counters)  # type: ignore[arg-type]
+        muxed = GuardedYamux(conn, peer, self._timing, self._counters)  # type: ignore[arg-type]
+        muxed.on_window_exceeded = lambda: self._conduct.strike(peer_text(peer), "window", OFFENCE)
+        return muxed
 
     async def serve_inbound(self, stream: ReadWriteCloser) -> None:
         """Take one accepted socket through the handshake and hold it until its connection ends."""
@@ -109,15 +119,19 @@ class GuardedSwarm(Swarm):
     async def _handle_inbound_connection(self, read_write_closer: ReadWriteCloser, maddr: Multiaddr) -> None:
         remote = read_write_closer.get_remote_address()
         host = remote[0] if remote else ""
-        if self._handshakes[host] >= MAX_HANDSHAKES_PER_HOST or self._handshakes.total() >= MAX_HANDSHAKES:
+        if not self._may_shake_hands(host):
             self._counters.count("handshake_refused")
             await read_write_closer.close()
             return
         self._handshakes[host] += 1
         try:
             muxed = await self.upgrade_inbound_raw_conn(RawConnection(read_write_closer, False), maddr)
+        except ConnectionRefusedHere:
+            await read_write_closer.close()  # counted where it was refused
+            return
         except Exception:  # noqa: BLE001 - counted; junk on the port raises whatever the junk provokes
             self._counters.count("handshake_failed")
+            self._conduct.strike_host(host, NO_HANDSHAKE)
             await read_write_closer.close()
             return
         finally:
@@ -127,19 +141,24 @@ class GuardedSwarm(Swarm):
         if isinstance(muxed, GuardedYamux):
             await muxed.event_closed.wait()
 
+    def _may_shake_hands(self, host: str) -> bool:
+        if self._handshakes[host] >= MAX_HANDSHAKES_PER_HOST or self._handshakes.total() >= MAX_HANDSHAKES:
+            return False
+        return not self._conduct.is_host_banned(host) or self._of_banned.spend()
+
     async def add_conn(self, muxed_conn: IMuxedConn, direction: str = "unknown") -> SwarmConn:
         """Register an authenticated connection, or close it and raise SwarmException if its peer may not have it."""
-        refusal = self._refusal(muxed_conn.peer_id)
+        refusal = self._refusal(muxed_conn.peer_id, host_of(muxed_conn))
         if refusal is not None:
             self._counters.count(f"connection_{refusal}")
             await muxed_conn.close()
-            raise SwarmException(f"connection refused: {refusal}")
+            raise ConnectionRefusedHere(f"connection refused: {refusal}")
         conn = await super().add_conn(muxed_conn, direction)
         if self.on_connection is not None and isinstance(muxed_conn, GuardedYamux):
             self.on_connection(conn, muxed_conn, peer_text(muxed_conn.peer_id))
         return conn
 
-    def _refusal(self, peer: ID) -> str | None:
+    def _refusal(self, peer: ID, host: str) -> str | None:
         if peer == self.self_id:
             return "to_self"
         text = peer_text(peer)
@@ -149,6 +168,8 @@ class GuardedSwarm(Swarm):
             return "key_type"
         if self._conduct.is_banned(text):
             return "banned"
+        if self._conduct.is_shut_out(text, host):
+            return "banned_address"
         # The library keeps an ended connection in its table for a while.
         if sum(not conn.muxed_conn.is_closed for conn in self.get_connections(peer)) >= MAX_CONNECTIONS_PER_PEER:
             return "one_too_many"
@@ -171,6 +192,17 @@ class GuardedSwarm(Swarm):
             for conn in self.get_connections():
                 if isinstance(conn.muxed_conn, GuardedYamux):
                     nursery.start_soon(conn.muxed_conn.abort)
+
+
+def host_of(muxed: IMuxedConn) -> str:
+    """The address that a connection came in from, "" for one that we dialled or whose address is not known."""
+    if not isinstance(muxed, GuardedYamux) or muxed.is_initiator:
+        return ""
+    try:
+        remote = muxed.secured_conn.get_remote_address()
+    except (AttributeError, OSError):
+        return ""  # the library's wrappers each reach for the socket in a way of their own
+    return remote[0] if remote else ""
 
 
 def peer_text(peer: ID) -> PeerId:

@@ -31,7 +31,7 @@ class Timing:
     """Reading one request or the head of one answer."""
     stall: float = 30.0
     """A body or a frame that makes no progress for that long is given up."""
-    stranger_idle: float = 2.0
+    stranger_idle: float = 1.5
     """A connection of no member, without a join request under way, is closed after that long."""
     unlinked: float = 1.0
     """How long a member that is connected may take for its clock stream before it is asked whether it knows us: less
@@ -96,20 +96,31 @@ class PeerDown:
     peer: PeerId
 
 
+def _nothing() -> None:
+    """Nobody waits for it."""
+
+
 @frozen
 class Frame:
-    """One frame from a member's clock stream."""
+    """One frame from a member's clock stream.
+
+    Whoever takes it calls `handled` once it is done with it: of one peer only so much is given out at a time, so that
+    nobody else waits behind a flood.
+    """
 
     peer: PeerId
     data: bytes
+    handled: Callable[[], None] = field(default=_nothing, eq=False, repr=False)
 
 
 @frozen
 class Gossip:
-    """One gossip message; `author` is the member that signed it, which need not be the one that passed it on."""
+    """One gossip message; `author` is the member that signed it, which need not be the one that passed it on.
+    `handled` as of a frame; all gossip shares one allowance."""
 
     author: PeerId
     data: bytes
+    handled: Callable[[], None] = field(default=_nothing, eq=False, repr=False)
 
 
 @frozen
@@ -127,6 +138,12 @@ class Unlinked:
 
 
 NetEvent: TypeAlias = PeerUp | PeerDown | Frame | Gossip | DuplicateIdentity | Unlinked
+
+
+MAX_NAME = 64
+MAX_LABELS = 32
+MAX_LABEL = 64
+"""Of what a stranger may say of itself: characters of its name, labels, characters of each."""
 
 
 @frozen

@@ -51,6 +51,7 @@ class GuardedYamux(Yamux):
         self.timing = timing
         self.counters = counters
         self.heard = trio.current_time()
+        self.on_window_exceeded: Callable[[], None] | None = None
         self._answer = trio.Event()
         self._ping_under_way = False
         read = secured_conn.read
@@ -106,6 +107,8 @@ class GuardedYamux(Yamux):
     def report_window_exceeded(self) -> None:
         """The peer sent more than it was allowed to: no correct implementation does."""
         self.counters.count("window_exceeded")
+        if self.on_window_exceeded is not None:
+            self.on_window_exceeded()
         self.event_shutting_down.set()  # the read loop ends with the frame that it handles
 
     async def _abort_later(self) -> None:

@@ -24,6 +24,7 @@ from p2pwf.core.ids import PeerId
 from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import Refused, TryAgain, UsageError
+from p2pwf.net.conduct import Standing
 from p2pwf.node import external, views
 from p2pwf.node.actions import Library
 from p2pwf.node.following import LogReader
@@ -32,6 +33,7 @@ from p2pwf.node.node import Node
 from p2pwf.node.reruns import body_again
 from p2pwf.node.results import artifact_files, artifact_rows, reports
 from p2pwf.node.schedules import add_schedule, list_schedules, remove_schedule
+from p2pwf.node.settings import list_secrets, list_variables, remove, set_secret, set_variable
 from p2pwf.node.sources import keep, read_workflow, take_source
 from p2pwf.node.standing import is_removed, require_member
 from p2pwf.node.submission import Wanted, make_body
@@ -39,7 +41,7 @@ from p2pwf.node.verify import verify_store
 from p2pwf.requests import SubmitRequest
 from p2pwf.runs import Run
 from p2pwf.runs.labels import peer_label
-from p2pwf.runs.view import FINAL, explain, find_leg, keys_of, status
+from p2pwf.runs.view import FINAL, decision, explain, find_leg, status, unowned
 from p2pwf.workflow import Diagnostic
 
 LEAVE_SECONDS: Final = 5.0
@@ -156,8 +158,9 @@ class NodeApi:
         return {"ticket": ticket.to_text(), "roles": kept["roles"], "expires": expires, "addrs": list(addresses)}
 
     async def peers(self, pending: bool) -> list[dict[str, Any]]:
-        """Members, this node included, with `latency` (ms of a round trip, None unless connected); or, with `pending`,
-        who asks to be admitted. See views.peers."""
+        """Members, this node included, with `latency` (ms of a round trip, None unless connected), `offences` (how
+        often it broke a protocol, as far as is remembered) and `banned_for` (seconds, None unless it is kept out); or,
+        with `pending`, who asks to be admitted. See views.peers."""
         if pending:
             return views.pending_peers(self._node.engine)
         network = self._node.network
@@ -165,6 +168,9 @@ class NodeApi:
         for row in rows:
             seconds = None if network is None or row["self"] else network.latency(row["peer_id"])
             row["latency"] = None if seconds is None else round(seconds * 1000, 2)
+            standing = Standing() if network is None else network.standing(row["peer_id"])
+            row["offences"] = standing.offences
+            row["banned_for"] = None if standing.banned_for is None else round(standing.banned_for, 1)
         return rows
 
     async def peer_ping(self, peer: str) -> dict[str, Any]:
@@ -249,6 +255,7 @@ class NodeApi:
             payload=request.payload,
             inputs=request.inputs,
             key=request.key,
+            vars=node.engine.desk.settings.values(None),
             pins=pins,
             force=request.force,
             run_id=uuid4().hex,
@@ -268,25 +275,13 @@ class NodeApi:
         return {**answer, "status": status(made), "rerun_of": run.id.text}
 
     async def assign(self) -> list[dict[str, Any]]:
-        """Look again at every job that has no owner: [{workflow_id, job, name, owner}], owner None if nobody fits."""
+        """Look again at every job that has no owner; see runs.view.decision for what is said of each."""
         node = self._node
         require_member(node.engine)
-        open_before = [
-            (run, key) for run in node.engine.desk.active.values() for key in keys_of(run) if run.owner(key) is None
-        ]
+        open_before = [(run, key) for run in node.engine.desk.active.values() for key in unowned(run)]
         await node.loop.ask(to_engine.Place)
-        decided = []
-        for run, key in open_before:
-            leg = run.leg(key)
-            decided.append(
-                {
-                    "workflow_id": run.id.text,
-                    "job": key[0],
-                    "name": leg.name if leg else key[0],
-                    "owner": run.owner(key),
-                }
-            )
-        return decided
+        roster = node.engine.desk.roster
+        return [decision(run, key, roster) for run, key in open_before]
 
     async def list_runs(self, wanted: str | None, peer: str | None) -> list[dict[str, Any]]:
         """Runs, newest first, without jobs; filtered by status, and by a peer owning at least one job."""
@@ -374,7 +369,8 @@ class NodeApi:
     async def explain(self, name: str, job: str) -> dict[str, Any]:
         """Why a job is where it is; see runs.view.explain."""
         run = await self._run(name)
-        return explain(run, find_leg(run, job), self._node.engine.desk.roster)
+        key, engine = find_leg(run, job), self._node.engine
+        return {**explain(run, key, engine.desk.roster), "waiting": views.waiting_for(engine, run, key)}
 
     async def logs(self, name: str, job: str | None, follow: bool) -> AsyncIterator[dict[str, Any]]:
         """Log lines of a run; see following.LogReader."""
@@ -396,6 +392,36 @@ class NodeApi:
     async def schedule_remove(self, name: str) -> dict[str, Any]:
         """End a schedule; it."""
         return await remove_schedule(self._node, name)
+
+    # -- secrets and variables ----------------------------------------------------------------------------------
+
+    async def secret_set(self, name: str, value: str, environment: str | None, submitters: list[str]) -> dict[str, Any]:
+        """Seal a secret to all that run jobs; see settings.set_secret."""
+        self._require_ready()
+        return await set_secret(self._node, name, value, environment, submitters)
+
+    async def secrets(self) -> list[dict[str, Any]]:
+        """The secrets, without their values; see settings.list_secrets."""
+        return list_secrets(self._node)
+
+    async def secret_remove(self, name: str, environment: str | None) -> dict[str, Any]:
+        """Remove a secret; {name, environment}."""
+        require_member(self._node.engine)
+        return await remove(self._node, "secret", name, environment)
+
+    async def variable_set(self, name: str, value: str, environment: str | None) -> dict[str, Any]:
+        """Set a variable; see settings.set_variable."""
+        self._require_ready()
+        return await set_variable(self._node, name, value, environment)
+
+    async def variables(self) -> list[dict[str, Any]]:
+        """The variables; see settings.list_variables."""
+        return list_variables(self._node)
+
+    async def variable_remove(self, name: str, environment: str | None) -> dict[str, Any]:
+        """Remove a variable; {name, environment}."""
+        require_member(self._node.engine)
+        return await remove(self._node, "var", name, environment)
 
     # -- the clock ----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -18,19 +18,22 @@ from multiaddr import Multiaddr
 from p2pwf import __version__
 from p2pwf.config import EXTERNAL, NodeSettings
 from p2pwf.core.dagcbor import decode, encode
-from p2pwf.core.events import Event, SignedBlock
+from p2pwf.core.events import SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer
 from p2pwf.core.tickets import parse_ticket
 from p2pwf.engine import Engine, EngineConfig, found
+from p2pwf.engine.recovery import RESTORED, restored_value
 from p2pwf.errors import P2pwfError, Refused
-from p2pwf.isolation import NO_NETWORK, PREFIX
+from p2pwf.isolation import NO_NETWORK, PREFIX, Level
 from p2pwf.net.identity import load_or_create
 from p2pwf.net.tcp import TcpListener
 from p2pwf.node.facts import IDENTITY, INTRODUCER, NAME, NETWORK, PEER, PSK
 from p2pwf.node.joining import join_network, peer_of, request_of
 from p2pwf.node.loop import now, stored_event
 from p2pwf.node.planner import WorkflowPlanner
+from p2pwf.node.policing import Gatekeeper
+from p2pwf.policy import Policy
 from p2pwf.store.datadir import LOCK_NAME, DataDir
 from p2pwf.store.events import Commit, EventStore
 
@@ -39,9 +42,9 @@ from p2pwf.store.events import Commit, EventStore
 class Identity:
     """A node's standing facts. `introducer`: who let it in, and where that can be dialled."""
 
-    seed: bytes
+    seed: bytes = attrs.field(repr=False)
     network: Cid
-    psk: bytes | None
+    psk: bytes | None = attrs.field(repr=False)
     introducer: PeerId | None
     addresses: tuple[str, ...]
     name: str
@@ -54,6 +57,8 @@ class FirstStart:
 
     def __init__(self) -> None:
         self.asked = False
+        self.events_lost = False
+        """There is a key, and no event database: what its node wrote is not known here."""
 
 
 @contextmanager
@@ -65,6 +70,7 @@ def first_start(data: DataDir, *, made: bool) -> Iterator[FirstStart]:
     """
     start = FirstStart()
     before = {path.name for path in data.path.iterdir()} - {LOCK_NAME}
+    start.events_lost = IDENTITY in before and data.events.name not in before
     try:
         yield start
     except P2pwfError as error:
@@ -153,6 +159,7 @@ async def be_born(
         NAME: name.encode(),
         PEER: Signer(seed).peer_id.encode(),
         PSK: psk,
+        RESTORED: restored_value(()) if start.events_lost else None,
     }
     await trio.to_thread.run_sync(store.commit, Commit((), values))
     return Identity(seed, joined.network, psk, joined.introducer, joined.addresses, name, labels, slots)
@@ -216,28 +223,27 @@ def _introducer(meta: dict[str, bytes]) -> tuple[PeerId | None, tuple[str, ...]]
     return PeerId(peer), tuple(addresses)
 
 
-def make_engine(identity: Identity, settings: NodeSettings, store: EventStore) -> Engine:
-    """The engine, with all that the store holds. A node that was restored under its old id has to hear whom it was
-    told to dial, too: its backup may not know of them."""
+def make_engine(
+    identity: Identity, settings: NodeSettings, store: EventStore, policy: Policy, available: Collection[Level]
+) -> tuple[Engine, Gatekeeper]:
+    """The engine, with all that the store holds, and who judges for it what may run here. A node that was restored
+    under its old id has to hear whom it was told to dial, too: its backup may not know of them."""
     signer = Signer(identity.seed)
-
-    def policy(submission: Event, _labels: object) -> str | None:
-        if submission.author == signer.peer_id or settings.trust_members:
-            return None
-        return "this peer runs only its own submissions (--trust-members runs other members' too)"
-
+    planner = WorkflowPlanner()
+    gatekeeper = Gatekeeper(policy, available, signer.peer_id, planner.flow)
     config = EngineConfig(
         boot=os.urandom(16),
         version=__version__,
         slots=identity.slots,
-        planner=WorkflowPlanner(),
-        policy=policy,
+        planner=planner,
+        policy=gatekeeper.refusal,
         external=settings.executor == EXTERNAL,
     )
     engine = Engine(signer, identity.network, config, now())
+    gatekeeper.attach(engine.desk)
     blocks = (SignedBlock(event.block, event.signature) for event in store.load())
     engine.load(blocks, store.meta_all(), frozenset(peer_of(address) for address in settings.bootstrap))
-    return engine
+    return engine, gatekeeper
 
 
 def introducers(identity: Identity, settings: NodeSettings) -> dict[PeerId, tuple[str, ...]]:

@@ -17,7 +17,8 @@ from p2pwf.errors import Refused, TryAgain, UsageError
 from p2pwf.node.node import Node
 from p2pwf.runner.values import JobResult, Outcome
 from p2pwf.runs import Run
-from p2pwf.runs.view import find_leg
+from p2pwf.runs.run import Key
+from p2pwf.runs.view import find_leg, keys_of
 
 BEGIN: Final = "in_progress"
 ENDS: Final[Mapping[str, Outcome]] = {"completed": "success", "failed": "failure"}
@@ -45,6 +46,10 @@ async def record(node: Node, run: Run, wanted: str, job: str | None, result: obj
     held = [one for one in node.jobs.running if one.run == run.id and leg in (None, (one.job, one.leg))]
     if not held and answer["waiting"]:
         raise TryAgain("all slots of this node are taken", "end another job first, or give it more --slots")
+    if not held and (reason := _refusal(node, run, [leg] if leg else keys_of(run))) is not None:
+        raise Refused(
+            f"this node has refused jobs of this run: {reason}", "`p2pwf up --trust-members` takes those of all members"
+        )
     if not held:
         raise Refused(
             "no job of this run waits here for a client",
@@ -60,6 +65,12 @@ async def record(node: Node, run: Run, wanted: str, job: str | None, result: obj
         node.jobs.end(attempt, JobResult(outcome=word, conclusion=word, outputs=outputs, error=failure))
     for attempt in held:
         await _recorded(node, attempt)
+
+
+def _refusal(node: Node, run: Run, keys: list[Key]) -> str | None:
+    """Why this node has refused one of these legs, if it has."""
+    refusals = (refusal for key in keys for refusal in run.tally.leg(key).refusals)
+    return next((str(one.body["reason"]) for one in refusals if one.author == node.me), None)
 
 
 async def _recorded(node: Node, attempt: Attempt) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 import trio
@@ -15,7 +15,7 @@ from p2pwf.node.jobs import log_lines
 from p2pwf.node.node import Node
 from p2pwf.runs import Run
 from p2pwf.runs.run import Key
-from p2pwf.runs.view import find_leg, keys_of
+from p2pwf.runs.view import find_legs, keys_of
 
 FOLLOW_SECONDS: Final = 1.0
 """Between two looks for a log that has not begun, or whose peer could not be reached."""
@@ -30,13 +30,12 @@ class LogReader:
     async def lines(self, run: Run, job: str | None, follow: bool) -> AsyncGenerator[dict[str, Any], None]:
         """Log lines {job, name, attempt, time, step, stream, text}, job by job; with `follow` until each has ended.
 
-        `job`: only that one, as `find_leg` takes it. Raises what `find_leg` raises, and NotFound or TryAgain for a log
-        that nobody gives.
+        `job`: only what `find_legs` finds. Raises what that raises, and NotFound or TryAgain for a log that nobody
+        gives.
         """
-        wanted = [find_leg(run, job)] if job is not None else None
         done: set[Key] = set()
         while True:
-            keys = wanted if wanted is not None else keys_of(run)
+            keys = keys_of(run) if job is None else find_legs(run, job)
             waiting = [key for key in keys if key not in done]
             for key in waiting:
                 if self._has_log(run, key) or not follow:
@@ -45,7 +44,7 @@ class LogReader:
                     done.add(key)
                     break
             else:
-                if not follow or run.tally.end is not None:
+                if not follow or run.tally.end is not None or (job is not None and keys):
                     return
                 with trio.move_on_after(FOLLOW_SECONDS):
                     await self._node.shell.wait_changed(self._node.shell.version)
@@ -56,23 +55,22 @@ class LogReader:
 
     async def _leg_log(self, run: Run, key: Key, follow: bool) -> AsyncGenerator[dict[str, Any], None]:
         """One leg's log: as it is written while it runs, from whoever runs it; else from the blob that is left."""
-        leg = run.leg(key)
-        seen = 0
+        name = key[0] if (leg := run.leg(key)) is None else leg.name
+        attempt = seen = 0
+        """Of which attempt how many lines were given: another one has a log of its own."""
         while run.tally.finish(key) is None:
             state = run.tally.leg(key)
             owner = run.owner(key)
-            if state.attempt not in state.starts or owner is None:
-                return
-            about = {"job": key[0], "name": leg.name if leg else key[0], "attempt": state.attempt}
-            try:
-                async with aclosing(self._live(run.id, key, state.attempt, owner, seen, follow)) as lines:
-                    async for line in lines:
-                        seen += 1
-                        yield {**about, **line}
-            except P2pwfError:
-                if not follow:
-                    return
-            if not follow:
+            if state.attempt != attempt:
+                attempt, seen = state.attempt, 0
+            if attempt in state.starts and owner is not None:
+                about = {"job": key[0], "name": name, "attempt": attempt}
+                with suppress(P2pwfError):  # its peer cannot be reached: another attempt may follow, or its outcome
+                    async with aclosing(self._live(run.id, key, attempt, owner, seen, follow)) as lines:
+                        async for line in lines:
+                            seen += 1
+                            yield {**about, **line}
+            if not follow or run.tally.end is not None:
                 return
             if run.tally.finish(key) is None:
                 with trio.move_on_after(FOLLOW_SECONDS):
@@ -81,10 +79,10 @@ class LogReader:
         cid = None if finish is None else finish.body.get("log")
         if finish is None or not isinstance(cid, Cid):
             return
-        about = {"job": key[0], "name": leg.name if leg else key[0], "attempt": finish.attempt}
+        about = {"job": key[0], "name": name, "attempt": finish.attempt}
         path = await self._node.jobs.blob(cid, [finish.author, run.submitter])
         for number, line in enumerate(await trio.to_thread.run_sync(log_lines, path)):
-            if number >= seen:
+            if number >= seen or finish.attempt != attempt:
                 yield {**about, **line}
 
     async def _live(

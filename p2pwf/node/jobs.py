@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
+from traceback import format_exception
 from typing import Any, Final, Protocol, cast
 
 import attrs
@@ -19,16 +21,18 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine import Engine
 from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.outputs import StartJob
-from p2pwf.errors import NotFound, P2pwfError
+from p2pwf.errors import NotFound, P2pwfError, Refused
 from p2pwf.node.birth import Identity
-from p2pwf.node.isolating import Isolation
 from p2pwf.node.kept import artifacts_of, find_cache
 from p2pwf.node.loop import wall_ms
+from p2pwf.node.opening import Given, for_job
 from p2pwf.node.planner import facts_of
+from p2pwf.node.policing import Gatekeeper
 from p2pwf.runner.isolation.keeper import Keeper
-from p2pwf.runner.job import has_containers, run_job
+from p2pwf.runner.job import run_job
 from p2pwf.runner.log import FileLog, LogLine
 from p2pwf.runner.manifest import blobs_of, parse
+from p2pwf.runner.masking import Masker
 from p2pwf.runner.pack import pack
 from p2pwf.runner.processes import Spawner
 from p2pwf.runner.report import report
@@ -70,6 +74,8 @@ class Running:
     told: trio.Event = attrs.field(factory=trio.Event)
     """A client has said what became of a job that it ran."""
     result: JobResult | None = None
+    masker: Masker = attrs.field(factory=Masker)
+    """Hides what the job was given, where its own words do not come from the runner."""
 
 
 class Jobs:
@@ -87,15 +93,13 @@ class Jobs:
         identity: Identity,
         peer: PeerId,
         engine: Engine,
+        gatekeeper: Gatekeeper,
         recall: Callable[[Cid], Awaitable[None]],
         keeper: Keeper,
-        isolation: Callable[[StartJob, bool], Isolation],
         external: bool = False,
     ) -> None:
-        """`external`: jobs are run by clients, which `end` them. `isolation`: how a job is kept apart here, given
-        whether it has containers of its own; raises Refused."""
+        """`external`: jobs are run by clients, which `end` them."""
         self._keeper = keeper
-        self._isolation = isolation
         self._work = work
         self._blobs = blobs
         self._reach = reach
@@ -105,6 +109,7 @@ class Jobs:
         self._peer = peer
         self._identity = identity
         self._engine = engine
+        self._gatekeeper = gatekeeper
         self._recall = recall
         self._external = external
         self.running: dict[Attempt, Running] = {}
@@ -144,12 +149,13 @@ class Jobs:
         try:
             result = await (self._run_outside if self._external else self._run_job)(order, running)
         except P2pwfError as error:
-            result = JobResult(outcome="failure", conclusion="failure", error=error.message)
+            result = _failed(running, error.message)
         except OSError as error:
-            result = JobResult(outcome="failure", conclusion="failure", error=f"this peer could not run it: {error}")
-        except Exception as error:
-            log.exception("a bug in the runner", job=attempt.job)
-            result = JobResult(outcome="failure", conclusion="failure", error=f"a bug of this peer: {error!r}")
+            result = _failed(running, f"this peer could not run it: {error}")
+        except Exception as error:  # noqa: BLE001 - told, and logged with nothing that the job must keep to itself
+            trace = running.masker.mask("".join(format_exception(error)))
+            log.error("a bug in the runner", job=attempt.job, exception=trace)  # noqa: TRY400 - as above
+            result = _failed(running, f"a bug of this peer: {error!r}")
         finally:
             running.log.close()
         cid = told = None
@@ -180,6 +186,11 @@ class Jobs:
         body = order.submission.body
         attempt = order.attempt
         facts = attrs.asdict(facts_of(order.submission, attempt.number), recurse=False)
+        given = self._given(attempt)
+        for secret in (*given.secrets.values(), *given.own_secrets.values()):
+            running.masker.add(secret)
+        for name in given.kept:
+            self._note(running, f"The secret {name} is not for runs of this submitter: it is empty here")
         actions = cast("dict[str, dict[str, Any]]", body["actions"])
         request = JobRequest(
             run=attempt.run.text,
@@ -198,6 +209,9 @@ class Jobs:
             network=self._identity.network.text,
             called=cast("dict[str, str]", body["called"]),
             actions={uses: PinnedAction(**pin) for uses, pin in actions.items()},
+            secrets=given.secrets,
+            own_secrets=given.own_secrets,
+            own_vars=given.own_vars,
         )
 
         async def fetch(cid: Cid) -> Path:
@@ -207,13 +221,15 @@ class Jobs:
             return artifacts_of(self._engine, attempt.run)
 
         async def find(keys: tuple[str, ...], version: str) -> Cache | None:
-            return await find_cache(self._engine, attempt.run, keys, version, self._recall)
+            return await find_cache(self._engine, self._gatekeeper, attempt.run, keys, version, self._recall)
 
-        kept = self._isolation(order, await trio.to_thread.run_sync(has_containers, request))
+        verdict = self._gatekeeper.verdict(order.submission, order.labels, attempt.job)
+        if not verdict.allowed:
+            raise Refused(verdict.reason, "`p2pwf policy show` on that peer says what it lets in")
         env = RunnerEnv(
-            work_root=self._keeper.root(kept.level),
-            isolation=kept.level,
-            network=kept.network,
+            work_root=self._keeper.root(verdict.level),
+            isolation=verdict.level,
+            network=verdict.network,
             keeper=self._keeper,
             log=running.log,
             fetch_blob=fetch,
@@ -229,10 +245,7 @@ class Jobs:
     async def _run_outside(self, order: StartJob, running: Running) -> JobResult:
         """A job that a client runs: its log is what is known here of its beginning and its end."""
 
-        def note(text: str) -> None:
-            running.log.write(LogLine(wall_ms(), 0, "system", text))
-            running.log.flush()
-
+        note = partial(self._note, running)
         note(f"Job {order.leg_name}, attempt {order.attempt.number}, on {self._identity.name}, run by a client of it")
         result = JobResult(outcome="failure", conclusion="failure", error=SILENT)
         async with trio.open_nursery() as nursery:
@@ -250,6 +263,15 @@ class Jobs:
             nursery.cancel_scope.cancel()
         note(f"##[error]{result.error}" if result.error else f"It came to {result.conclusion}")
         return result
+
+    def _note(self, running: Running, text: str) -> None:
+        running.log.write(LogLine(wall_ms(), 0, "system", text))
+        running.log.flush()
+
+    def _given(self, attempt: Attempt) -> Given:
+        """The secrets and variables of a job; raises P2pwfError."""
+        run = self._engine.desk.active.get(attempt.run)
+        return Given() if run is None else for_job(self._engine, self._identity.seed, run, (attempt.job, attempt.leg))
 
     async def blob(self, cid: Cid, holders: Sequence[PeerId]) -> Path:
         """The local path of a blob, fetched if it is not here; raises NotFound or TryAgain if nobody gives it."""
@@ -295,6 +317,11 @@ class Jobs:
                         return
                 except P2pwfError as error:
                     log.info("not copied", peer=peer, error=error.message)
+
+
+def _failed(running: Running, message: str) -> JobResult:
+    """A job that this peer could not run; what it says of that may name anything that the job works with."""
+    return JobResult(outcome="failure", conclusion="failure", error=running.masker.mask(message))
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:

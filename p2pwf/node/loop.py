@@ -11,7 +11,7 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import attrs
 import trio
@@ -33,6 +33,10 @@ ASK_SECONDS: Final = 30.0
 """A request that is not answered by then is given up; its effect, if any, is in the clock."""
 TELL_SECONDS: Final = 0.5
 """Between the disk's refusal and the end of the node: those who wait for an answer get to know why there is none."""
+
+
+Waiting: TypeAlias = tuple[Input, Callable[[], None] | None]
+"""An input, and what to call once all that it led to is done."""
 
 
 class Shell(Protocol):
@@ -92,14 +96,14 @@ class EngineLoop:
         self.engine = engine
         self._store = store
         self._shell = shell
-        self._send, self._receive = trio.open_memory_channel[Input](INBOX)
+        self._send, self._receive = trio.open_memory_channel[Waiting](INBOX)
         self._wake = 0.0
         self._asked: dict[object, Asked] = {}
         self.failed: StorageError | None = None
 
-    async def put(self, input: Input) -> None:
-        """Hand in an input; waits while the inbox is full."""
-        await self._send.send(input)
+    async def put(self, input: Input, handled: Callable[[], None] | None = None) -> None:
+        """Hand in an input; waits while the inbox is full. `handled` is called once all that it led to is done."""
+        await self._send.send((input, handled))
 
     async def ask(self, make: Callable[[object], Input]) -> dict[str, Any]:
         """Make a request with a token of its own and wait for its result; raises the error that refused it."""
@@ -109,7 +113,7 @@ class EngineLoop:
         asked = self._asked[token] = Asked()
         try:
             with trio.fail_after(ASK_SECONDS):
-                await self._send.send(make(token))
+                await self._send.send((make(token), None))
                 await asked.done.wait()
         except trio.TooSlowError:
             raise TryAgain("the node is too busy to answer", "try again in a moment") from None
@@ -128,17 +132,23 @@ class EngineLoop:
             batch = await self._next_batch()
             while batch:
                 outputs: list[Output] = []
+                done: list[Callable[[], None]] = []
                 until = time.monotonic() + BATCH_SECONDS
                 while batch and time.monotonic() < until:
-                    outputs.extend(self.engine.handle(batch.popleft(), now()))
+                    input, handled = batch.popleft()
+                    outputs.extend(self.engine.handle(input, now()))
+                    if handled is not None:
+                        done.append(handled)
                 await self._perform(outputs)
+                for tell in done:
+                    tell()
 
-    async def _next_batch(self) -> deque[Input]:
-        batch: deque[Input] = deque()
+    async def _next_batch(self) -> deque[Waiting]:
+        batch: deque[Waiting] = deque()
         with trio.move_on_after(max(0.0, self._wake - time.monotonic())):
             batch.append(await self._receive.receive())
         if not batch or time.monotonic() >= self._wake:
-            batch.append(Tick())
+            batch.append((Tick(), None))
         while len(batch) < BATCH:
             try:
                 batch.append(self._receive.receive_nowait())

@@ -21,7 +21,6 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.tickets import parse_ticket
 from p2pwf.engine import Engine
 from p2pwf.engine import inputs as to_engine
-from p2pwf.engine.outputs import StartJob
 from p2pwf.errors import InternalError, NotFound, StorageError
 from p2pwf.isolation import Level, labels_of
 from p2pwf.net.network import Network, open_network
@@ -36,16 +35,19 @@ from p2pwf.net.types import (
     PeerUp,
     Unlinked,
 )
-from p2pwf.node.birth import Identity, be_born, first_start, introducers, make_engine, own_seed
+from p2pwf.node.birth import FirstStart, Identity, be_born, first_start, introducers, make_engine, own_seed
 from p2pwf.node.holds import Holds
-from p2pwf.node.isolating import Isolation, floor_for, level_for
 from p2pwf.node.jobs import Jobs
 from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
+from p2pwf.node.opening import reseal
+from p2pwf.node.policing import Gatekeeper, read_policy
+from p2pwf.node.rebuild import rebuild
 from p2pwf.node.repositories import DEFAULT_URL, Repositories
 from p2pwf.node.shell import Gate, NodeShell
 from p2pwf.node.sources import keep_scheduled
 from p2pwf.node.standing import Standing, is_removed, was_member
+from p2pwf.policy import Policy
 from p2pwf.runner.isolation.keeper import Keeper
 from p2pwf.runner.isolation.probe import Probe, levels, probe_all
 from p2pwf.runner.leftovers import sweep_leftovers
@@ -53,6 +55,7 @@ from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner, open_spawner
 from p2pwf.store.blobs import BlobStore
 from p2pwf.store.datadir import DataDir
+from p2pwf.store.disk import DamagedFile
 from p2pwf.store.events import Commit, EventStore
 
 DEFAULT_LISTEN: Final = ("/ip4/0.0.0.0/tcp/4070", "/ip6/::/tcp/4070")
@@ -76,6 +79,7 @@ class Node:
         settings: NodeSettings,
         identity: Identity,
         engine: Engine,
+        gatekeeper: Gatekeeper,
         store: EventStore,
         blobs: BlobStore,
         work: Path,
@@ -107,14 +111,15 @@ class Node:
             identity=identity,
             peer=engine.desk.me,
             engine=engine,
+            gatekeeper=gatekeeper,
             recall=self.recall,
             keeper=keeper,
-            isolation=self._isolation,
             external=engine.desk.config.external,
         )
         self.holds = Holds(blobs, BLOB_QUOTA, self.shell.fetch_blob)
         self.shell.jobs, self.shell.holds = self.jobs, self.holds
         self.shell.report = self.loop.put
+        self.shell.reseal = partial(reseal, identity.seed)
         self.shell.load_addresses(engine.desk.meta)
         through = introducers(identity, settings)
         self.shell.addresses.update({peer: addrs for peer, addrs in through.items() if addrs})
@@ -126,11 +131,6 @@ class Node:
         self.shell.is_member = self.gate.is_member
         self.standing = Standing(engine, self.loop, store, nursery=nursery, request_for=self._request_for)
         self.shell.farewell = self.standing.farewell
-
-    def _isolation(self, order: StartJob, containers: bool) -> Isolation:
-        own = order.submission.author == self.engine.desk.me
-        floor = floor_for(own=own, trust_members=self.settings.trust_members)
-        return level_for(self.available, order.labels, floor, containers=containers)
 
     @property
     def me(self) -> PeerId:
@@ -195,9 +195,9 @@ class Node:
                 case PeerDown():
                     await self.loop.put(to_engine.PeerDown(event.peer))
                 case Frame():
-                    await self.loop.put(to_engine.Frame(event.peer, event.data))
+                    await self.loop.put(to_engine.Frame(event.peer, event.data), event.handled)
                 case Gossip():
-                    await self.loop.put(to_engine.Gossip(event.author, event.data))
+                    await self.loop.put(to_engine.Gossip(event.author, event.data), event.handled)
                 case Unlinked():
                     self.standing.unlinked(net, event.peer)
                 case DuplicateIdentity():
@@ -310,6 +310,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
     Raises Refused, StorageError, TryAgain or UsageError, with nothing changed but what was said to be.
     """
     data = DataDir(Path(settings.data_dir))
+    policy = read_policy(settings)
     made = not data.path.exists()
     async with AsyncExitStack() as stack:
         stack.enter_context(data.lock())
@@ -317,23 +318,25 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
         keeper = Keeper(data.work)
         stack.callback(keeper.close)
         with first_start(data, made=made) as start, ExitStack() as unborn:
-            seed = own_seed(data)
-            store = EventStore.open(data.events)
-            unborn.callback(store.close)
             for root in keeper.roots:
                 await trio.to_thread.run_sync(sweep_leftovers, root)
             available = await _levels(settings, keeper, spawner)
-            labels = labels_of(levels(available))
-            identity = await be_born(settings, seed, store, start, log.info, labels)
+            bear = partial(_bear, settings, policy, levels(available), data, start, unborn)
+            try:
+                store, identity, engine, gatekeeper = await bear()
+            except DamagedFile as error:
+                unborn.close()
+                await trio.to_thread.run_sync(rebuild, data, error, bool(settings.bootstrap))
+                store, identity, engine, gatekeeper = await bear()
             stack.push(unborn.pop_all())
         blobs = BlobStore(data.blobs, BLOB_QUOTA)
         stack.callback(blobs.close)
-        engine = await trio.to_thread.run_sync(make_engine, identity, settings, store)
         nursery = await stack.enter_async_context(trio.open_nursery())
         node = Node(
             settings=settings,
             identity=identity,
             engine=engine,
+            gatekeeper=gatekeeper,
             store=store,
             blobs=blobs,
             work=data.work,
@@ -355,6 +358,24 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
             yield node
         finally:
             nursery.cancel_scope.cancel()
+
+
+async def _bear(
+    settings: NodeSettings,
+    policy: Policy,
+    available: frozenset[Level],
+    data: DataDir,
+    start: FirstStart,
+    unborn: ExitStack,
+) -> tuple[EventStore, Identity, Engine, Gatekeeper]:
+    """The store, what this node is, its engine with all that the store holds, and who judges what may run here;
+    `unborn` closes what it opened."""
+    seed = own_seed(data)
+    store = EventStore.open(data.events)
+    unborn.callback(store.close)
+    identity = await be_born(settings, seed, store, start, log.info, labels_of(available))
+    engine, gatekeeper = await trio.to_thread.run_sync(make_engine, identity, settings, store, policy, available)
+    return store, identity, engine, gatekeeper
 
 
 async def wait_for_signal(stop: trio.Event) -> None:

@@ -15,11 +15,16 @@ from p2pwf.engine import Beside
 from p2pwf.errors import InvalidWorkflow, P2pwfError
 from p2pwf.node.submission import normal_legs
 from p2pwf.node.ticks import tick_body
+from p2pwf.runs.plan import Leg
+from p2pwf.runs.settings import Asks
 from p2pwf.workflow import Flow, RunFacts, next_ticks, parse
+from p2pwf.workflow.asks import LegOf, Names, environment_of, secrets_of
 
 Needs: TypeAlias = "Mapping[str, Mapping[str, Any]]"
 PARSED_KEPT = 64
 """Workflows kept parsed: the runs of the moment."""
+ASKS_KEPT = 1024
+"""Jobs of which it is kept what secrets they name: to read that takes a walk through all expressions of a file."""
 
 
 def facts_of(submission: Event, attempt: int = 1) -> RunFacts:
@@ -49,6 +54,7 @@ class WorkflowPlanner:
 
     def __init__(self) -> None:
         self._flows: OrderedDict[Cid, Flow | InvalidWorkflow] = OrderedDict()
+        self._secrets: OrderedDict[tuple[Cid, str], tuple[Names, Names]] = OrderedDict()
 
     def flow(self, submission: Event) -> Flow:
         """The workflow of a submission and what it calls; raises InvalidWorkflow if their texts do not check here."""
@@ -98,6 +104,17 @@ class WorkflowPlanner:
 
     def scheduled(self, schedule: Event, tick: int, cron: Value) -> Mapping[str, Value]:
         return tick_body(schedule, tick, cast("dict[str, Any]", cron))
+
+    def asks(self, submission: Event, job: str, needs: Needs, leg: Leg, index: int, total: int) -> Asks:
+        with _known(job):
+            flow = self.flow(submission)
+            key = submission.cid, job
+            if key not in self._secrets:
+                self._secrets[key] = secrets_of(flow, job)
+                if len(self._secrets) > ASKS_KEPT:
+                    self._secrets.popitem(last=False)
+            matrix = cast("Mapping[str, Any] | None", leg.matrix)
+            return Asks(environment_of(flow, job, needs, LegOf(index, total, matrix)), *self._secrets[key])
 
     def beside(self, submission: Event, job: str) -> Sequence[Beside]:
         if "/" not in job:

@@ -38,7 +38,13 @@ def _prepare(
     text = read_workflow(path)
     taken = take_source(path, request.source_dir, request.no_source, node.blobs)
     wanted = Wanted(
-        text=text, source=taken.facts, name=request.name, priority=request.priority, force=request.force, pins=pins
+        text=text,
+        source=taken.facts,
+        name=request.name,
+        priority=request.priority,
+        force=request.force,
+        vars=node.engine.desk.settings.values(None),
+        pins=pins,
     )
     library = Library(node.repositories, taken.read, node.blobs)
     body, diagnostics = schedule_body(wanted, library)

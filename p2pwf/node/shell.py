@@ -18,7 +18,7 @@ from p2pwf.core.dagcbor import DagCborError, decode, encode
 from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.desk import chunks
-from p2pwf.engine.inputs import Recalled
+from p2pwf.engine.inputs import Recalled, Sealed
 from p2pwf.engine.outputs import (
     Alarm,
     CancelJob,
@@ -30,6 +30,7 @@ from p2pwf.engine.outputs import (
     Publish,
     Ready,
     Recall,
+    Reseal,
     RunsChanged,
     Scheduled,
     Send,
@@ -66,7 +67,8 @@ class NodeShell:
         self.listening = trio.Event()
         self.jobs: Jobs | None = None
         self.holds: Holds | None = None
-        self.report: Callable[[Recalled], Awaitable[None]]
+        self.report: Callable[[Recalled | Sealed], Awaitable[None]]
+        self.reseal: Callable[[Reseal], Sealed]
         self.is_member: Callable[[PeerId], bool] = lambda _: False
         self.farewell: Callable[[PeerId], Awaitable[list[bytes]]]
         self.ready = trio.Event()
@@ -140,14 +142,14 @@ class NodeShell:
                 self._nursery.start_soon(self._take_along, output.schedule)
             case Recall():
                 self._nursery.start_soon(self._recall, output.run)
+            case Reseal():
+                self._nursery.start_soon(self._reseal, output)
             case MembersChanged():
                 await self._members_changed()
             case RunsChanged():
                 self.touch()
             case Misbehaved():
-                log.warning("peer broke the protocol", peer=output.peer, reason=output.reason)
-                if self.network is not None and output.peer != self._me:
-                    self.network.strike(output.peer)
+                self._blame(output.peer, output.reason)
             case Ready():
                 self.ready.set()
             case Alarm():
@@ -155,6 +157,20 @@ class NodeShell:
                 log.error(output.message, hint=output.hint)
             case _:
                 raise TypeError(f"an output that the shell does not know: {output!r}")
+
+    async def _reseal(self, order: Reseal) -> None:
+        await self.report(await trio.to_thread.run_sync(self.reseal, order))
+
+    def _blame(self, peer: PeerId, reason: str) -> None:
+        """Count an offence. The log gets the first of a peer and the one that bans it: it must not grow at its will."""
+        if self.network is None or peer == self._me:
+            return
+        banned = self.network.standing(peer).banned_for is not None
+        standing = self.network.strike(peer)
+        if standing.offences == 1:
+            log.warning("peer broke the protocol", peer=peer, reason=reason)
+        if standing.banned_for is not None and not banned:
+            log.warning("peer kept out for a while", peer=peer, reason=reason, seconds=round(standing.banned_for))
 
     async def _members_changed(self) -> None:
         if self.network is not None:

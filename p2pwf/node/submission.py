@@ -6,11 +6,11 @@ No I/O of its own: what the workflow calls and uses is found by the `Library` th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
-from p2pwf.core.bodies import MAX_NAME, MAX_WORKFLOW, outputs_size
+from p2pwf.core.bodies import MAX_NAME, MAX_PAYLOAD, MAX_WORKFLOW, outputs_size
 from p2pwf.core.ids import Cid
 from p2pwf.engine.desk import integral
 from p2pwf.errors import InvalidWorkflow, Refused, UsageError
@@ -32,6 +32,13 @@ from p2pwf.workflow import (
     title_of,
     unsupported,
 )
+from p2pwf.workflow.asks import variables_of
+
+ROOM: Final = 16
+"""Bytes of a variable in an event beside its name and its value, at most."""
+
+MAX_PINS: Final = 32
+"""Labels that a user asks for beside those of the jobs: as many as a peer that joins may offer."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -63,8 +70,9 @@ class Wanted:
     """What the user asked for. `payload`: the event's, or None to make one. `force`: also an untagged workflow. `pins`:
     labels that each job's peer must have beside those that it asks for.
 
-    `vars`: what the `vars` context holds. The id and the number of a run are known only once it is submitted: until
-    then `run_id` stands for the one, which must be unlike that of any other run, and `run_number` is a guess.
+    `vars`: what the `vars` context holds; the body keeps those that the files name. The id and the number of a run are
+    known only once it is submitted: until then `run_id` stands for the one, which must be unlike that of any other run,
+    and `run_number` is a guess.
     """
 
     text: bytes
@@ -92,16 +100,33 @@ class Finds(Protocol):
     def actions(self, workflows: Iterable[Workflow]) -> Mapping[str, Any]: ...
 
 
+def _check_words(wanted: Wanted) -> None:
+    """Raises UsageError for labels, a key and a name that no event can hold."""
+    for what, words in (("label", wanted.pins), ("key", () if wanted.key is None else (wanted.key,))):
+        for word in words:
+            if not 0 < len(word) <= MAX_NAME or not word.isprintable():
+                hint = f"a {what} is a line of text of at most {MAX_NAME} characters"
+                raise UsageError(f"not a {what}: {word[:40]!r}", hint)
+    try:
+        (wanted.name or "").encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"not a name: {(wanted.name or '')[:40]!r}", "a name is UTF-8") from error
+    if len(wanted.pins) > MAX_PINS:
+        raise UsageError(f"{len(wanted.pins)} labels", f"give at most {MAX_PINS}")
+
+
 def make_body(wanted: Wanted, library: Finds | None = None) -> tuple[dict[str, Any], tuple[Diagnostic, ...]]:
     """The body of run.submit (without `absent`), and the warnings of the check.
 
     `library` finds the workflows that it calls and the actions that it uses; without one there are none.
     A file of the event workflow_call is run as if a workflow that somebody started by hand had called it.
     Raises InvalidWorkflow (with all diagnostics) for a file that does not check or that this release cannot run,
-    UsageError for an event or input that the workflow does not declare, Refused for an untagged file without force;
+    UsageError for an event or input that the workflow does not declare, and for labels or a key of no use, Refused for
+    an untagged file without force;
     and NotFound, TryAgain or UsageError, with the step's or job's name, for an action or workflow that cannot be had.
     """
     source = wanted.source
+    _check_words(wanted)
     if len(wanted.text) > MAX_WORKFLOW:
         size = f"{len(wanted.text):,} bytes, the bound is {MAX_WORKFLOW:,}"
         raise InvalidWorkflow(
@@ -169,7 +194,7 @@ def make_body(wanted: Wanted, library: Finds | None = None) -> tuple[dict[str, A
         "repository": source.repository,
         "actor": source.actor,
         "inputs": dict(inputs),
-        "vars": dict(wanted.vars),
+        "vars": _used(wanted.vars, flow),
         "tags": sorted(workflow.tags),
         "priority": integral(wanted.priority),
         "source": source.manifest,
@@ -182,6 +207,16 @@ def make_body(wanted: Wanted, library: Finds | None = None) -> tuple[dict[str, A
         "key": wanted.key,
     }
     return body, parsed.diagnostics
+
+
+def _used(known: Mapping[str, str], flow: Flow) -> dict[str, str]:
+    """The variables that a run's files name; raises UsageError for more than an event holds."""
+    names = variables_of(flow) if known else frozenset()
+    used = {name: value for name, value in known.items() if names is None or name.upper() in names}
+    if outputs_size(used) > MAX_PAYLOAD - ROOM * len(used):
+        size = f"{outputs_size(used):,} bytes, the bound is {MAX_PAYLOAD:,}"
+        raise UsageError(f"the variables that the workflow names are too large: {size}", "name them one by one")
+    return used
 
 
 def _refuse_unsupported(workflow: Workflow) -> None:

@@ -9,10 +9,11 @@ from p2pwf.core.dagjson import plain
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid, PeerId, parse_cid, public_key_of
 from p2pwf.engine import Engine
-from p2pwf.errors import NotFound, UsageError
+from p2pwf.errors import NotFound, P2pwfError, UsageError
 from p2pwf.node.standing import is_removed
 from p2pwf.runs import Run
-from p2pwf.runs.view import FINAL, detail, owners, status, summary
+from p2pwf.runs.run import Key
+from p2pwf.runs.view import FINAL, detail, owners, status, summary, unowned
 
 MIN_PREFIX = 4
 """Characters of a run's or peer's id that are looked for at the least: fewer would be an accident."""
@@ -84,8 +85,41 @@ def _only_one(name: str, found: list[PeerId]) -> PeerId:
 
 
 def run_status(engine: Engine, run: Run) -> dict[str, Any]:
-    """One run with its jobs."""
-    return detail(run, *_standing(engine, run))
+    """One run with its jobs, of each also what it is `waiting` for: None, or in words."""
+    view = detail(run, *_standing(engine, run))
+    nobodys = set(unowned(run))
+    for job in view["jobs"]:
+        key = (job["job"], job["index"])
+        waits = job["status"] == "queued" and bool(engine.desk.settings.secrets)
+        job["waiting"] = waiting_for(engine, run, key) if waits or key in nobodys else None
+    return view
+
+
+def waiting_for(engine: Engine, run: Run, key: Key) -> str | None:
+    """What a job waits for: None, or a peer that takes it, or which secrets its owner cannot open."""
+    owner = run.owner(key)
+    if run.tally.finish(key) is None and (owner is None or owner in run.tally.leg(key).refused()):
+        return _taker(run, key)
+    needs = run.plan.jobs[key[0]].needs
+    if owner is None or run.tally.finish(key) is not None or any(run.tally.result(need) is None for need in needs):
+        return None
+    try:
+        names = engine.sealing.unopened(run, key, owner)
+    except P2pwfError:
+        return None  # its owner says why it cannot be told
+    if not names:
+        return None
+    what = f"the secret {names[0]} is" if len(names) == 1 else f"the secrets {', '.join(names)} are"
+    return f"{what} not sealed to its peer yet: an admin's node that is up does that"
+
+
+def _taker(run: Run, key: Key) -> str:
+    """What a peer would have to be like to take a job that nobody runs."""
+    refused = len(run.tally.leg(key).refused())
+    if refused:
+        return f"a peer whose policy takes it: {refused} {'refuses' if refused == 1 else 'refuse'}"
+    labels = run.tally.leg_of(key).labels
+    return f"a peer with the labels {', '.join(labels)}" if labels else "a peer that runs jobs"
 
 
 def _standing(engine: Engine, run: Run) -> tuple[bool, bool]:
@@ -111,6 +145,7 @@ def peers(engine: Engine) -> list[dict[str, Any]]:
     clock_ahead}.
 
     `last_seen`: seconds since the peer was last heard, 0 for a connected one, None if not since this node started.
+    `load`: jobs that run there, None for who is gone.
     `clock_ahead`: ms that its wall clock was ahead of this node's when they last met. A node that was removed shows
     itself among those that it knew, not connected and without roles.
     """
@@ -119,7 +154,7 @@ def peers(engine: Engine) -> list[dict[str, Any]]:
     for member in desk.roster.members.values():
         me = member.peer == desk.me
         connected = me or member.peer in engine.syncer.connected
-        seen = liveness.seen.get(member.peer)
+        seen = liveness.last_heard.get(member.peer)
         presence = liveness.presence.get(member.peer)
         rows.append(
             {
@@ -131,7 +166,7 @@ def peers(engine: Engine) -> list[dict[str, Any]]:
                 "connected": connected,
                 "last_seen": 0.0 if connected else None if seen is None else round(desk.now.mono - seen, 1),
                 "self": me,
-                "load": liveness.load if me else presence.load if presence else None,
+                "load": liveness.load if me else presence.load if presence and liveness.is_alive(member.peer) else None,
                 "version": desk.config.version if me else presence.version if presence else None,
                 "addrs": [] if presence is None else list(presence.addresses),
                 "clock_ahead": 0 if me else liveness.ahead.get(member.peer),
@@ -174,6 +209,8 @@ def pending_peers(engine: Engine) -> list[dict[str, Any]]:
             "connected": False,
             "last_seen": None,
             "latency": None,
+            "offences": 0,
+            "banned_for": None,
         }
         for request in engine.membership.requests.values()
         if not engine.desk.roster.holds(request.peer, None)
@@ -200,11 +237,23 @@ def stats(engine: Engine) -> dict[str, Any]:
         "pending_events": len(engine.intake.pending),
         "dropped_pending": engine.intake.pending.dropped,
         "invalid_events": engine.intake.invalid,
+        "later_events": engine.intake.later,
         "misbehaved": engine.misbehaved,
         "rounds_dropped": engine.syncer.dropped,
         "runs_not_conducted": engine.conductor.failures,
         "status_counts": {word: counts.get(word, 0) for word in ("pending", "assigned", "in_progress", *FINAL)},
         "my_workflows": len(mine),
+        "secrets": secret_counts(engine),
+    }
+
+
+def secret_counts(engine: Engine) -> dict[str, int]:
+    """{set, lacking: not sealed to all that should have them, rotate: open to who left}."""
+    secrets = engine.desk.settings.secrets.values()
+    return {
+        "set": len(secrets),
+        "lacking": sum(bool(engine.sealing.lacking(one)) for one in secrets),
+        "rotate": sum(bool(engine.sealing.to_rotate(one)) for one in secrets),
     }
 
 

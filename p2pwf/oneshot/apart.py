@@ -8,13 +8,14 @@ import attrs
 import trio
 
 from p2pwf.engine.outputs import StartJob
-from p2pwf.isolation import Level
-from p2pwf.node.isolating import level_for
+from p2pwf.errors import Refused
+from p2pwf.isolation import NO_NETWORK, Level, asked_level, choose
 from p2pwf.runner.isolation.keeper import Keeper
-from p2pwf.runner.isolation.probe import Probe, probe_all
-from p2pwf.runner.job import has_containers
+from p2pwf.runner.isolation.probe import Probe, levels, probe_all
 from p2pwf.runner.processes import Spawner
-from p2pwf.runner.values import JobRequest, RunnerEnv
+from p2pwf.runner.values import RunnerEnv
+from p2pwf.workflow import Flow
+from p2pwf.workflow.asks import has_containers
 
 
 class Apart:
@@ -27,7 +28,7 @@ class Apart:
         self._looking = trio.Lock()
         self._found: dict[Level, Probe] = {}
 
-    async def env(self, order: StartJob, request: JobRequest, env: RunnerEnv, floor: Level) -> RunnerEnv:
+    async def env(self, order: StartJob, flow: Flow, env: RunnerEnv, floor: Level) -> RunnerEnv:
         """What a job runs in: at the level that was asked for, by its labels or for all. Raises Refused.
 
         Whoever says a level wants that one, so it is not made more here than on a node that has less.
@@ -35,10 +36,22 @@ class Apart:
         async with self._looking:
             if not self._found:
                 await self._look()
-        containers = await trio.to_thread.run_sync(has_containers, request)
-        kept = level_for(self._found, order.labels, floor, containers=containers, least=True)
-        root = self._keeper.root(kept.level)
-        return attrs.evolve(env, work_root=root, isolation=kept.level, network=kept.network, keeper=self._keeper)
+        network, wanted = NO_NETWORK not in order.labels, max(floor, asked_level(order.labels))
+        containers = has_containers(flow, order.attempt.job)
+        level = choose(levels(self._found), wanted, network=network, containers=containers, least=True)
+        if level is None:
+            raise self._refusal(wanted if network else max(wanted, Level.sandbox), containers=containers)
+        root = self._keeper.root(level)
+        return attrs.evolve(env, work_root=root, isolation=level, network=network, keeper=self._keeper)
+
+    def _refusal(self, wanted: Level, *, containers: bool) -> Refused:
+        what = "a job with containers of its own" if containers else "the job"
+        lacking = [probe for level, probe in self._found.items() if level >= wanted and not probe.available]
+        reasons = "; ".join(f"{probe.level.name}: {probe.text}" for probe in lacking) or "no other level has them"
+        return Refused(
+            f"{what} needs isolation {wanted.name} or better, and there is none here ({reasons})",
+            next((probe.hint for probe in lacking if probe.hint), "see `p2pwf doctor`"),
+        )
 
     async def _look(self) -> None:
         # The blobs beside the jobs are the run's alone; the way to the jobs is for the users that jobs run as.

@@ -224,7 +224,7 @@ class OneShot:
             request, env = self._job_request(order), self._runner_env(running)
             wanted = max(self._request.isolation, asked_level(order.labels))
             if wanted > Level.none or NO_NETWORK in order.labels:
-                env = await self._isolated(order, request, env)
+                env = await self._isolated(order, env)
             result = await run_job(request, env)
         except (P2pwfError, OSError) as error:
             result = JobResult(outcome="failure", conclusion="failure", error=str(error))
@@ -291,13 +291,13 @@ class OneShot:
             now_ms=now_ms,
         )
 
-    async def _isolated(self, order: StartJob, request: JobRequest, env: RunnerEnv) -> RunnerEnv:
+    async def _isolated(self, order: StartJob, env: RunnerEnv) -> RunnerEnv:
         """What a job runs in that is kept apart; raises Refused where it cannot be."""
         if self._apart is None:
             from p2pwf.oneshot.apart import Apart  # noqa: PLC0415 - most runs keep nothing apart
 
             self._apart = Apart(self._work, self._spawner)
-        return await self._apart.env(order, request, env, self._request.isolation)
+        return await self._apart.env(order, self._planner.flow(order.submission), env, self._request.isolation)
 
     async def _take(self, folders: Folders) -> bool:
         taken = await self._ahead.take(folders)

@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.engines import is_read_by_engines
 from p2pwf.runner.environment import Folders
 from p2pwf.runner.processes import Launch
 from p2pwf.workflow import Value
@@ -29,11 +30,11 @@ class Spec:
     image: str
     name: str = ""
     options: tuple[str, ...] = ()
-    env: Mapping[str, str] = attrs.field(factory=dict)
+    env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     username: str = ""
-    password: str = ""
+    password: str = attrs.field(default="", repr=False)
     entrypoint: str = ""
     command: tuple[str, ...] = ()
 
@@ -150,8 +151,10 @@ def socket_options() -> tuple[str, ...]:
 
 def create_options(
     spec: Spec, name: str, labels: Sequence[str], network: str, mounts: Mounts | None
-) -> tuple[str, ...]:
-    """The arguments of `create` for a container; `mounts` for the job's own one, which waits for steps."""
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The arguments of `create` for a container, and variables for that command; `mounts` for the job's own one, which
+    waits for steps. The values of variables go over its environment, so no list of processes shows them; but for those
+    that the engine's command line would take for its own."""
     arguments = ["--name", name, *labels, "--network", network]
     if spec.name:
         arguments += ["--network-alias", spec.name]
@@ -161,14 +164,15 @@ def create_options(
     env = {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env}
     if mounts is not None:
         env["HOME"] = "/github/home"
+    over = {key: value for key, value in env.items() if not is_read_by_engines(key)}
     for key, value in env.items():
-        arguments += ["-e", f"{key}={value}"]
+        arguments += ["-e", key if key in over else f"{key}={value}"]
     for volume in spec.volumes:
         arguments += ["-v", volume]
     if mounts is None:
-        return (*arguments, *_entry(spec.entrypoint), spec.image, *spec.command)
+        return (*arguments, *_entry(spec.entrypoint), spec.image, *spec.command), over
     inside = (*mounts.options(), *socket_options(), "--workdir", "/__w", *_entry("tail"))
-    return (*arguments, *inside, spec.image, "-f", "/dev/null")
+    return (*arguments, *inside, spec.image, "-f", "/dev/null"), over
 
 
 def _entry(program: str) -> tuple[str, ...]:

@@ -75,17 +75,28 @@ class Engine:
         """The variables that its command line needs."""
         return engine_environment(self.state.base)
 
-    async def ask(self, step: int, *arguments: str, show: bool = True) -> tuple[int, list[str]]:
-        """Run a command; its exit status and the lines of its standard output. `show`: all of it goes to the log."""
-        status, out, _ = await _run(self.state, step, (self.program, *arguments), self.environment(), show)
+    async def ask(
+        self, step: int, *arguments: str, show: bool = True, variables: Mapping[str, str] | None = None
+    ) -> tuple[int, list[str]]:
+        """Run a command; its exit status and the lines of its standard output. `show`: all of it goes to the log.
+        `variables`: over those that its command line needs."""
+        environment = {**self.environment(), **(variables or {})}
+        status, out, _ = await _run(self.state, step, (self.program, *arguments), environment, show)
         return status, out
 
-    async def must(self, step: int, what: str, *arguments: str, show: bool = True) -> list[str]:
+    async def must(
+        self, step: int, what: str, *arguments: str, show: bool = True, variables: Mapping[str, str] | None = None
+    ) -> list[str]:
         """Run a command that has to succeed; the lines of its standard output. Raises UsageError."""
-        status, out = await self.ask(step, *arguments, show=show)
+        status, out = await self.ask(step, *arguments, show=show, variables=variables)
         if status:
             raise UsageError(f"{what}: {self.name} {arguments[0]} failed with exit code {status}", "see the log above")
         return out
+
+
+def is_read_by_engines(name: str) -> bool:
+    """Whether a command line of an engine, or the system that starts it, reads a variable of this name."""
+    return name.startswith((*KEPT_PREFIXES, "LD_", "XDG_")) or name in ("PATH", "HOME", "TMPDIR")
 
 
 def engine_environment(base: Mapping[str, str]) -> dict[str, str]:

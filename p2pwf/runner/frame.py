@@ -75,10 +75,10 @@ class Frame:
 
     state: JobState
     resolved: ResolvedJob
-    world: World
+    world: World = attrs.field(repr=False)
     number: int = 0
-    steps: dict[str, Value] = attrs.field(factory=dict)
-    overrides: Mapping[str, str] = attrs.field(factory=dict)
+    steps: dict[str, Value] = attrs.field(factory=dict, repr=False)
+    overrides: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     github: Mapping[str, Value] = attrs.field(factory=dict)
     status: Status = "success"
     depth: int = 0

@@ -20,10 +20,13 @@ from typing import Final
 import attrs
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.patterns import check_length, path_expression, segment_expression
 
 FOLLOW: Final = "--follow-symbolic-links"
 MAX_FILES: Final = 200_000
 """Files looked at for one call: a tree this large is a mistake in the pattern."""
+MAX_PATTERNS: Final = 1000
+"""As of the paths of artifacts and caches; each is tried for each file."""
 _SPECIAL: Final = re.compile(r"[*?\[]")
 
 
@@ -46,7 +49,7 @@ class Rule:
 
     def matches(self, path: str) -> bool:
         """Whether it means a file."""
-        return _compiled(self.segments, self.folder).fullmatch(path) is not None
+        return _compiled(self.segments, self.folder).fullmatch("/" + path) is not None
 
     def leads_to(self, folder: str) -> bool:
         """Whether it may mean something below a folder."""
@@ -67,7 +70,10 @@ def hash_files(workspace: Path, patterns: Sequence[str]) -> str:
     if follow and patterns[0].lower() != FOLLOW:
         raise UsageError(f"Invalid glob option {patterns[0]}", f"the only one is {FOLLOW}")
     patterns = patterns[1:] if follow else patterns
-    rules = [rule for pattern in patterns for line in pattern.splitlines() if (rule := _rule(line.strip(), workspace))]
+    lines = [line.strip() for pattern in patterns for line in pattern.splitlines()]
+    if len(lines) > MAX_PATTERNS:
+        raise UsageError(f"hashFiles of {len(lines)} patterns", f"the bound is {MAX_PATTERNS}")
+    rules = [rule for line in lines if (rule := _rule(line, workspace))]
     total = sha256()
     found = False
     for relative in _files(workspace, rules, follow):
@@ -131,6 +137,7 @@ def _rule(pattern: str, workspace: Path) -> Rule | None:
     """The rule of one line; None for a comment, and for one that means only what lies outside of the workspace."""
     if not pattern or pattern.startswith("#"):
         return None
+    check_length(pattern)
     wanted = (len(pattern) - len(pattern.lstrip("!"))) % 2 == 0
     pattern = pattern.lstrip("!").strip()
     if pattern == "~" or pattern.startswith("~/"):
@@ -155,39 +162,9 @@ def _name(segment: str) -> re.Pattern[str]:
 
 @lru_cache(256)
 def _compiled(segments: tuple[str, ...], folder: bool) -> re.Pattern[str]:
+    """What a path with a `/` before it is matched with."""
     while segments[-1:] == ("**",):  # what is below is meant anyway
         segments = segments[:-1]
-    parts: list[str] = []
-    for segment in segments:
-        if segment == "**":
-            if not parts or parts[-1] != "(?:[^/]+/)*":
-                parts.append("(?:[^/]+/)*")
-        else:
-            parts.append(segment_expression(segment) + "/")
-    text = "".join(parts)
-    if not text:
+    if not segments:
         return re.compile(r".*", re.DOTALL)
-    return re.compile(text[:-1] + (r"/.+" if folder else r"(?:/.*)?"), re.DOTALL)
-
-
-def segment_expression(segment: str) -> str:
-    """The regular expression of one name's pattern: `*`, `?` and `[…]`."""
-    out: list[str] = []
-    index = 0
-    while index < len(segment):
-        character = segment[index]
-        index += 1
-        if character == "*":
-            if not out or out[-1] != "[^/]*":
-                out.append("[^/]*")
-        elif character == "?":
-            out.append("[^/]")
-        elif character == "[" and (end := segment.find("]", index + 1)) > 0:
-            body = segment[index:end]
-            negated = body[0] in "!^"
-            inner = re.sub(r"([\\\[\]^&~|])", r"\\\1", body[1:] if negated else body)
-            out.append(f"[{'^/' if negated else ''}{inner}]")
-            index = end + 1
-        else:
-            out.append(re.escape(character))
-    return "".join(out)
+    return re.compile(path_expression(segments) + (r"/.+" if folder else r"(?:/.*)?"), re.DOTALL)

@@ -41,7 +41,8 @@ from p2pwf.runner.processes import Spawner, open_spawner
 from p2pwf.runner.sequence import Sequence
 from p2pwf.runner.state import JobState, text_of
 from p2pwf.runner.values import JobRequest, JobResult, Outcome, RunnerEnv
-from p2pwf.workflow import ResolvedJob, RunFacts, expand_job, parse, resolve_job
+from p2pwf.workflow import Own, ResolvedJob, RunFacts, expand_job, parse, resolve_job
+from p2pwf.workflow.asks import DEBUG
 from p2pwf.workflow.model import Workflow
 
 if TYPE_CHECKING:
@@ -61,33 +62,26 @@ async def run_job(request: JobRequest, env: RunnerEnv) -> JobResult:
     Nothing of the job is left when this returns or raises: no process, no file. Raises TryAgain when processes
     cannot be started.
     """
+    masker = Masker()
+    for secret in (*request.secrets.values(), *request.own_secrets.values()):
+        masker.add(secret)
     try:
+        if masker.overflow:
+            raise UsageError("the secrets are too large to be hidden in logs", "give a job fewer, or shorter ones")
         facts = _facts(request)
         workflow = await _parsed(request)
         resolved = _resolve(request, workflow, facts)
     except (P2pwfError, KeyError, IndexError) as error:
-        return _failed(error)
+        return _failed(error, masker)
     if env.spawner is not None:
-        return await _run(request, env, env.spawner, facts, resolved)
+        return await _run(request, env, env.spawner, masker, facts, resolved)
     async with open_spawner() as spawner:
-        return await _run(request, env, spawner, facts, resolved)
+        return await _run(request, env, spawner, masker, facts, resolved)
 
 
-def has_containers(request: JobRequest) -> bool:
-    """Whether a job brings a container or services of its own; False for a workflow that cannot be read."""
-    texts = (request.workflow_text, *request.called.values())
-    if not any(word in text for text in texts for word in ("container", "services")):
-        return False
-    try:
-        job = _resolve(request, _workflow(request.workflow_text, request.workflow_path), _facts(request)).job
-    except (P2pwfError, KeyError, IndexError):
-        return False  # running it says what is wrong
-    return job.container is not None or job.services is not None
-
-
-def _failed(error: P2pwfError | KeyError | IndexError | OSError) -> JobResult:
+def _failed(error: P2pwfError | KeyError | IndexError | OSError, masker: Masker) -> JobResult:
     message = f"the workflow has no such job or leg: {error}" if isinstance(error, LookupError) else text_of(error)
-    return JobResult(outcome="failure", conclusion="failure", error=message[:MAX_TEXT])
+    return JobResult(outcome="failure", conclusion="failure", error=masker.mask(message)[:MAX_TEXT])
 
 
 async def _parsed(request: JobRequest) -> Workflow:
@@ -121,6 +115,7 @@ def _resolve(request: JobRequest, workflow: Workflow, facts: RunFacts) -> Resolv
         leg_index=request.leg,
         legs=[leg] * max(total, request.leg + 1),
         secrets=request.secrets,
+        own=Own(request.own_secrets, request.own_vars),
         called=request.called,
     )
 
@@ -136,7 +131,7 @@ class _Ended:
 
 
 async def _run(
-    request: JobRequest, env: RunnerEnv, spawner: Spawner, facts: RunFacts, resolved: ResolvedJob
+    request: JobRequest, env: RunnerEnv, spawner: Spawner, masker: Masker, facts: RunFacts, resolved: ResolvedJob
 ) -> JobResult:
     try:
         async with (
@@ -150,15 +145,10 @@ async def _run(
                 try:
                     await env.keeper.confine(supervisor, loan, folders)
                 except P2pwfError as error:  # it is never run with less
-                    return _failed(error)
+                    return _failed(error, masker)
                 base = env.keeper.base(loan, folders, base)
             hand = Hand(folders)
-            masker = Masker()
-            for secret in request.secrets.values():
-                masker.add(secret)
-            if masker.overflow:
-                raise UsageError("the secrets are too large to be hidden in logs", "give a job fewer, or shorter ones")
-            debug = "true" in (facts.vars.get("ACTIONS_STEP_DEBUG"), request.secrets.get("ACTIONS_STEP_DEBUG"))
+            debug = "true" in (facts.vars.get(DEBUG), request.own_vars.get(DEBUG), request.secrets.get(DEBUG))
             log = JobLog(env.log, masker, env.now_ms, env.limits.line_bytes, env.limits.log_bytes)
             annotations = Annotations(masker)
             runner = runner_context(folders, request.runner_name, debug)
@@ -189,7 +179,7 @@ async def _run(
             )
             ended = await _perform(state, env.prefill and not is_filled)
     except OSError as error:
-        return _failed(error)
+        return _failed(error, masker)
     return _result(state, ended)  # only now: the last lines of what was killed have been read
 
 

@@ -124,7 +124,7 @@ def _file(item: Value) -> SourceFile:
     path, mode, size = item.get("path"), item.get("mode"), item.get("size")
     if type(path) is not str or not is_path(path):
         raise ManifestError(f"malformed source manifest: a path that is not allowed: {str(path)[:80]!r}")
-    if mode not in {FILE, PROGRAM, LINK} or type(mode) is not int or type(size) is not int or size < 0:
+    if type(mode) is not int or mode not in {FILE, PROGRAM, LINK} or type(size) is not int or size < 0:
         raise ManifestError(f"malformed source manifest: mode or size of {path[:80]!r}")
     rest = item.keys() - {"path", "mode", "size"}
     if mode == LINK:

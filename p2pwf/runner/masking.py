@@ -1,8 +1,9 @@
 """Hiding secrets in text: a secret, each line of it, and the encodings it is likely to show in. Pure.
 
 What is masked: the text itself, its base64 at each of the three offsets it can have inside a longer text (with either
-alphabet), its URL-, JSON-, XML- and hex-encoded forms, its form in an expression, without quotes around it, and what is
-beside its last ampersand. A secret that is reversed or spaced out cannot be found.
+alphabet) and, of the text alone, broken into lines; its URL-, JSON-, XML- and hex-encoded forms, its form in an
+expression, without quotes around it, and what is beside its last ampersand. A secret that is reversed or spaced out
+cannot be found.
 Source: the open runner's `ValueEncoders`, and the arithmetic of base64.
 """
 
@@ -26,6 +27,8 @@ MAX_CHARACTERS: Final = 1024 * 1024
 TOO_MUCH: Final = "*** (hidden whole: this job masks more than can be looked for)"
 FEW_FORMS: Final = 64
 """Up to so many forms one pattern is the fastest; beyond, looking up how each place begins."""
+WIDTHS: Final = (64, 76)
+"""Columns at which programs break base64 text into lines."""
 START: Final = 4
 """Characters by which forms are looked up."""
 
@@ -126,6 +129,7 @@ def forms_of(value: str) -> Iterator[str]:
     data = value.encode("utf-8", "surrogateescape")
     for form in (
         *_base64(data),
+        *_wrapped(data),
         data.hex(),
         data.hex().upper(),
         quote(value, safe="", errors="replace"),
@@ -150,6 +154,16 @@ def _beside_ampersand(value: str) -> Iterator[str]:
     if found:
         yield before + "&"
         yield after
+
+
+def _wrapped(data: bytes) -> Iterator[str]:
+    """The lines of base64 text that is broken into lines, as `base64` and `openssl` do: but for the last, which may go
+    on with what follows, all that a line says."""
+    for width in WIDTHS:
+        size = width // 4 * 3
+        for start in range(0, len(data), size) if len(data) > size else ():
+            line = data[start : start + size]
+            yield b64encode(line).decode("ascii") if len(line) == size else next(_base64(line))
 
 
 def _base64(data: bytes) -> Iterator[str]:

@@ -33,7 +33,7 @@ class Launch:
     """A program to start: the absolute path first in `arguments`, its whole environment, an existing folder."""
 
     arguments: tuple[str, ...]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = attrs.field(repr=False)
     folder: Path
 
 

@@ -114,8 +114,8 @@ class Containers:
         await self.pull(step, spec)
         name = f"p2pwf_{uuid.uuid4().hex[:16]}"
         mounts = None if spec.name else job_mounts(self.state.folders)
-        options = create_options(spec, name, self._labels(), self.network, mounts)
-        lines = await self.engine.must(step, f"no {what}", "create", *options)
+        options, variables = create_options(spec, name, self._labels(), self.network, mounts)
+        lines = await self.engine.must(step, f"no {what}", "create", *options, variables=variables)
         if not lines:
             raise UsageError(f"no {what}: {self.engine.name} create gave no id")
         container = lines[0].strip()

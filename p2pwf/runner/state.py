@@ -38,7 +38,7 @@ def text_of(error: P2pwfError | OSError) -> str:
     return f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
 
 
-@attrs.define(slots=True, kw_only=True)
+@attrs.define(slots=True, kw_only=True, repr=False)  # it has the secrets
 class JobState:
     """See the module. `slow`: expressions of this job may read many files, so they are evaluated in a thread."""
 

@@ -40,7 +40,8 @@ class JobRequest:
     workflow name. `called` and `actions` are those of the submission.
     `needs` maps each needed job to {"result": …, "outputs": {…}}. `matrix` is None for a plain job.
     `legs` is how many the job has (None: worked out from `needs`). `source` is the manifest that actions/checkout
-    lays out. `env` lies below the workflow's own `env`.
+    lays out. `env` lies below the workflow's own `env`. `secrets` are the run's, of which a called workflow gets what
+    its caller hands on; `own_secrets` and `own_vars` are those of the job's environment, over all others.
     """
 
     run: str
@@ -58,7 +59,9 @@ class JobRequest:
     runner_name: str = "runner"
     labels: tuple[str, ...] = ()
     network: str = ""
-    secrets: Mapping[str, str] = attrs.field(factory=dict)
+    secrets: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    own_secrets: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    own_vars: Mapping[str, str] = attrs.field(factory=dict)
     env: Mapping[str, str] = attrs.field(factory=dict)
     called: Mapping[str, str] = attrs.field(factory=dict)
     actions: Mapping[str, PinnedAction] = attrs.field(factory=dict)

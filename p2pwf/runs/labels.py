@@ -8,6 +8,8 @@ from p2pwf.core.ids import PeerId
 
 PEER = "peer:"
 """Begins the label that each member carries by itself, alone of all: this and its peer id, in lower case."""
+SELF_HOSTED = "self-hosted"
+"""Every peer satisfies it."""
 HOSTED_SYSTEMS = {"ubuntu-": "linux", "macos-": "macos", "windows-": "windows"}
 """GitHub's hosted labels by prefix, and the system label that every peer carries by itself."""
 
@@ -30,8 +32,9 @@ def satisfies(offered: Iterable[str], wanted: Iterable[str]) -> bool:
     A hosted label such as ubuntu-latest is satisfied by every peer of that system, `self-hosted` by every peer.
     """
     has = frozenset(offered)
-    return all(label in has or label == "self-hosted" or _hosted(label) in has for label in wanted)
+    return all(label in has or label == SELF_HOSTED or hosted_system(label) in has for label in wanted)
 
 
-def _hosted(label: str) -> str | None:
+def hosted_system(label: str) -> str | None:
+    """The system that a hosted label of GitHub's asks for, None for any other label."""
     return next((system for prefix, system in HOSTED_SYSTEMS.items() if label.startswith(prefix)), None)

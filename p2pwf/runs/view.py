@@ -209,6 +209,16 @@ def find_leg(run: Run, name: str) -> Key:
     raise NotFound(f"no job {name!r} in this run", f"its jobs: {', '.join(run.plan.jobs)}")
 
 
+def find_legs(run: Run, name: str) -> list[Key]:
+    """The legs that a user names: all of a job, by its id, none while they are not known; or one, as `find_leg` has it.
+
+    Raises NotFound, or UsageError for a name that legs of several jobs share.
+    """
+    if name in run.plan.jobs:
+        return [key for key in keys_of(run) if key[0] == name]
+    return [find_leg(run, name)]
+
+
 def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
     """Why a leg is where it is: head, task, combined (hex), candidates in order, who was passed over and why.
 
@@ -239,7 +249,8 @@ def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
             ):
                 reason = "slots"
         candidates.append({"peer_id": peer, "distance": one.distance, "order": position, "passed_over": reason})
-    for member in run.roster.members.values():
+    known.update(one.member.peer for one in late)
+    for member in {**roster.members, **run.roster.members}.values():
         if member.peer not in known and member.can("run"):
             reason = "slots" if member.slots == 0 else "labels"
             candidates.append({"peer_id": member.peer, "distance": None, "order": None, "passed_over": reason})
@@ -253,4 +264,34 @@ def explain(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
         "combined": placement.combined(*key).hex(),
         "candidates": candidates,
         "owner": owner,
+    }
+
+
+def unowned(run: Run) -> list[Key]:
+    """The legs of a run that are known, have not ended, and belong to nobody or to a peer that refuses them."""
+    return [key for key in keys_of(run) if run.tally.finish(key) is None and _runner(run, key) is None]
+
+
+def _runner(run: Run, key: Key) -> PeerId | None:
+    """Who owns a leg and does not refuse it."""
+    owner = run.owner(key)
+    return None if owner in run.tally.leg(key).refused() else owner
+
+
+def decision(run: Run, key: Key, roster: Roster) -> dict[str, Any]:
+    """Where a leg is now: {workflow_id, job, name, owner, distance, passed_over}: bits to the owner, None if nobody
+    runs it or it is no candidate by assignment; of each member that could not take it {peer_id, reason}."""
+    candidates = explain(run, key, roster)["candidates"]
+    owner = _runner(run, key)
+    return {
+        "workflow_id": run.id.text,
+        "job": key[0],
+        "name": run.tally.leg_of(key).name,
+        "owner": owner,
+        "distance": next((one["distance"] for one in candidates if one["peer_id"] == owner), None),
+        "passed_over": [
+            {"peer_id": one["peer_id"], "reason": one["passed_over"]}
+            for one in candidates
+            if one["passed_over"] is not None
+        ],
     }

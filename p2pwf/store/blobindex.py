@@ -25,6 +25,7 @@ SMALLEST: Final = 4096
 FORMAT: Final = Format(
     name="blob",
     application_id=0x70327762,
+    synced=False,  # what is put is; of the index only pins have to be, and its other rows are found again
     migrations=(
         (
             """CREATE TABLE blob (

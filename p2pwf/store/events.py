@@ -155,10 +155,7 @@ class EventStore:
         """This node's own values by key."""
         with self._lock, disk_errors(self._path):
             rows = self._connection.execute("SELECT key, value, sum FROM meta").fetchall()
-        for key, value, checksum in rows:
-            if type(value) is not bytes or zlib.crc32(value, zlib.crc32(key.encode())) != checksum:
-                raise damaged(self._path, f"the value of {key!r} is not what was written")
-        return {key: value for key, value, _ in rows}
+        return dict(checked_meta(self._path, row) for row in rows)
 
     def statistics(self) -> dict[str, int]:
         """Since it was opened: commits, events stored, duplicates ignored, failed commits; and bytes on disk."""
@@ -188,16 +185,7 @@ class EventStore:
     def _select(self, clause: str, values: Iterable[object]) -> list[StoredEvent]:
         with self._lock, disk_errors(self._path):
             rows = self._connection.execute(_SELECT + clause, tuple(values)).fetchall()
-        return [self._event(row) for row in rows]
-
-    def _event(self, row: _Row) -> StoredEvent:
-        if not all(isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True)):
-            raise damaged(self._path, "an event holds what was not written")
-        cid, block, signature, author, seq, lamport, kind, run, checksum = row
-        event = StoredEvent(Cid(cid), block, signature, PeerId(author), seq, lamport, kind, Cid(run) if run else None)
-        if block_cid(block) != cid or _checksum(event) != checksum:
-            raise damaged(self._path, f"event {event.cid} is not what was written")
-        return event
+        return [checked_event(self._path, row) for row in rows]
 
     def _check(self) -> None:
         """Hash the newest rows, all of them in a small database, and the values of this node."""
@@ -205,8 +193,31 @@ class EventStore:
             cursor = self._connection.execute(_SELECT + "ORDER BY rowid DESC LIMIT ?", (CHECK_ROWS,))
             while rows := cursor.fetchmany(PAGE):
                 for row in rows:
-                    self._event(row)
+                    checked_event(self._path, row)
         self.meta_all()
+
+
+def checked_event(path: Path, row: tuple[object, ...]) -> StoredEvent:
+    """The event in a row of the database at `path`; raises DamagedFile unless it is what was written."""
+    if not all(isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True)):
+        raise damaged(path, "an event holds what was not written")
+    cid, block, signature, author, seq, lamport, kind, run, checksum = cast(_Row, row)
+    event = StoredEvent(Cid(cid), block, signature, PeerId(author), seq, lamport, kind, Cid(run) if run else None)
+    if block_cid(block) != cid or _checksum(event) != checksum:
+        raise damaged(path, f"event {event.cid} is not what was written")
+    return event
+
+
+def checked_meta(path: Path, row: tuple[object, ...]) -> tuple[str, bytes]:
+    """The key and value in a row of the database at `path`; raises DamagedFile unless it is what was written."""
+    key, value, checksum = row
+    if (
+        not isinstance(key, str)
+        or not isinstance(value, bytes)
+        or zlib.crc32(value, zlib.crc32(key.encode(errors="replace"))) != checksum
+    ):
+        raise damaged(path, f"the value of {key!r} is not what was written")
+    return key, value
 
 
 def _checksum(event: StoredEvent) -> int:

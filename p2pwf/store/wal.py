@@ -50,15 +50,17 @@ def lost_commits(database: Path, connection: sqlite3.Connection) -> int:
     index = database.with_name(database.name + "-shm").read_bytes()
     (replayed,) = LAST_FRAME.unpack_from(index, LAST_FRAME_OFFSET)
     with log.open("rb") as file:
-        magic, _, _, _, salt1, salt2, *_ = HEADER.unpack(file.read(HEADER.size))
+        header = file.read(HEADER.size)
+        magic, _, _, _, salt1, salt2, *sums = HEADER.unpack(header)
         order = ">" if magic == BIG_ENDIAN_MAGIC else "<"
+        whole = _sums((0, 0), header[:-8], order) == tuple(sums)
         file.seek(HEADER.size + replayed * (FRAME.size + page_size))
         lost = 0
         last: _Frame | None = None
         while (frame := _next_frame(file.read(FRAME.size + page_size), page_size)) is not None:
-            # Frames of an earlier round of the log carry other salts. If nothing was replayed, its header may be what
-            # is damaged: then the salts of the frames have to do.
-            current = replayed == 0 or frame.salts == (salt1, salt2)
+            # Frames of an earlier round of the log carry other salts: a power cut may leave them behind a new header.
+            # If the header is what is damaged, the salts of the frames have to do.
+            current = not whole or frame.salts == (salt1, salt2)
             if last is not None and last.commit and current and _continues(last, frame, order):
                 lost += 1
             last = frame
@@ -73,12 +75,14 @@ def _next_frame(data: bytes, page_size: int) -> _Frame | None:
 
 
 def _continues(last: _Frame, frame: _Frame, order: str) -> bool:
-    if last.salts != frame.salts:
-        return False
-    first, second = last.sums
-    content = frame.head + frame.page
+    return last.salts == frame.salts and _sums(last.sums, frame.head + frame.page, order) == frame.sums
+
+
+def _sums(before: tuple[int, int], content: bytes, order: str) -> tuple[int, int]:
+    """The running checksum of the log, `content` further on."""
+    first, second = before
     words = struct.unpack(f"{order}{len(content) // 4}I", content)
     for even, odd in zip(words[::2], words[1::2], strict=True):
         first = (first + even + second) & WORD
         second = (second + odd + first) & WORD
-    return (first, second) == frame.sums
+    return first, second

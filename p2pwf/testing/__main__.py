@@ -1,6 +1,8 @@
 """`python -m p2pwf.testing`: plays fault schedules and prints what was violated, with the line that replays it.
 
-Exit code 0 if nothing was violated, 1 otherwise.
+A failing schedule is shrunk (`--no-shrink`: not), and printed as one line of JSON, which `--plan FILE` plays again.
+`--mutants` plants bugs, one after the other, and says by which seed each was caught. Exit code 0 if nothing was
+violated, and every planted bug caught; 1 otherwise.
 """
 
 from __future__ import annotations
@@ -9,8 +11,18 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
-from p2pwf.testing.schedule import SCENARIOS, run_seed
+from p2pwf.testing.draw import draw
+from p2pwf.testing.mutants import MUTANTS, hunt
+from p2pwf.testing.plan import Plan
+from p2pwf.testing.player import play
+from p2pwf.testing.scenarios import SCENARIOS
+from p2pwf.testing.shrink import shrink
+
+SHOWN = 5
+"""Violations that are printed of one history."""
 
 
 def main() -> int:
@@ -20,44 +32,83 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many seeds of each scenario (default: 100)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--seed", type=int, help="replay this one seed")
+    parser.add_argument("--plan", metavar="FILE", help="play a schedule that was printed")
+    parser.add_argument("--no-shrink", action="store_true", help="leave failing schedules as they are")
+    parser.add_argument("--mutants", action="store_true", help="plant bugs, and see each caught within --seeds seeds")
+    parser.add_argument("--only", metavar="TEXT", default="", help="with --mutants: those whose names hold this")
     parser.add_argument("--json", action="store_true", help="one JSON line for each scenario")
     given = parser.parse_args()
+    if given.plan is not None:
+        return _replay(Plan.from_json(Path(given.plan).read_text()))
+    if given.mutants:
+        return _mutants(given.only, given.seeds, given.json)
     seeds = [given.seed] if given.seed is not None else range(given.first, given.first + given.seeds)
-    failed = False
-    for name in SCENARIOS if given.scenario == "all" else [given.scenario]:
-        started, steps, virtual, bad = time.monotonic(), 0, 0.0, []
-        digest = ""
-        for seed in seeds:
-            world, violations = run_seed(name, seed)
-            steps += world.steps
-            virtual += world.time
-            digest = world.fingerprint()
-            if violations:
-                bad.append(seed)
-                for violation in violations[:5]:
-                    sys.stderr.write(f"{name}: {violation}\n")
-                sys.stderr.write(f"replay: scripts/sim --scenario {name} --seed {seed}\n")
-        failed = failed or bool(bad)
-        seconds = time.monotonic() - started
-        figures = {
-            "scenario": name,
-            "seeds": len(seeds),
-            "violating": bad,
-            "steps": steps,
-            "simulated_seconds": round(virtual),
-            "seconds": round(seconds, 1),
-            "speedup": round(virtual / seconds),
-            "last_fingerprint": digest[:16],
-        }
-        if given.json:
-            sys.stdout.write(json.dumps(figures) + "\n")
-        else:
-            verdict = f"{len(bad)} violating" if bad else "ok"
-            sys.stdout.write(
-                f"{name:10} {len(seeds):6} seeds  {steps:9} steps  {figures['speedup']:5} x real time  {verdict}\n"
-            )
-        sys.stdout.flush()
+    names = list(SCENARIOS) if given.scenario == "all" else [given.scenario]
+    failed = [name for name in names if not _scenario(name, seeds, given.json, not given.no_shrink)]
     return 1 if failed else 0
+
+
+def _replay(plan: Plan) -> int:
+    _, violations = play(plan)
+    for violation in violations[:SHOWN]:
+        sys.stderr.write(f"{plan.scenario}: {violation}\n")
+    sys.stdout.write(f"{len(violations)} violations\n")
+    return 1 if violations else 0
+
+
+def _scenario(name: str, seeds: Iterable[int], as_json: bool, smaller: bool) -> bool:
+    """Play seeds of a scenario and print its figures; whether nothing was violated."""
+    started, steps, virtual, played, bad = time.monotonic(), 0, 0.0, 0, []
+    digest = ""
+    for seed in seeds:
+        plan = draw(name, seed)
+        world, violations = play(plan)
+        played += 1
+        steps += world.steps
+        virtual += world.time
+        digest = world.fingerprint()
+        if violations:
+            bad.append(seed)
+            for violation in violations[:SHOWN]:
+                sys.stderr.write(f"{name}: {violation}\n")
+            sys.stderr.write(f"replay: scripts/sim --scenario {name} --seed {seed}\n")
+            if smaller and len(bad) == 1:  # what else fails is most likely the same
+                sys.stderr.write(f"shrunk: {shrink(plan, violations).to_json()}\n")
+    seconds = time.monotonic() - started
+    figures = {
+        "scenario": name,
+        "seeds": played,
+        "violating": bad,
+        "steps": steps,
+        "simulated_seconds": round(virtual),
+        "seconds": round(seconds, 1),
+        "speedup": round(virtual / seconds),
+        "last_fingerprint": digest[:16],
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+    else:
+        verdict = f"{len(bad)} violating" if bad else "ok"
+        speed = f"{figures['speedup']:5} x real time"
+        sys.stdout.write(f"{name:12} {played:6} seeds  {steps:9} steps  {speed}  {verdict}\n")
+    sys.stdout.flush()
+    return not bad
+
+
+def _mutants(only: str, seeds: int, as_json: bool) -> int:
+    missed = 0
+    for mutant in MUTANTS:
+        if only not in mutant.name:
+            continue
+        caught = hunt(mutant, seeds)
+        missed += caught is None
+        if as_json:
+            sys.stdout.write(json.dumps({"mutant": mutant.name, "scenario": mutant.scenario, "caught": caught}) + "\n")
+        else:
+            verdict = "NOT CAUGHT" if caught is None else f"caught by seed {caught[0]}: {caught[1]}"
+            sys.stdout.write(f"{mutant.name:60} {mutant.scenario:12} {verdict}\n")
+        sys.stdout.flush()
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

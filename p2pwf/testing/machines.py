@@ -50,18 +50,36 @@ class SimNode:
     jobs: dict[Attempt, Execution] = attrs.field(factory=dict)
     next_tick: float = -1.0
     paused: bool = False
+    busy: bool = False
+    """It waits for its disk."""
     trusts: bool = True
     """Whether it runs what others submit."""
     gone: bool = False
     """It died for good, and its disk with it."""
     restored: bool = False
     """Its disk was lost, and an older copy of it put in its place: what it had told nobody is lost."""
+    admitted_by: PeerId | None = None
+    left: bool = False
+    """It was removed from the network, or left it."""
+    doubled: bool = False
+    """It may have written two events of one number: its disk was put back by hand, or it is hostile."""
+    hostile: bool = False
+    full: bool = False
+    """Its disk has no room: what is to be stored ends the process."""
+    commit_seconds: float = 0.0
+    """How long its disk takes for a commit; it handles nothing meanwhile."""
     held_back: list[Input] = attrs.field(factory=list)
+    """What came in while it was paused or busy."""
+
+    @property
+    def honest(self) -> bool:
+        """Whether it is a member that what is promised is promised to: not removed, and of one mind with itself."""
+        return not (self.left or self.doubled or self.hostile)
 
     @property
     def peer(self) -> PeerId:
         return self.signer.peer_id
 
-    def policy(self, submission: Event, _labels: object = ()) -> str | None:
+    def policy(self, submission: Event, _labels: object = (), _job: object = None) -> str | None:
         """What it says of running a submission's jobs."""
         return None if self.trusts or submission.author == self.peer else "it runs its own runs only"

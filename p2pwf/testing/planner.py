@@ -1,7 +1,7 @@
 """A workflow language small enough for simulations: what a job does is written in the payload of its submission.
 
 `payload["if"]` maps a job to "always" or "failure" (default: success). `payload["legs"]` maps a dynamic job to the
-number of its legs. `payload["fail"]` lists jobs that fail.
+number of its legs. `payload["fail"]` lists jobs that fail, `payload["secrets"]` the secrets that all of them name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event
 from p2pwf.engine import Beside
 from p2pwf.errors import UsageError
+from p2pwf.runs.plan import Leg
 from p2pwf.runs.schedules import CARRIED
+from p2pwf.runs.settings import Asks
 
 
 class SimPlanner:
@@ -65,6 +67,13 @@ class SimPlanner:
 
     def beside(self, submission: Event, job: str) -> Sequence[Beside]:
         return ()
+
+    def asks(
+        self, submission: Event, job: str, needs: Mapping[str, Mapping[str, Any]], leg: Leg, index: int, total: int
+    ) -> Asks:
+        payload = cast("dict[str, list[str]]", submission.body["payload"])
+        names = frozenset(payload.get("secrets", ()))
+        return Asks(secrets=names, own=names)
 
 
 def leg(name: str, matrix: Mapping[str, Value] | None = None, labels: Sequence[str] = ()) -> dict[str, Value]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from hashlib import sha256
 
 from p2pwf.clock.messages import MAX_FRAME, Attempt, Events, Message, encode_message
@@ -29,16 +29,19 @@ from p2pwf.engine.inputs import (
     Now,
     PeerDown,
     PeerUp,
+    Sealed,
     Submit,
     Tick,
 )
 from p2pwf.engine.outputs import (
     Alarm,
     CancelJob,
+    MembersChanged,
     Misbehaved,
     Output,
     Publish,
     Reply,
+    Reseal,
     Send,
     SendEvents,
     StartJob,
@@ -50,6 +53,12 @@ from p2pwf.testing.machines import Conditions, Execution, SimNode
 from p2pwf.testing.planner import SimPlanner
 
 EPOCH = 1_700_000_000_000
+BOX = b"b" * 80
+"""A sealed box, as far as an engine looks into one."""
+FULLY = 16
+"""Other nodes up to which each is connected to every other."""
+LINKED = 10
+"""Connections of a node of a larger network that it made, or has."""
 _verified: dict[bytes, bool] = {}
 
 
@@ -67,11 +76,12 @@ class World:
     """A network of nodes, the first of which founds it and admits the others by ticket."""
 
     def __init__(
-        self, seed: int, nodes: int = 3, slots: int = 2, conditions: Conditions | None = None, wary: float = 0.0
+        self, seed: int, nodes: int = 3, slots: int = 2, conditions: Conditions | None = None, admins: int = 1
     ) -> None:
-        """`wary`: the chance of each node that it runs nothing but what it submitted itself."""
+        """`seed`: of the weather. `admins`: how many of the nodes may admit and remove, the founder included."""
         self.seed = seed
         self.random = random.Random(seed)
+        self._slots = slots
         self.time = 0.0
         self.conditions = conditions or Conditions()
         self.executions: list[Execution] = []
@@ -80,39 +90,59 @@ class World:
         self.replies: dict[Hashable, Reply] = {}
         self.alarms: list[tuple[PeerId, Alarm]] = []
         self.misbehaved: list[tuple[PeerId, Misbehaved]] = []
+        self.unopened: list[StartJob] = []
+        """Jobs that were started by who had no box of a secret that they name."""
+        self.granted: dict[PeerId, frozenset[str]] = {}
+        """The roles that an admin gave each peer."""
         self.crashes = 0
         self.steps = 0
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._up: set[frozenset[PeerId]] = set()
         self._arrivals: dict[tuple[PeerId, PeerId], float] = {}
-        self._cells: dict[PeerId, int] = {}
+        self._blocked: set[tuple[PeerId, PeerId]] = set()
         self._digest = sha256()
         self.nodes: dict[PeerId, SimNode] = {}
-        for _ in range(nodes):
-            node = SimNode(Signer(self.random.randbytes(32)), slots)
-            node.trusts = not wary or self.random.random() >= wary
-            self.nodes[node.peer] = node
-        self._found()
+        self._links: dict[PeerId, set[PeerId]] = {}
+        self._found(nodes, admins)
 
     # -- birth --------------------------------------------------------------------------------------------------
 
-    def _found(self) -> None:
-        first, *others = self.nodes.values()
+    def _found(self, nodes: int, admins: int) -> None:
+        first = self._machine()
         founder = {"name": "n0", "labels": ["linux"], "slots": first.slots}
         genesis = found(
             first.signer, self._now(first), nonce=self.random.randbytes(16), name="sim", private=False, founder=founder
         )
         self.network = genesis.cid
         first.blocks[genesis.cid] = genesis.signed
+        self.granted[first.peer] = frozenset(("admin", "run", "submit"))
         self.start(first)
-        for number, node in enumerate(others, 1):
-            secret = self.random.randbytes(16)
-            expires = EPOCH + 10**9
-            self.give(first, Invite(("invite", number), sha256(secret).digest(), ("run", "submit"), expires))
-            asked = JoinAsked(("join", number), node.peer, None, secret, f"n{number}", ("linux",), node.slots)
-            self.give(first, asked)
-            self.start(node)
+        for number in range(1, nodes):
+            self.join(first, ("admin", "run", "submit") if number < admins else ("run", "submit"))
+
+    def _machine(self) -> SimNode:
+        node = SimNode(Signer(self.random.randbytes(32)), self._slots)
+        self.nodes[node.peer] = node
+        return node
+
+    def join(self, admin: SimNode, roles: tuple[str, ...] = ("run", "submit")) -> SimNode | None:
+        """A machine more, admitted by a ticket of `admin`; None if that one cannot."""
+        node = self._machine()
+        node.admitted_by = admin.peer
+        node.left = admin.left  # by one that was removed and has not heard of it: it is in a network of its own
+        self.granted[node.peer] = frozenset(roles)  # an admin that crashes now may have admitted it all the same
+        number = len(self.nodes) - 1
+        secret = self.random.randbytes(16)
+        asked = JoinAsked(("join", number), node.peer, None, secret, f"n{number}", ("linux",), node.slots)
+        self.give(admin, Invite(("invite", number), sha256(secret).digest(), roles, EPOCH + 10**9))
+        self.give(admin, asked)
+        reply = self.replies.get(("join", number))
+        if reply is None or reply.error is not None or reply.result["status"] != "admitted":
+            del self.nodes[node.peer]
+            return None
+        self.start(node)
+        return node
 
     def _now(self, node: SimNode) -> Now:
         return Now(self.time * node.rate, EPOCH + int(self.time * 1000) + node.skew_wall)
@@ -139,7 +169,7 @@ class World:
         node.engine = None
         node.life += 1
         node.next_tick = -1.0
-        node.paused = False
+        node.paused = node.busy = False
         node.held_back.clear()
         for execution in node.jobs.values():
             execution.ended = self.time
@@ -150,18 +180,36 @@ class World:
     # -- the network --------------------------------------------------------------------------------------------
 
     def reachable(self, a: PeerId, b: PeerId) -> bool:
-        return self._cells.get(a, 0) == self._cells.get(b, 0)
+        """Whether what `a` sends comes to `b`."""
+        return (a, b) not in self._blocked
 
     def partition(self, cells: Mapping[PeerId, int]) -> None:
-        """Split the network: only peers of one cell reach each other; streams across go down when noticed."""
-        self._cells = dict(cells)
-        for pair in list(self._up):
-            a, b = sorted(pair)
-            if not self.reachable(a, b):
+        """Split the network: only peers of one cell reach each other."""
+        self.block((a, b) for a in cells for b in cells if cells[a] != cells[b])
+
+    def block(self, pairs: Iterable[tuple[PeerId, PeerId]]) -> None:
+        """Let nothing pass from the first to the second of each pair; a stream between them goes down when noticed."""
+        self._blocked = set(pairs)
+        for pair in sorted(map(sorted, self._up)):
+            a, b = pair
+            if not (self.reachable(a, b) and self.reachable(b, a)):
                 self._disconnect(a, b, detect=self.random.uniform(2, 8))
 
     def heal(self) -> None:
-        self.partition({})
+        self._blocked = set()
+
+    def _wanted(self, node: SimNode) -> list[SimNode]:
+        """Whom a node keeps a connection to: all of a small network, some of a large one."""
+        others = [other for other in self.nodes.values() if other is not node]
+        if len(others) <= FULLY:
+            return others
+        linked = self._links.setdefault(node.peer, set())
+        up = [other for other in others if frozenset((node.peer, other.peer)) in self._up]
+        linked.intersection_update(other.peer for other in others if other.engine is not None)
+        missing = [other for other in others if other.engine is not None and other not in up]
+        while missing and len(linked) < LINKED and len(up) + len(linked) < LINKED:
+            linked.add(missing.pop(self.random.randrange(len(missing))).peer)
+        return [other for other in others if other.peer in linked]
 
     def _dial_for_ever(self, node: SimNode) -> None:
         """Try every peer that is not connected, again and again, as a node's reconnect loop does."""
@@ -170,18 +218,19 @@ class World:
         def dial() -> None:
             if node.life != life:
                 return
-            for other in self.nodes.values():
-                if other is not node:
-                    self._connect(node, other)
+            for other in self._wanted(node):
+                self._connect(node, other)
             self.at(self.time + self.random.uniform(0.5, 1.5), dial)
 
         self.at(self.time + self.random.uniform(0.01, 0.2), dial)
 
     def _connect(self, node: SimNode, other: SimNode) -> None:
         pair = frozenset((node.peer, other.peer))
-        if node.engine is None or other.engine is None or pair in self._up or not self.reachable(*sorted(pair)):
+        if node.engine is None or other.engine is None or pair in self._up:
             return
-        if not (node.engine.desk.roster.holds(other.peer, None) or other.engine.desk.roster.holds(node.peer, None)):
+        if not (self.reachable(node.peer, other.peer) and self.reachable(other.peer, node.peer)):
+            return
+        if not (_takes(node.engine, other.peer) and _takes(other.engine, node.peer)):
             return
         self._up.add(pair)
         self.give(node, PeerUp(other.peer))
@@ -259,11 +308,39 @@ class World:
         """Hand an input to a node's engine and perform what it asks for."""
         if node.engine is None:
             return
-        if node.paused:
+        if node.paused or node.busy:
             node.held_back.append(input)
             return
         self.steps += 1
         outputs = node.engine.handle(input, self._now(node))
+        if node.full and any(isinstance(output, Store) for output in outputs):
+            self.crash(node)
+            self.at(self.time + self.random.uniform(0.5, 5), lambda: self.restart(node))
+        elif node.commit_seconds and any(isinstance(output, Store) for output in outputs):
+            self._commit_slowly(node, outputs)
+        else:
+            self.perform(node, outputs)
+
+    def _commit_slowly(self, node: SimNode, outputs: list[Output]) -> None:
+        """What is to be stored takes its time, and the node waits for it, as its loop does."""
+        life, node.busy = node.life, True
+
+        def committed() -> None:
+            if node.life == life:
+                node.busy = False
+                self.perform(node, outputs)
+                self._go_on(node)
+
+        self.at(self.time + self.random.uniform(0.1, 1.0) * node.commit_seconds, committed)
+
+    def _go_on(self, node: SimNode) -> None:
+        """Hand in what was held back."""
+        held, node.held_back = node.held_back, []
+        for input in held:
+            self.give(node, input)
+
+    def perform(self, node: SimNode, outputs: list[Output]) -> None:
+        """Do what a node's engine asks for; it may crash between any two of them."""
         for output in outputs:
             self._perform(node, output)
             chance = self.conditions.crash_between
@@ -275,14 +352,7 @@ class World:
     def _perform(self, node: SimNode, output: Output) -> None:
         match output:
             case Store():
-                for event in output.events:
-                    node.blocks[event.cid] = event.signed
-                    self._digest.update(event.cid)
-                for name, value in output.meta.items():
-                    if value is None:
-                        node.meta.pop(name, None)
-                    else:
-                        node.meta[name] = value
+                self._store(node, output)
             case Publish():
                 self._publish(node, output.message)
             case Send():
@@ -292,6 +362,11 @@ class World:
                     self._send(node, output.peer, Events(chunk))
             case StartJob():
                 self._start_job(node, output)
+            case Reseal():
+                made = Sealed([(one.cid, peer, BOX) for one, _, peers in output.secrets for peer in peers])
+                life = node.life
+                later = self.time + self.random.uniform(0.01, 0.3)
+                self.at(later, lambda: self.give(node, made) if node.life == life else None)
             case CancelJob():
                 self._end_job(node, output.attempt, "cancelled", self.time + self.random.uniform(0.01, 0.5))
             case Reply():
@@ -300,12 +375,48 @@ class World:
                     self.acknowledged[run_of(output)] = (node.peer, output.result["copies"])
             case WakeAt():
                 self._tick_later(node, output.mono / node.rate)
+            case MembersChanged():
+                self._part(node)
             case Alarm():
                 self.alarms.append((node.peer, output))
             case Misbehaved():
                 self.misbehaved.append((node.peer, output))
             case _:
                 pass
+
+    def _store(self, node: SimNode, output: Store) -> None:
+        for event in output.events:
+            node.blocks[event.cid] = event.signed
+            self._digest.update(event.cid)
+            if event.type == "member.remove" and event.author == node.peer:
+                self._cut(node, PeerId(str(event.body["peer"])))
+        for name, value in output.meta.items():
+            if value is None:
+                node.meta.pop(name, None)
+            else:
+                node.meta[name] = value
+
+    def _cut(self, by: SimNode, peer: PeerId) -> None:
+        """A member is removed, and so is whom it had admitted if `by` does not know of that: it might be backdated."""
+        self.nodes[peer].left = True
+        for other in self.nodes.values():
+            if (
+                other.admitted_by == peer
+                and by.engine is not None
+                and not by.engine.desk.roster.holds(other.peer, None)
+            ):
+                other.left = True
+
+    def _part(self, node: SimNode) -> None:
+        """Let go of peers that are no members any more; they are shown why before that."""
+        for pair in sorted(map(sorted, self._up)):
+            if node.peer not in pair:
+                continue
+            other = self.nodes[pair[0] if pair[1] == node.peer else pair[1]]
+            if node.engine is not None and not _takes(node.engine, other.peer):
+                for chunk in chunks(list(node.blocks.values())):
+                    self._send(node, other.peer, Events(chunk))
+                self._disconnect(node.peer, other.peer, detect=0.5)
 
     def _publish(self, node: SimNode, message: Message) -> None:
         data = encode_message(message)
@@ -321,6 +432,11 @@ class World:
 
     def _start_job(self, node: SimNode, output: StartJob) -> None:
         execution = Execution(output.attempt, node.peer, self.time)
+        if node.engine is not None:
+            desk, key = node.engine.desk, (output.attempt.job, output.attempt.leg)
+            given = node.engine.sealing.given(desk.runs[output.attempt.run], key).values()
+            if any(node.peer not in desk.settings.holders(secret) for secret in given):
+                self.unopened.append(output)
         node.jobs[output.attempt] = execution
         self.executions.append(execution)
         fails = output.submission.body["payload"].get("fail", [])  # type: ignore[union-attr]
@@ -341,12 +457,14 @@ class World:
 
     # -- for schedules ------------------------------------------------------------------------------------------
 
-    def submit(self, node: SimNode, body: Mapping[str, Value]) -> Hashable:
-        """Submit a run at a node; the token under which `replies` will have its answer."""
-        self._count += 1
-        token = ("submit", self._count)
-        self.give(node, Submit(token, body))
-        return token
+    def submit(self, node: SimNode, body: Mapping[str, Value], number: int) -> None:
+        """Submit a run at a node; `replies` will have the answer under ("submit", number)."""
+        self.give(node, Submit(("submit", number), body))
+
+    def submitted(self, number: int) -> Cid | None:
+        """The run that the submission of this number was acknowledged as."""
+        reply = self.replies.get(("submit", number))
+        return None if reply is None or reply.error is not None else run_of(reply)
 
     def pause(self, node: SimNode, seconds: float) -> None:
         """Stop a node's process (SIGSTOP, a sleeping laptop) for a while; what arrives waits, its jobs go on."""
@@ -358,18 +476,33 @@ class World:
         def resume() -> None:
             if node.life == life and node.engine is not None:
                 node.paused = False
-                held, node.held_back = node.held_back, []
-                for input in [Tick(), *held]:
-                    self.give(node, input)
+                node.held_back.insert(0, Tick())
+                self._go_on(node)
 
         self.at(self.time + seconds, resume)
 
     def alive(self) -> list[SimNode]:
         return [node for node in self.nodes.values() if node.engine is not None and not node.paused]
 
+    def settled(self) -> bool:
+        """Whether the honest members that there are agree, and nothing is left to do."""
+        nodes = [node for node in self.nodes.values() if not node.gone]
+        if any(node.engine is None or node.paused for node in nodes):
+            return False
+        engines = [node.engine for node in nodes if node.honest and node.engine is not None]
+        digests = {engine.desk.clock.dag.digest() for engine in engines}
+        ended = all(not engine.desk.active for engine in engines)
+        return ended and len(digests) == 1 and all(not node.jobs for node in nodes)
+
     def fingerprint(self) -> str:
         """A digest of the whole history: equal for equal seeds."""
         return self._digest.hexdigest()
+
+
+def _takes(engine: Engine, peer: PeerId) -> bool:
+    """Whether a node lets a peer have a clock stream: a member, or whoever its introducer is if it knows none yet."""
+    roster = engine.desk.roster
+    return roster.holds(peer, None) or not roster.members
 
 
 def run_of(reply: Reply) -> Cid:

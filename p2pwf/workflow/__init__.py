@@ -45,7 +45,7 @@ from p2pwf.workflow.plan import (
     should_run,
 )
 from p2pwf.workflow.refusals import unsupported
-from p2pwf.workflow.resolve import ResolvedJob, Status, StepScope, resolve_job
+from p2pwf.workflow.resolve import Own, ResolvedJob, Status, StepScope, resolve_job
 from p2pwf.workflow.stepfiles import BLOCKED, StepFileError, parse_pairs, parse_paths
 from p2pwf.workflow.tags import TAGS, tags_in
 from p2pwf.workflow.title import title_of
@@ -68,6 +68,7 @@ __all__ = [
     "InputSpec",
     "Job",
     "JobId",
+    "Own",
     "Parsed",
     "Place",
     "Plain",

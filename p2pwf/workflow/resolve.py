@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import attrs
 
-from p2pwf.workflow.expr import CaseSensitive, Function, Value, to_string
+from p2pwf.workflow.expr import CaseSensitive, Function, Value, fold, to_string
 from p2pwf.workflow.expr.parser import MANY
 from p2pwf.workflow.facts import RunFacts
 from p2pwf.workflow.legs import as_declared, strategy_context
@@ -42,10 +42,10 @@ class StepScope:
     the github context (workspace, action, event_path, …).
     """
 
-    steps: Mapping[str, Value] = attrs.field(factory=dict)
+    steps: Mapping[str, Value] = attrs.field(factory=dict, repr=False)
     job: Mapping[str, Value] = attrs.field(factory=dict)
     runner: Mapping[str, Value] = attrs.field(factory=dict)
-    env: Mapping[str, str] = attrs.field(factory=dict)
+    env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     status: Status = "success"
     hash_files: Callable[[Sequence[str]], str] | None = None
     github: Mapping[str, Value] = attrs.field(factory=dict)
@@ -74,7 +74,7 @@ class ResolvedJob:
     matrix: Mapping[str, Value] | None
     index: int
     total: int
-    contexts: Mapping[str, Value]
+    contexts: Mapping[str, Value] = attrs.field(repr=False)
     """github, inputs, vars, needs, strategy, matrix and secrets."""
 
     @property
@@ -225,6 +225,21 @@ def _run_default(defaults: Node | None, key: str) -> Scalar | None:
     return value if isinstance(value, Scalar) else None
 
 
+@attrs.frozen(slots=True)
+class Own:
+    """What the environment of a job has."""
+
+    secrets: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    vars: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def _over(base: Value, values: Mapping[str, str]) -> Value:
+    """Values over others; of two names that differ in case only, the one above stays."""
+    below = base if isinstance(base, Mapping) else {}
+    taken = set(map(fold, values))
+    return {**{name: value for name, value in below.items() if fold(name) not in taken}, **values}
+
+
 def resolve_job(
     workflow: Workflow,
     job_id: str,
@@ -234,9 +249,13 @@ def resolve_job(
     leg_index: int = 0,
     legs: Sequence[Mapping[str, object]] | None = None,
     secrets: Mapping[str, str] | None = None,
+    own: Own | None = None,
     called: Mapping[str, str] | None = None,
 ) -> ResolvedJob:
     """One leg of a job, ready to run; of a called job (`call/build`) with the inputs and secrets that its caller gives.
+
+    `own`: the secrets and variables of its environment, which steps see over all others; what decides about legs does
+    not see them, as on GitHub.
 
     `legs` are the job's legs as the plan or its expansion recorded them; without them they are computed from `needs`,
     the outcomes of all jobs that it needs by the plan. `called`: the texts of the called workflows, see `calls`.
@@ -256,6 +275,8 @@ def resolve_job(
         "strategy": strategy_context(strategy, leg_index, len(recorded)),
         "secrets": flow.layout.secrets(planned.frame, needs, secrets or {}),
     }
+    for name, values in (("secrets", own.secrets), ("vars", own.vars)) if own is not None else ():
+        contexts[name] = _over(contexts[name], values)
     return ResolvedJob(
         workflow=planned.frame.workflow,
         job=planned.job,

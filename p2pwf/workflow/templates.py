@@ -37,7 +37,7 @@ from p2pwf.workflow.nodes import Node, Scalar, SequenceNode, walk
 class Scope:
     """What expressions see: contexts and functions by name."""
 
-    contexts: Mapping[str, Value]
+    contexts: Mapping[str, Value] = attrs.field(repr=False)
     functions: Mapping[str, Function] = attrs.field(factory=dict)
 
 

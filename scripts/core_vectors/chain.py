@@ -5,7 +5,8 @@ from __future__ import annotations
 from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid, blob_cid
 from scripts.core_vectors.bodies import about, carried, finish, job, leg, schedule, submission
-from scripts.core_vectors.scene import Scene
+from scripts.core_vectors.scene import Scene, seed
+from scripts.core_vectors.secrets import box, key_of, secret
 
 
 class Chain:
@@ -91,8 +92,24 @@ class Chain:
         tick = {"schedule": nightly, "tick": 1_700_005_800, "cron": {"cron": "30 5 * * 1-5", "timezone": None}}
         self._keep("a tick of it", write(ann, "run.submit", submission(job("only"), event="schedule", schedule=tick)))
         self._keep("the end of a schedule", write(bob, "schedule.remove", {"schedule": nightly}))
+        self._settings()
         self._keep("a type that nobody knows", write(bob, "later.idea", {"any": [1, {"thing": b"\x01"}]}))
         return run
+
+    def _settings(self) -> None:
+        ann, bob, cat, dan = self.people
+        write, network = self.scene.write, self.scene.genesis.cid
+        token = secret(network, "TOKEN", [ann.peer, bob.peer])
+        known = self._keep("a secret", write(ann, "secret.set", token)).cid
+        narrow = secret(network, "TOKEN", [cat.peer], environment="production")
+        narrow["submitters"] = sorted([ann.peer, cat.peer])
+        self._keep("one of an environment, for few", write(cat, "secret.set", narrow))
+        more = [{"secret": known, "peer": dan.peer, "box": box(key_of("TOKEN"), dan.peer, seed("TOKEN for dan"))}]
+        self._keep("a box for one more", write(cat, "secret.seal", {"boxes": more}))
+        self._keep("the end of a secret", write(ann, "secret.remove", {"name": "TOKEN", "environment": None}))
+        region = {"name": "REGION", "environment": None}
+        self._keep("a variable", write(ann, "var.set", {**region, "value": "büro-β\n"}))
+        self._keep("the end of a variable", write(ann, "var.remove", region))
 
     def _cuts(self) -> None:
         ann, bob, cat, dan = self.people

@@ -127,6 +127,36 @@ def plan_faults() -> Iterator[tuple[str, list[dict[str, object]]]]:
     yield "a job with a field too many", [{**job("a"), "if": "always()"}]
 
 
+def setting_faults() -> Iterator[Case]:
+    """Bodies of secrets and variables, each with one fault."""
+    token: dict[str, object] = {"name": "TOKEN", "environment": None, "value": bytes(296)}
+    token |= {"boxes": {PEER: bytes(80)}, "submitters": []}
+    variable: dict[str, object] = {"name": "REGION", "environment": None, "value": "x"}
+    one = {"secret": LINKS[0], "peer": PEER, "box": bytes(80)}
+    bodies: list[tuple[str, str, dict[str, object]]] = [
+        ("secret.set", "a name in lower case", {**token, "name": "token"}),
+        ("secret.set", "a name that is GitHub's", {**token, "name": "GITHUB_TOKEN"}),
+        ("secret.set", "a name that begins with a digit", {**token, "name": "1TOKEN"}),
+        ("secret.set", "an empty environment", {**token, "environment": ""}),
+        ("secret.set", "a value that is text", {**token, "value": "x"}),
+        ("secret.set", "a value that cannot be sealed", {**token, "value": bytes(295)}),
+        ("secret.set", "a value over its bound", {**token, "value": bytes(49_449)}),
+        ("secret.set", "sealed to nobody", {**token, "boxes": {}}),
+        ("secret.set", "a box for nobody", {**token, "boxes": {"eve": bytes(80)}}),
+        ("secret.set", "a box of 81 bytes", {**token, "boxes": {PEER: bytes(81)}}),
+        ("secret.set", "a submitter twice", {**token, "submitters": [PEER, PEER]}),
+        ("secret.seal", "no boxes", {"boxes": []}),
+        ("secret.seal", "1,025 boxes", {"boxes": [one] * 1025}),
+        ("secret.seal", "a box of no secret", {"boxes": [{**one, "secret": None}]}),
+        ("secret.remove", "a value", token),
+        ("var.set", "a value that is a number", {**variable, "value": 1}),
+        ("var.set", "a value over its bound", {**variable, "value": "x" * 49_153}),
+        ("var.remove", "a name with a dash", {"name": "RE-GION", "environment": None}),
+    ]
+    for kind, why, body in bodies:
+        yield f"{kind}: {why}", {"type": kind, "body": body}
+
+
 def run_faults(run: Cid) -> Iterator[Case]:
     """Bodies of events about runs, each with one fault."""
     for why, jobs in plan_faults():
@@ -153,6 +183,7 @@ def run_faults(run: Cid) -> Iterator[Case]:
     yield "schedule.add: that is never due", {"type": "schedule.add", "body": schedule(crons=[])}
     yield "schedule.add: a plan", {"type": "schedule.add", "body": schedule(plan={"jobs": [job("a")]})}
     yield "schedule.remove: no schedule", {"type": "schedule.remove", "body": {"schedule": None}}
+    yield from setting_faults()
     start = {**about(run), "uses": []}
     expand: dict[str, object] = {
         "run": run,

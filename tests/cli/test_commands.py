@@ -134,8 +134,12 @@ async def test_cancel_and_update() -> None:
 
 
 async def test_peers_and_tickets() -> None:
-    async with node() as (_, folder):
+    async with node() as (api, folder):
         assert [one["peer_id"] for one in await answer(folder, "peer", "list")] == [ME, OTHER]
+        api.members[OTHER].update(connected=True, offences=3)
+        assert "connected, 3 offences" in (await cli(folder, "peer", "list"))[1]
+        api.members[OTHER].update(connected=False, offences=20, banned_for=42.0)
+        assert "banned for 42" in (await cli(folder, "peer", "list"))[1]
         assert await answer(folder, "peer", "add", "new") == {
             "peer_id": "new",
             "roles": ["run", "submit"],
@@ -194,6 +198,8 @@ async def test_log_lines_of_several_jobs_are_told_apart_and_cannot_act_on_a_term
         _, out, _ = await cli(folder, "workflow", "logs", run)
         assert out == "build  green gone!\nm      two\n"
         _, out, _ = await cli(folder, "workflow", "logs", run, "--job", "m", "-f")
+        assert out == "m      two\n", "m has several legs"
+        _, out, _ = await cli(folder, "workflow", "logs", run, "--job", "m#0")
         assert out == "two\n"
         _, out, _ = await cli(folder, "workflow", "logs", run, "--json")
         assert json.loads(out.splitlines()[0])["text"].startswith("\x1b[32mgreen")
@@ -294,6 +300,22 @@ async def test_an_interrupt_ends_a_watch_quietly() -> None:
         said = b"".join([part async for part in process.stderr])
         assert (await process.wait(), said) == (130, b"")
         await api.until_streams(0)
+
+
+async def test_who_stops_waiting_is_told_that_the_run_goes_on_and_how_to_see_it() -> None:
+    async with node() as (api, folder):
+        (folder / "w.yml").write_text("jobs:\n")
+        words = ["workflow", "submit", str(folder / "w.yml"), "--wait", "--data-dir", str(folder)]
+        line = [sys.executable, "-m", "p2pwf.cli.main", *words]
+        process = await trio.lowlevel.open_process(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        await api.until_streams(1)
+        process.send_signal(signal.SIGINT)
+        said = b"".join([part async for part in process.stderr]).decode()
+        (run,) = api.runs
+        assert await process.wait() == 130
+        assert said.splitlines()[-1] == f"the run goes on: p2pwf workflow watch {run[-8:]}, or cancel"
+        assert api.runs[run]["status"] == "assigned"
 
 
 async def test_a_bug_in_the_node_is_70() -> None:

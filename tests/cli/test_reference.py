@@ -18,7 +18,7 @@ import trio
 from p2pwf.cli.main import cli as root
 from p2pwf.cli.main import run
 from tests.cli.test_commands import cli, submitted
-from tests.control.kit import node
+from tests.control.kit import OTHER, node
 
 
 def commands(command: click.Command, path: str = "p2pwf") -> Iterator[tuple[str, click.Command]]:
@@ -127,6 +127,16 @@ async def test_commands_runs_and_peers_are_completed() -> None:
         assert await ask("workflow", "submit", "--peer", "") == ["plain,alice", "plain,bob"]
         assert await ask("check", "ci") == ["file,ci"]
     assert completed("p2pwf", "--data-dir", str(folder), "workflow", "status", "") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["$(touch /pwned)", "a b", "`id`", "x;id", "b\nfile,x", "\x1b[2J", "--help", "~", "*", "a'b"]
+)
+async def test_a_name_that_a_shell_would_act_on_is_not_put_into_a_command_line(name: str) -> None:
+    async with node() as (api, folder):
+        api.members[OTHER]["name"] = name
+        words = ("p2pwf", "--data-dir", str(folder), "peer", "ping", "")
+        assert await trio.to_thread.run_sync(completed, *words) == ["plain,alice", f"plain,{OTHER}"]
 
 
 async def test_settings_are_shown_with_where_they_come_from(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.cli.test_commands import answer, cli, here, submitted
 from tests.control.kit import node
@@ -27,6 +28,17 @@ REPORT = {
         {"level": "error", "message": "no such\x1b[31m name", "file": "src/a.c", "line": 7, "title": "E7"},
     ],
 }
+
+
+@pytest.mark.parametrize("name", ["../out", "..", ".", "a/b", "/absolute", ""])
+async def test_an_artifact_is_written_nowhere_but_into_a_folder_of_its_name(name: str, tmp_path: Path) -> None:
+    async with node() as (api, folder):
+        run = await submitted(folder)
+        api.left = {str(tmp_path) + name if name == "/absolute" else name: b"x"}
+        code, out, err = await cli(folder, "workflow", "download", run, "--dir", str(tmp_path / "dir"))
+        assert (code, out) == (6, "")
+        assert err.startswith("error: an artifact")
+        assert list(await trio.Path(tmp_path).iterdir()) == []
 
 
 async def test_artifacts_are_listed_and_written_with_their_links_and_modes(tmp_path: Path) -> None:

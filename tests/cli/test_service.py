@@ -90,6 +90,10 @@ def test_a_systemd_that_fails_is_told(
         (["--join", "p2pwf1x"], "a ticket is good once"),
         (["--data-dir", "/x"], "before the --"),
         (["--name", "two\nlines"], "not a name"),
+        (["--name", "n" * 65], "at most 64 characters"),
+        (["--label", "l" * 65], "at most 64 characters"),
+        (["--label", "a b\x1b[2J"], "not a label"),
+        ([word for number in range(31) for word in ("--label", f"l{number}")], "give at most 30"),
     ],
 )
 def test_options_that_no_service_can_have_are_refused_and_nothing_is_written(

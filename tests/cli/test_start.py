@@ -103,13 +103,13 @@ def test_up_hands_its_flags_to_the_node(monkeypatch: pytest.MonkeyPatch, tmp_pat
         monkeypatch, "--data-dir", str(tmp_path), "--name", "n", "--listen", "/ip4/1.2.3.4/tcp/1",
         "--listen", "/ip6/::/tcp/0", "--announce", "/dns4/a.example/tcp/1", "--bootstrap", PEER, "--label", "gpu",
         "--slots", "0", "--trust-members", "--mdns", "--actions", str(tmp_path), "--actions-url", "file:///x", "--json",
-        "--executor", "external",
+        "--executor", "external", "--progress", "plain",
     )  # fmt: skip
     assert told == {
         "data_dir": str(tmp_path), "name": "n", "listen": ["/ip4/1.2.3.4/tcp/1", "/ip6/::/tcp/0"],
         "announce": ["/dns4/a.example/tcp/1"], "bootstrap": [PEER], "join": None, "labels": ["gpu"], "slots": 0,
         "private": False, "trust_members": True, "mdns": True, "json_output": True,
-        "actions": str(tmp_path), "actions_url": "file:///x", "executor": "external",
+        "actions": str(tmp_path), "actions_url": "file:///x", "executor": "external", "progress": "plain",
     }  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pwf.cli import text
+from p2pwf.cli.base import print_line
 from p2pwf.cli.peers import roles_of, seconds_of
 from p2pwf.errors import UsageError
 
@@ -39,6 +43,20 @@ def test_ids_keep_their_end() -> None:
 def test_clean_text_has_nothing_that_acts_on_a_terminal(given_text: str) -> None:
     for made in (text.clean(given_text), text.clean_log(given_text)):
         assert not any((ord(one) < 32 and one != "\t") or 127 <= ord(one) < 160 for one in made)
+
+
+@given(st.text())
+def test_json_holds_any_text_and_nothing_that_acts_on_a_terminal(given_text: str) -> None:
+    for encoding in ("utf-8", "ascii"):
+        output = io.TextIOWrapper(io.BytesIO(), encoding)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdout", output)
+            print_line({"name": given_text})
+        assert isinstance(output.buffer, io.BytesIO)
+        written = output.buffer.getvalue().decode(encoding)
+        assert json.loads(written) == {"name": given_text}
+        assert not any(ord(one) < 32 or 127 <= ord(one) < 160 for one in written.removesuffix("\n"))
+        assert text.clean(written.removesuffix("\n")) == written.removesuffix("\n")
 
 
 def test_escapes_vanish_whole() -> None:

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from p2pwf.cli.live import Tails, picture
 from p2pwf.control.client import Client
+from p2pwf.requests import SubmitRequest
 from tests.cli.test_commands import cli, submitted
 from tests.control.kit import ME, START, MemoryApi, node
 
@@ -160,11 +161,42 @@ async def test_only_what_failed_is_picked() -> None:
         code, out, _ = await cli(folder, "workflow", "logs", run, "--failed")
         assert (code, out.splitlines()) == (0, ["build  ##[group]Compile it", "build  unit 7 of 9"])
         assert (await cli(folder, "workflow", "logs", run, "--failed", "--job", "m"))[1] == ""
+        code, _, err = await cli(folder, "workflow", "logs", run, "--failed", "--job", "ghost")
+        assert (code, err) == (4, "error: no job 'ghost' in this run\nhint: its jobs: build, m\n")
         api.told = {"steps": [], "annotations": [], "summaries": []}
         _, out, _ = await cli(folder, "workflow", "logs", run, "--failed", "--json")
         assert len(out.splitlines()) == 5, "what no step made fail is shown whole"
         for more in (["-f"], ["--step", "1"]):
             assert (await cli(folder, "workflow", "logs", run, "--failed", *more))[0] == 2
+
+
+async def test_who_waits_for_a_large_source_is_told_what_for() -> None:
+    sent = bytearray()
+
+    class Slow(MemoryApi):
+        """Takes a source for as long as it is not seen that somebody waits."""
+
+        waits = True
+
+        async def submit(self, request: SubmitRequest) -> dict[str, Any]:
+            with trio.fail_after(60):
+                while self.waits and b"packing the source" not in sent:
+                    await trio.sleep(0.01)
+            return await super().submit(request)
+
+    api = Slow()
+    async with node(api) as (_, folder):
+        file = folder / "w.yml"
+        file.write_text("jobs:\n")
+        words = ("workflow", "submit", str(file))
+        assert await trio.to_thread.run_sync(partial(on_terminal, folder, sent, *words)) == 0
+        assert b"\r\x1b[K" in sent
+        api.waits = False
+        code, out, err = await cli(folder, *words, "--progress", "plain")
+        assert (code, err.splitlines()[:2]) == (0, ["packing the source …", "packing the source: done"])
+        assert "packing" not in out
+        for more in (("--no-source", "--progress", "plain"), ("--json", "--progress", "plain"), ()):
+            assert "packing" not in str(await cli(folder, *words, *more))
 
 
 async def test_how_far_it_is_is_shown_as_it_is_asked_for() -> None:

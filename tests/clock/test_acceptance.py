@@ -101,7 +101,7 @@ def test_a_signature_of_another_key_is_refused() -> None:
     assert isinstance(one.desk.clock.accept(event), Accepted)
 
 
-def test_a_stranger_writes_nothing() -> None:
+def test_t02_a_stranger_writes_nothing() -> None:
     one, _ = network(2)
     stranger = Writer(9, one.desk.network)
     heads = [node.cid for node in one.desk.clock.dag.heads()]
@@ -164,7 +164,7 @@ def test_random_histories_arrive_in_random_orders_to_the_same_clock() -> None:
         assert len(results) == 1, f"seed {seed}"
 
 
-def test_t29_a_member_changes_itself_only_so_often() -> None:
+def test_a_member_changes_itself_only_so_often() -> None:
     one, two = network(2)
     share(one, two)
     for number in range(MAX_UPDATES):

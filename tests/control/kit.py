@@ -37,6 +37,9 @@ class MemoryApi:
         """Artifacts of every run, each a program of these bytes and a link to it."""
         self.paused = False
         self.planned: list[JsonObject] = []
+        self.sealed: list[tuple[JsonObject, str]] = []
+        """Secrets as they are listed, each with its value."""
+        self.plain: list[JsonObject] = []
         self.told: JsonObject | None = None
         """The report of every job."""
         self.requests: list[SubmitRequest] = []
@@ -52,6 +55,7 @@ class MemoryApi:
         return {
             "peer_id": peer, "name": name, "roles": roles, "labels": ["linux"], "slots": 2,
             "connected": peer == ME, "last_seen": 0.0 if peer == ME else None, "latency": None,
+            "offences": 0, "banned_for": None,
             "self": peer == ME, "load": 1, "version": "0.1.0", "clock_ahead": 0,
         }  # fmt: skip
 
@@ -207,6 +211,38 @@ class MemoryApi:
                 row.update(active=False, next=None)
                 return row
         raise NotFound(f"no schedule {name!r}", "see `p2pwf schedule list`")
+
+    def _place(self, name: str, environment: str | None) -> JsonObject:
+        return {"name": name.upper(), "environment": environment, "updated_at": START, "updated_by": ME}
+
+    async def secret_set(self, name: str, value: str, environment: str | None, submitters: list[str]) -> JsonObject:
+        row = {
+            **self._place(name, environment), "submitters": submitters, "sealed_to": [ME, OTHER], "lacking": [],
+            "rotate": [],
+        }  # fmt: skip
+        self.sealed.append((row, value))
+        return row
+
+    async def secrets(self) -> list[JsonObject]:
+        return [row for row, _ in self.sealed]
+
+    async def secret_remove(self, name: str, environment: str | None) -> JsonObject:
+        for one in self.sealed:
+            if (one[0]["name"], one[0]["environment"]) == (name.upper(), environment):
+                self.sealed.remove(one)
+                return {"name": name.upper(), "environment": environment}
+        raise NotFound(f"no secret {name}", "see `p2pwf secret list`")
+
+    async def variable_set(self, name: str, value: str, environment: str | None) -> JsonObject:
+        self.plain.append({**self._place(name, environment), "value": value})
+        return self.plain[-1]
+
+    async def variables(self) -> list[JsonObject]:
+        return self.plain
+
+    async def variable_remove(self, name: str, environment: str | None) -> JsonObject:
+        self.plain = [one for one in self.plain if one["name"] != name.upper()]
+        return {"name": name.upper(), "environment": environment}
 
     async def pause(self, on: bool) -> JsonObject:
         self.paused = on

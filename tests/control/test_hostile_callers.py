@@ -13,6 +13,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
+from p2pwf.control import server
 from p2pwf.control.connections import IDLE_SECONDS, Connections
 from p2pwf.control.requests import MAX_BODY
 from p2pwf.control.routes import make_app
@@ -143,19 +144,31 @@ async def test_a_bug_is_in_the_log_with_its_cause_but_not_in_the_answer() -> Non
     assert [(entry["path"], "NoneType" in str(entry["exc_info"])) for entry in logged] == [("/v1/peers", True)]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-async def test_another_user_is_refused_by_the_kernels_word_even_where_the_folder_is_open() -> None:
-    async with node() as (_, folder):
-        folder.chmod(0o755)
-        (folder / "control.sock").chmod(0o666)
+def answer_to_another_user(folder: Path) -> bytes:
+    """What a caller with another uid is told, where the folder and the socket let it through."""
+    folder.chmod(0o755)
+    (folder / "control.sock").chmod(0o666)
+    with socket.socket(socket.AF_UNIX) as connection:
+        os.seteuid(65534)  # the kernel notes who connects, not who speaks later
+        try:
+            connection.connect(os.fspath(folder / "control.sock"))
+        finally:
+            os.seteuid(0)
+        connection.sendall(b"GET /v1/info HTTP/1.1\r\nhost: x\r\n\r\n")
+        return connection.recv(4096)
 
-        with socket.socket(socket.AF_UNIX) as connection:
-            os.seteuid(65534)  # the kernel notes who connects, not who speaks later
-            try:
-                connection.connect(os.fspath(folder / "control.sock"))
-            finally:
-                os.seteuid(0)
-            connection.sendall(b"GET /v1/info HTTP/1.1\r\nhost: x\r\n\r\n")
-            answer = await trio.to_thread.run_sync(connection.recv, 4096)
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_t48_another_user_is_refused_by_the_kernels_word_even_where_the_folder_is_open() -> None:
+    async with node() as (_, folder):
+        answer = await trio.to_thread.run_sync(answer_to_another_user, folder)
     assert answer.startswith(b"HTTP/1.1 403 ")
     assert b'"refused"' in answer
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_t48_without_the_kernels_word_another_user_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "peer_uid", lambda _: None)
+    async with node() as (_, folder):
+        answer = await trio.to_thread.run_sync(answer_to_another_user, folder)
+    assert answer.startswith(b"HTTP/1.1 200 ")

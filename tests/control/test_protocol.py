@@ -64,7 +64,7 @@ def test_an_error_answer_is_raised() -> None:
 def test_targets_are_quoted() -> None:
     assert target_of("runs", "a/b?c") == "/v1/runs/a%2Fb%3Fc"
     assert target_of("runs", query={"job": "m (1)", "follow": True, "x": None, "y": False}) == (
-        "/v1/runs?job=m+%281%29&follow=true"
+        "/v1/runs?job=m%20%281%29&follow=true"
     )
 
 

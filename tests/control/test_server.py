@@ -56,14 +56,27 @@ async def test_errors_keep_their_class_message_hint_and_findings() -> None:
             await call(folder, "GET", "nonesuch")
 
 
+@pytest.mark.parametrize("name", ["a/b", "../../v1/info", "100% \u00fc\n?x=1#y", "%2F", "watch", "."])
+async def test_a_name_may_hold_anything(name: str) -> None:
+    async with node() as (api, folder):
+        with pytest.raises(NotFound) as missing:
+            await call(folder, "GET", "runs", name, "report")
+        assert missing.value.message == f"no run {name!r}"
+        await call(folder, "POST", "peers", body={"peer_id": name})
+        assert (await call(folder, "DELETE", "peers", name))["removed"] is True
+        assert name not in api.members
+
+
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
         ({}, "file is missing"),
         ({"file": 3}, "file is not a text"),
         ({"file": "relative.yml"}, "absolute"),
-        ({"file": "/a", "priority": "high"}, "priority is not a number"),
-        ({"file": "/a", "priority": True}, "priority is not a number"),
+        ({"file": "/a\0b"}, "no name that a file can have"),
+        ({"file": "/a", "source_dir": "/\ud800"}, "no name that a file can have"),
+        ({"file": "/a", "priority": "high"}, "priority is not a finite number"),
+        ({"file": "/a", "priority": True}, "priority is not a finite number"),
         ({"file": "/a", "inputs": []}, "inputs is not an object"),
         ({"file": "/a", "force": "maybe"}, "force is neither"),
         ({"file": "/a", "forse": True}, "unknown field 'forse'"),
@@ -74,6 +87,26 @@ async def test_a_wrong_field_is_named(body: object, complaint: str) -> None:
     async with node() as (_, folder):
         with pytest.raises(UsageError, match=complaint):
             await call(folder, "POST", "runs", body=body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "query", "complaint"),
+    [
+        ("POST", "pause", {}, {}, "on is missing"),
+        ("POST", "assign", {"run": "x"}, {}, "unknown field 'run'"),
+        ("POST", "shutdown", {"when": 3}, {}, "unknown field 'when'"),
+        ("GET", "runs", None, {"status": "done"}, "status is not 'done'"),
+    ],
+)
+async def test_what_nobody_meant_changes_nothing(
+    method: str, path: str, body: object, query: dict[str, str], complaint: str
+) -> None:
+    async with node() as (api, folder):
+        api.paused = True
+        with pytest.raises(UsageError, match=complaint):
+            await call(folder, method, path, body=body, query=query)
+        assert api.paused
+        assert not api.stopped.is_set()
 
 
 def error_of(answer: bytes) -> tuple[int, dict[str, Any]]:
@@ -190,7 +223,7 @@ async def test_members_are_added_listed_and_removed() -> None:
         assert await call(folder, "GET", "peers", query={"pending": True}) == []
 
 
-async def test_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_t48_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async with node() as (_, folder):
         monkeypatch.setattr(server, "peer_uid", lambda _: os.geteuid() + 1)
         with pytest.raises(Refused, match="another user"):

@@ -68,7 +68,7 @@ def test_bytes_are_refused_or_are_the_one_encoding_of_their_value(data: bytes) -
         ("9b7fffffffffffffff", "a list longer than memory"),
     ],
 )
-def test_what_other_readers_accept_is_refused(data: str, what: str) -> None:
+def test_t15_what_other_readers_accept_is_refused(data: str, what: str) -> None:
     with pytest.raises(DagCborError):
         decode(bytes.fromhex(data))
 
@@ -89,7 +89,7 @@ def test_a_tag_that_ends_like_that_of_a_link_is_none(head: str) -> None:
         decode(bytes.fromhex(head) + link[2:])
 
 
-def test_depth_and_size_are_bounded_before_anything_is_built() -> None:
+def test_t16_depth_and_size_are_bounded_before_anything_is_built() -> None:
     with pytest.raises(DagCborError):
         decode(b"\x81" * (MAX_DEPTH + 2) + b"\x00")
     with pytest.raises(DagCborError):

@@ -85,7 +85,7 @@ def test_what_is_no_envelope_is_refused(changes: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("longer", ["1807", "190007", "1a00000007", "1b0000000000000007"])
 @pytest.mark.parametrize("name", ["seq", "time", "lamport"])
-def test_an_integer_is_as_short_as_it_can_be(name: str, longer: str) -> None:
+def test_t15_an_integer_is_as_short_as_it_can_be(name: str, longer: str) -> None:
     block = encode({**FIELDS, name: 7})
     key = encode(name)
     assert same(block)

@@ -107,7 +107,7 @@ def test_an_event_of_an_unknown_type_passes_with_any_body() -> None:
     assert parse(event.signed).type == "future.thing"
 
 
-def test_the_envelope_is_bounded() -> None:
+def test_t19_t21_the_envelope_is_bounded() -> None:
     key = signer(1)
     genesis = Writer(1).events[0]
 

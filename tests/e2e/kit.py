@@ -69,6 +69,12 @@ class Node:
         assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
+    def lines(self, *words: str) -> list[Any]:
+        """The JSON values that a command gives, one a line; the command must succeed."""
+        done = p2pwf(*words, "--json", data=self.folder)
+        assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def ticket(self, *words: str) -> str:
         return str(self.ask("invite", *words)["ticket"])
 

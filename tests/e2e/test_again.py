@@ -70,6 +70,7 @@ def test_a_pinned_run_stays_on_its_peer(tmp_path: Path) -> None:
         assert {job["owner"] for job in done["jobs"]} == {bob.info["peer_id"]}
         nowhere = ada.submit(file, "--no-source", "--label", "Submarine")
         assert ada.status(nowhere)["status"] == "pending"
+        assert ada.status(nowhere)["jobs"][0]["waiting"] == "a peer with the labels submarine, ubuntu-latest"
         ada.ask("workflow", "cancel", nowhere)
         assert ada.wait_for(nowhere)["status"] == "cancelled"
         unknown = p2pwf("workflow", "submit", str(file), "--peer", "nobody", data=ada.folder)

@@ -36,7 +36,7 @@ def test_a_peer_admitted_before_it_was_seen_comes_in_at_once(tmp_path: Path) -> 
         assert two.info["network"] == one.info["network"]
 
 
-def test_a_ticket_lets_in_one_peer_and_no_second(tmp_path: Path) -> None:
+def test_t04_a_ticket_lets_in_one_peer_and_no_second(tmp_path: Path) -> None:
     with Node(tmp_path / "one") as one, Node(tmp_path / "two") as two, Node(tmp_path / "three") as three:
         one.start().ready()
         ticket = one.ticket()
@@ -47,7 +47,7 @@ def test_a_ticket_lets_in_one_peer_and_no_second(tmp_path: Path) -> None:
         assert "hint:" in refused.stderr
 
 
-def test_an_expired_or_mangled_ticket_says_so(tmp_path: Path) -> None:
+def test_t03_an_expired_or_mangled_ticket_says_so(tmp_path: Path) -> None:
     with Node(tmp_path / "one") as one:
         one.start().ready()
         ticket = one.ticket("--ttl", "1s")
@@ -63,7 +63,7 @@ def test_an_expired_or_mangled_ticket_says_so(tmp_path: Path) -> None:
         assert mangled.stderr.startswith("error: that is not a p2pwf ticket")
 
 
-def test_a_private_network_is_joined_by_ticket(tmp_path: Path) -> None:
+def test_t01_a_private_network_is_joined_by_ticket(tmp_path: Path) -> None:
     with Node(tmp_path / "one", "--private") as one, Node(tmp_path / "two") as two, Node(tmp_path / "three") as three:
         one.start().ready()
         two.start("--join", one.ticket()).ready()
@@ -73,7 +73,7 @@ def test_a_private_network_is_joined_by_ticket(tmp_path: Path) -> None:
         assert one.ask("peer", "list", "--pending") == []
 
 
-def test_a_second_node_on_one_data_folder_is_refused(tmp_path: Path) -> None:
+def test_t50_a_second_node_on_one_data_folder_is_refused(tmp_path: Path) -> None:
     with Node(tmp_path / "one") as one:
         one.start().ready()
         again = p2pwf("up", "--listen", "/ip4/127.0.0.1/tcp/0", data=one.folder)

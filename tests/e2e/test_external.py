@@ -14,6 +14,7 @@ from p2pwf import WorkflowStatus
 from p2pwf.errors import Refused, TryAgain
 from tests.api.test_examples import script
 from tests.e2e.kit import Node, workflow
+from tests.e2e.kit import p2pwf as p2pwf_command
 
 CHAIN = """
 name: chain
@@ -114,3 +115,24 @@ def test_a_node_that_runs_its_own_jobs_leaves_none_to_clients(tmp_path: Path) ->
                 client.update_workflow_status(run, status)
             assert "--executor external" in (told.value.hint or "")
         assert client.update_workflow_status(run, "cancelled")
+
+
+def test_what_it_refuses_is_told_to_its_client_and_to_who_asks_why_nobody_runs_it(node: Node, tmp_path: Path) -> None:
+    with Node(tmp_path / "two", "--slots", "0") as other:
+        other.start("--join", node.ticket()).ready()
+        run = other.submit(workflow(tmp_path, MATRIX), "--no-source")
+        owner = node.info["peer_id"]
+        node.wait_for(run, lambda view: all(job["waiting"] for job in view["jobs"] if job["job"] == "m"))
+        with pytest.raises(Refused, match="this node has refused jobs of this run"):
+            p2pwf.connect(node.folder).update_workflow_status(run, "in_progress")
+        decided = other.ask("workflow", "assign")
+        assert [one["name"] for one in decided] == ["m (1)", "m (2)", "m (3)"]
+        for one in decided:
+            assert (one["workflow_id"], one["owner"], one["distance"]) == (run, None, None)
+            assert {"peer_id": owner, "reason": "policy"} in one["passed_over"]
+        waits = {job["waiting"] for job in other.status(run)["jobs"] if job["status"] != "waiting"}
+        assert "a peer whose policy takes it: 1 refuses" in waits
+        assert "owner, but its policy refuses" in p2pwf_command("explain", run, "m (1)", data=other.folder).stdout
+        told = p2pwf_command("workflow", "assign", data=other.folder).stdout.splitlines()
+        assert told[1].split()[1:5] == ["m", "(1)", "nobody", "-"]
+        assert f"{node.info['name']}: its policy refuses" in told[1]

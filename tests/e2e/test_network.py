@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 import cbor2
 import pytest
 
-from tests.e2e.kit import PATIENCE, Node, p2pwf, three_nodes, workflow
+from tests.e2e.kit import COMMAND, PATIENCE, Node, p2pwf, three_nodes, workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -150,6 +153,19 @@ def test_a_cancelled_run_ends_everywhere_and_its_processes_with_it(nodes: list[N
     assert not [line for line in _command_lines() if f"7{marker}" in line]
 
 
+def test_the_log_of_one_job_is_that_of_all_its_legs_and_ends_with_them(nodes: list[Node], tmp_path: Path) -> None:
+    text = (
+        "labels: p2p-workflow\non: workflow_dispatch\njobs:\n"
+        "  a: {runs-on: linux, strategy: {matrix: {n: [1, 2]}}, steps: [{run: 'echo part ${{ matrix.n }} done'}]}\n"
+        "  b: {needs: a, runs-on: linux, steps: [{run: sleep 600}]}\n"
+    )
+    run = nodes[0].submit(workflow(tmp_path, text), "--no-source")
+    lines = nodes[1].lines("workflow", "logs", run, "-f", "--job", "a")
+    assert {line["name"] for line in lines if line["text"].endswith(" done")} >= {"a (1)", "a (2)"}
+    assert nodes[0].status(run)["status"] == "in_progress"
+    nodes[0].ask("workflow", "cancel", run)
+
+
 def _command_lines() -> list[str]:
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -203,16 +219,38 @@ def agreed(nodes: list[Node], run: str) -> dict[str, Any]:
         assert time.monotonic() < until, (first, *rest)
 
 
+@contextmanager
+def following(node: Node, run: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """The lines of `logs -f --json`, as they come."""
+    line = [*COMMAND, "workflow", "logs", run, "-f", "--json", "--data-dir", str(node.folder)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+        timer = threading.Timer(PATIENCE, process.kill)
+        timer.start()
+        assert process.stdout is not None
+        yield map(json.loads, process.stdout)
+        process.kill()
+        timer.cancel()
+
+
 def test_the_job_of_a_killed_owner_finishes_elsewhere_with_one_outcome(tmp_path: Path) -> None:
     with three_nodes(tmp_path) as nodes:
         run = nodes[0].submit(workflow(tmp_path / "w", LONG), "--no-source")
         view = nodes[0].wait_for(run, lambda view: view["jobs"][0]["status"] == "in_progress")
         owner = next(node for node in nodes if node.info["peer_id"] == view["jobs"][0]["owner"])
         others = [node for node in nodes if node is not owner]
-        owner.kill()
-        for node in others:
-            node.wait_for(run)
+        with following(others[0], run) as lines:
+            assert any(line["text"] == "started" for line in lines)
+            owner.kill()
+            for node in others:
+                node.wait_for(run)
+            rest = [line for line in lines if line["job"] == "long"]
         done = agreed(others, run)
+        assert [line["text"] for line in rest if line["attempt"] == 2].count("started") == 1
+        whole = others[0].lines("workflow", "logs", run, "--job", "long")
+        assert [line for line in rest if line["attempt"] == 2] == whole
+        (gone,) = [peer for peer in others[0].ask("peer", "list") if peer["peer_id"] == owner.info["peer_id"]]
+        assert (gone["connected"], gone["load"]) == (False, None)
+        assert gone["last_seen"] > 0
         assert done["conclusion"] == "success"
         assert done["jobs"][0]["owner"] != owner.info["peer_id"]
         assert done["jobs"][0]["attempt"] == 2

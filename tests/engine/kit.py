@@ -11,11 +11,14 @@ from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.sign import Signer
 from p2pwf.engine import Engine, EngineConfig, Planner, found
-from p2pwf.engine.config import LEASE
+from p2pwf.engine.config import LEASE, MayRun, accept_all
 from p2pwf.engine.inputs import AddMember, Frame, Gossip, Input, JobEnded, Now, PeerDown, PeerUp, Submit, Tick
-from p2pwf.engine.outputs import CancelJob, Output, Reply, Send, StartJob, Store
+from p2pwf.engine.outputs import CancelJob, Output, Reply, Reseal, Send, StartJob, Store
+from p2pwf.isolation import Level
 from p2pwf.node.planner import WorkflowPlanner
+from p2pwf.node.policing import Gatekeeper
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
+from p2pwf.policy import Policy
 from p2pwf.runs import Run
 from p2pwf.testing import SimPlanner
 from tests.kit import signer
@@ -34,6 +37,9 @@ class Member:
         self.running: dict[tuple[str, str, int], StartJob] = {}
         self.stopped: set[tuple[str, str, int]] = set()
         self.heard = 0
+        self.asked_to_seal: list[Reseal] = []
+        self.policy: Policy | None = None
+        """What it runs for whom, from its next boot on; None: everything."""
         self.engine: Engine
 
     @property
@@ -43,9 +49,17 @@ class Member:
     def boot(self) -> None:
         """Start from the disk; what ran is gone."""
         boot = next(self.net.boots).to_bytes(8)
-        self.engine = Engine(
-            self.key, self.net.genesis.cid, EngineConfig(boot, "test", self.slots, self.net.planner()), self.net.now()
-        )
+        planner = self.net.planner()
+        may_run: MayRun = accept_all
+        keeper = None
+        if self.policy is not None:
+            assert isinstance(planner, WorkflowPlanner)
+            keeper = Gatekeeper(self.policy, {Level.none}, self.peer, planner.flow)
+            may_run = keeper.refusal
+        config = EngineConfig(boot, "test", self.slots, planner, may_run)
+        self.engine = Engine(self.key, self.net.genesis.cid, config, self.net.now())
+        if keeper is not None:
+            keeper.attach(self.engine.desk)
         self.running.clear()
         self.stopped.clear()
         self.heard = 0
@@ -61,6 +75,8 @@ class Member:
                     self.running[place(output)] = output
                 case Send():
                     self.net.frames.append((self.peer, output.peer, encode_message(output.message)))
+                case Reseal():
+                    self.asked_to_seal.append(output)
                 case CancelJob():
                     self.stopped.add((output.attempt.run.text, output.attempt.job, output.attempt.leg))
                 case _:

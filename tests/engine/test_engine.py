@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from p2pwf.clock.messages import Attempt, Beat, Digest, Events, Hello, Probe, Stored, encode_message
+from p2pwf.clock.messages import TAG_LENGTH, Attempt, Beat, Digest, Events, Hello, Probe, Stored, encode_message
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import PeerId, parse_cid
@@ -301,7 +301,7 @@ def test_a_restarted_owner_closes_its_own_attempt_and_goes_on_with_the_next() ->
 
 def test_a_policy_that_refuses_hands_the_job_on() -> None:
     one, two = pair()
-    two.policy = lambda submission, _: None if submission.author == two.peer else "own submissions only"
+    two.policy = lambda submission, *_: None if submission.author == two.peer else "own submissions only"
     two.boot()
     connect(one, two)
     two.wait(LEASE + 1)
@@ -371,7 +371,7 @@ def test_t04_a_ticket_works_once_at_its_issuer_only_and_until_it_expires() -> No
     assert not any(secret in value or late in value for value in bench.meta.values())
 
 
-def test_a_former_member_is_told_so_and_let_in_again_only_by_a_ticket_that_is_good() -> None:
+def test_t03_a_former_member_is_told_so_and_let_in_again_only_by_a_ticket_that_is_good() -> None:
     bench = founder()
     old, new = b"o" * 16, b"n" * 16
     for secret in (old, new):
@@ -400,7 +400,20 @@ def test_what_runs_at_a_member_that_is_removed_is_stopped_and_its_end_is_written
     assert isinstance(next(replies(submit(two, {"a": []}))).error, Refused)
 
 
-def test_of_one_peer_only_so_many_rounds_of_sync_are_answered_and_more_later() -> None:
+def test_how_far_a_node_has_caught_up_is_counted_in_events_of_the_one_that_has_most() -> None:
+    one, two = pair()
+    syncer = one.engine.syncer
+    assert syncer.progress() == (0, 0)
+    here = len(one.engine.desk.clock.dag)
+    said = {two.peer: ((9, b"t" * TAG_LENGTH),), one.peer: ((0, b"u" * TAG_LENGTH),)}
+    one.give(Frame(two.peer, encode_message(Hello(one.genesis.cid, b"b" * 16, b"d" * 32, said, False, "test"))))
+    assert syncer.progress() == (1 + one.engine.desk.clock.dag.length(two.peer), 11)
+    assert here == len(one.engine.desk.clock.dag)
+    one.give(PeerDown(two.peer))
+    assert syncer.progress() == (0, 0)
+
+
+def test_t28_of_one_peer_only_so_many_rounds_of_sync_are_answered_and_more_later() -> None:
     one, two = pair()
     hello = Hello(one.genesis.cid, b"b" * 16, b"d" * 32, {}, True, "test")
     other = encode_message(Digest(b"e" * 32))
@@ -428,7 +441,7 @@ def test_t07_t09_rights_are_checked_where_they_count() -> None:
     assert not two.engine.desk.roster.holds(signer(9).peer_id, None)
 
 
-def test_an_own_event_that_this_node_does_not_know_stops_it_from_writing() -> None:
+def test_t50_an_own_event_that_this_node_does_not_know_stops_it_from_writing() -> None:
     one, two = pair()
     twin = Bench(signer(1), one.genesis)
     twin.disk = list(one.disk)

@@ -7,8 +7,8 @@ from p2pwf.clock.pending import ASK_AGAIN, MAX_PER_SENDER
 from p2pwf.core.events import SignedBlock, author_event
 from p2pwf.core.ids import Cid, PeerId, block_cid
 from p2pwf.engine.inputs import Now
-from p2pwf.engine.intake import Intake
-from p2pwf.engine.outputs import Send
+from p2pwf.engine.intake import MAX_REFUSED, Intake
+from p2pwf.engine.outputs import Misbehaved, Send
 from tests.kit import Writer, network, signer
 
 FLOODER, OTHER = signer(60).peer_id, signer(61).peer_id
@@ -88,3 +88,34 @@ def test_each_time_another_peer_is_asked_first() -> None:
         asked += wanted(one)
     assert {ids for _, ids in asked} == {(first.cid,)}
     assert {peer for peer, _ in asked} == {two.peer, OTHER, FLOODER}
+
+
+def test_an_event_of_a_later_version_is_nobodys_fault() -> None:
+    """A newer peer may write it, and any peer that knows it passes it on."""
+    one, two = network(2)
+    intake = Intake(one.desk)
+    block = two.rename("a").signed.block
+    later = block.replace(b"\x61v\x01", b"\x61v\x02", 1)
+    assert later != block
+    intake.blocks(OTHER, [SignedBlock(later, two.signer.sign(later))] * 50)
+    assert (intake.later, intake.invalid) == (50, 0)
+    assert not any(isinstance(output, Misbehaved) for output in one.desk.drain())
+    assert later not in {event.signed.block for event in one.events}
+
+
+def test_unknown_types_pass_and_are_nobodys_fault() -> None:
+    one, two = network(2)
+    intake = Intake(one.desk)
+    event = two.write("future.thing", {"any": [1]})
+    intake.blocks(OTHER, [event.signed])
+    assert event.cid in one.desk.clock.dag
+    assert not any(isinstance(output, Misbehaved) for output in one.desk.drain())
+
+
+def test_of_one_message_only_so_much_is_refused_before_the_rest_is_left_unread() -> None:
+    one, two = network(2)
+    intake = Intake(one.desk)
+    forged = [SignedBlock(event.signed.block, bytes(64)) for event in (two.rename(f"{n}") for n in range(100))]
+    intake.blocks(FLOODER, forged)
+    assert intake.invalid == MAX_REFUSED
+    assert len([output for output in one.desk.drain() if isinstance(output, Misbehaved)]) == MAX_REFUSED

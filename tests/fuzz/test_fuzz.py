@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from p2pwf.workflow import evaluate, selects
 from p2pwf.workflow.cron import cron_fault, never_due
 from p2pwf.workflow.expr import Value, fold
+from tests.fuzz.peer_targets import PEER_TARGETS
 from tests.fuzz.targets import TARGETS, expression, loader, output, step_file
 
 quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,7 +49,8 @@ OUTPUT = st.sampled_from(
 
 @pytest.mark.parametrize("path", FINDINGS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_what_was_found_once_is_not_found_again(path: Path) -> None:
-    TARGETS[path.parent.name](path.read_bytes())
+    name = path.parent.name
+    (PEER_TARGETS[name][0] if name in PEER_TARGETS else TARGETS[name])(path.read_bytes())
 
 
 @quick

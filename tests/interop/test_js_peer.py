@@ -211,7 +211,7 @@ def test_a_node_survives_a_member_that_breaks_every_rule(node: Node, script: Pat
 
     def struck(stats: dict[str, Any]) -> tuple[int, int]:
         counts = stats["net"]["counts"]
-        return counts.get("strike_reported", 0), counts.get("strike_protocol", 0)
+        return counts.get("strike_reported", 0), counts.get("strike_gossip_frame", 0)
 
     deadline = time.monotonic() + PATIENCE
     while struck(after := node.ask("stats")) != (3, 2) and time.monotonic() < deadline:

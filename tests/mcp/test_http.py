@@ -19,6 +19,8 @@ from tests.mcp.kit import ERAS, ROOT, HttpServer, call, ended, over_http, short_
 
 ASK = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 LIST = json.dumps(ASK).encode()
+MAX_ASKED = 100_000
+"""Requests that a server cannot take without an answer being read: they are more than any buffer holds."""
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -146,6 +148,24 @@ async def test_a_client_that_hangs_up_holds_up_nobody_and_a_half_request_not_the
             with socket.create_connection((host, int(port)), 30) as half:
                 half.sendall(b"POST /mcp HTTP/1.1\r\n")
                 assert await trio.to_thread.run_sync(server.stop) == 0
+
+
+def test_a_client_that_asks_on_and_on_and_reads_nothing_does_not_hold_up_the_end() -> None:
+    """hypercorn shields what it writes from cancellation: without `drop_at_end` the server waits for that client."""
+    with short_folder() as folder, over_http(folder, "localhost:0") as server:
+        host, _, port = server.place.rpartition(":")
+        with socket.socket() as caller:
+            for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                caller.setsockopt(socket.SOL_SOCKET, buffer, 4096)
+            caller.settimeout(1)
+            caller.connect((host, int(port)))
+            head = {**server.headers, "Host": server.place, "Content-Length": str(len(LIST))}
+            lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+            asked = f"POST /mcp HTTP/1.1\r\n{lines}\r\n".encode() + LIST
+            with pytest.raises(TimeoutError):  # the server reads no more, for it cannot write
+                for _ in range(MAX_ASKED):
+                    caller.sendall(asked)
+            assert server.stop() == 0
 
 
 def test_only_loopback_addresses_are_listened_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,6 +110,8 @@ async def event(net: Network, kind: type[E]) -> E:
     with trio.fail_after(LIMIT):
         while True:
             got: NetEvent = await net.events.receive()
+            if isinstance(got, Frame | Gossip):
+                got.handled()
             if isinstance(got, kind):
                 return got
 

@@ -185,8 +185,7 @@ async def test_a_peer_without_a_handler_holds_nothing() -> None:
             await net.ask_to_hold(peer(9), [blob_cid(b"x")])
 
 
-async def test_a_source_that_sends_without_end_is_cut_at_the_size_it_named() -> None:
-    """T28."""
+async def test_t28_a_source_that_sends_without_end_is_cut_at_the_size_it_named() -> None:
     from p2pwf.net.requests import encode_message
     from p2pwf.net.stream import WireStream
 
@@ -203,6 +202,32 @@ async def test_a_source_that_sends_without_end_is_cut_at_the_size_it_named() -> 
         assert mine.blobs == {blob_cid(b"abc"): b"abc"}
         with pytest.raises(TryAgain):  # the rest of the babble is no answer to the next request
             await me.fetch_blob(blob_cid(b"xyz"), [source.peer_id], mine)
+
+
+async def test_t28_without_the_size_everything_that_comes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin: a reader that goes on to the end of the stream."""
+    from p2pwf.net.blobs import Blobs
+    from p2pwf.net.requests import encode_message
+    from p2pwf.net.stream import WireStream
+    from p2pwf.net.types import PartialBlob
+
+    async def babble(stream: WireStream) -> None:
+        await stream.read_frame(1 << 16)
+        await stream.write_frame(encode_message({"offset": 0, "size": 3, "status": "ok"}))
+        await stream.write(b"abc" * 10_000)
+
+    taken = bytearray()
+
+    async def to_the_end(_self: Blobs, stream: WireStream, _partial: PartialBlob, _left: int) -> None:
+        while data := await stream.read_some():
+            taken.extend(data)
+
+    monkeypatch.setattr(Blobs, "_receive", to_the_end)
+    async with networks(1, 2) as (me, source):
+        source._host.door.serve("/p2pwf/blob/1.0.0", babble)
+        with pytest.raises(TryAgain):
+            await me.fetch_blob(blob_cid(b"abc"), [source.peer_id], MemoryBlobs())
+    assert len(taken) == 30_000
 
 
 async def test_a_slow_disk_does_not_break_the_transfer() -> None:

@@ -64,7 +64,8 @@ async def connect_and_leave(net: Network, times: int, at_once: int = 10) -> None
             nursery.start_soon(some, 100 + number)
 
 
-async def test_more_connections_in_a_lifetime_than_the_library_has_slots() -> None:
+async def test_more_connections_in_a_lifetime_than_the_library_has_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attend, "CAME_FOR_NOTHING", 0.0)  # their address would be banned
     async with network(1, Members([peer(2)])) as net:
         await connect_and_leave(net, 320, at_once=16)
         async with network(2) as other:
@@ -84,7 +85,7 @@ async def test_without_the_guard_the_slots_run_out(monkeypatch: pytest.MonkeyPat
                 await other.dial(net.addresses()[0])
 
 
-async def test_half_open_connections_hold_no_place_for_long_and_leave_room() -> None:
+async def test_t24_half_open_connections_hold_no_place_for_long_and_leave_room() -> None:
     timing = evolve(QUICK, upgrade=0.5)
     async with network(1, timing=timing) as net:
         sockets = [socket.create_connection(("127.0.0.1", port_of(net))) for _ in range(200)]
@@ -159,7 +160,7 @@ def known_protocols(host: IHost, net: Network) -> set[str]:
         return set()
 
 
-async def test_connections_of_one_peer_are_bounded() -> None:
+async def test_t25_connections_of_one_peer_are_bounded() -> None:
     async with network(1) as net, network(2) as other:
         await join(net, other)
         for _ in range(2 * MAX_CONNECTIONS_PER_PEER):
@@ -172,6 +173,17 @@ async def test_connections_of_one_peer_are_bounded() -> None:
         assert count(net, "connection_one_too_many") >= 1
         assert other.send(net.peer_id, b"still")
         assert (await event(net, Frame)).data == b"still"
+
+
+async def test_t25_without_the_bound_a_peer_has_as_many_connections_as_it_likes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2pwf.net.swarm.MAX_CONNECTIONS_PER_PEER", 100)
+    async with network(1) as net, network(2) as other:
+        await join(net, other)
+        for _ in range(2 * MAX_CONNECTIONS_PER_PEER):
+            await other._host.swarm.dial(net.peer_id, net.addresses()[0])
+        await until(lambda: connections(net) > MAX_CONNECTIONS_PER_PEER)
 
 
 ALERT = evolve(QUICK, ping=0.1, silence=1.0)
@@ -281,8 +293,7 @@ async def test_every_socket_is_closed_at_the_end() -> None:
         assert again.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
-async def test_a_private_network_takes_only_those_with_its_key() -> None:
-    """T01."""
+async def test_t01_a_private_network_takes_only_those_with_its_key() -> None:
     key = bytes(range(32))
     async with network(1, psk=key) as net:
         async with network(2, psk=key) as friend:
@@ -292,6 +303,13 @@ async def test_a_private_network_takes_only_those_with_its_key() -> None:
                 with pytest.raises(TryAgain):
                     await stranger.dial(net.addresses()[0])
         assert net.peers() == []
+
+
+async def test_t01_without_the_key_a_stranger_gets_as_far_as_a_connection() -> None:
+    """The twin: what stops it is the key."""
+    async with network(1, Members(), psk=None) as net, network(3) as stranger:
+        await stranger.dial(net.addresses()[0])
+        await until(lambda: connections(net) == 1)
 
 
 async def test_a_cancelled_writer_leaves_the_connection_whole() -> None:

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from p2pwf.core.ids import block_cid
 from p2pwf.errors import RemoteError
-from p2pwf.net import Frame, JoinReply, JoinRequest, NetEvent, PeerDown, Unlinked
+from p2pwf.net import Frame, JoinReply, JoinRequest, NetEvent, PeerDown, Timing, Unlinked
 from p2pwf.net.joins import MAX_PAST
 from p2pwf.net.network import Network
 from p2pwf.net.stream import WireStream
@@ -31,15 +31,14 @@ ASK = JoinRequest(NETWORK, b"s" * 16, "laptop", ["linux", "gpu"], 4)
 
 
 @pytest.mark.parametrize("protocol", MEMBERS_ONLY)
-async def test_a_stranger_is_offered_no_protocol_of_members(protocol: str) -> None:
-    """T02."""
+async def test_t02_a_stranger_is_offered_no_protocol_of_members(protocol: str) -> None:
     async with network(1, Members()) as net, network(2) as stranger:
         await stranger.dial(net.addresses()[0])
         with pytest.raises(RemoteError, match="did not take"):
             await stranger.open_to(net.peer_id, protocol)
 
 
-async def test_without_the_gate_the_stranger_reaches_them(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_t02_without_the_gate_the_stranger_reaches_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin of the test above."""
     gate = Members()
     async with network(1, gate) as net, network(2) as stranger:
@@ -47,6 +46,23 @@ async def test_without_the_gate_the_stranger_reaches_them(monkeypatch: pytest.Mo
         monkeypatch.setattr(door, "_for_strangers", door._for_members)
         await stranger.dial(net.addresses()[0])
         await (await stranger.open_to(net.peer_id, "/p2pwf/blob/1.0.0")).close()
+
+
+async def test_t02_a_stranger_is_gone_within_two_seconds() -> None:
+    async with network(1, Members(), timing=Timing()) as net, network(2) as stranger:
+        began = trio.current_time()
+        await stranger.dial(net.addresses()[0])
+        await stranger._connections.wait_lost(net.peer_id)
+        assert Timing().stranger_idle <= trio.current_time() - began < 5  # a busy machine may be late
+        assert Timing().stranger_idle < 2
+
+
+async def test_t02_without_its_two_seconds_a_stranger_stays() -> None:
+    async with network(1, Members(), timing=evolve(QUICK, stranger_idle=1e9)) as net, network(2) as stranger:
+        await stranger.dial(net.addresses()[0])
+        with trio.move_on_after(3 * QUICK.stranger_idle):
+            await stranger._connections.wait_lost(net.peer_id)
+        assert connections(net) == 1
 
 
 async def test_a_stranger_is_given_no_stream_and_closed_when_idle() -> None:
@@ -102,7 +118,7 @@ async def test_a_stranger_becomes_a_member_on_the_connection_that_it_asked_on() 
         await up(guest, net.peer_id)
 
 
-async def test_a_former_member_is_closed_at_once() -> None:
+async def test_t06_a_former_member_is_closed_at_once() -> None:
     gate = Members([peer(2)])
     async with network(1, gate) as net, network(2) as other:
         await join(net, other)
@@ -129,7 +145,7 @@ async def test_a_former_member_hears_why_before_it_is_closed_and_is_heard_no_mor
         assert count(net, "farewell_not_heard") == 0
 
 
-async def test_a_former_member_that_does_not_listen_is_closed_all_the_same() -> None:
+async def test_t06_a_former_member_that_does_not_listen_is_closed_all_the_same() -> None:
     gate = Members([peer(2)])
     async with network(1, gate, timing=evolve(QUICK, farewell=0.2)) as net, network(2) as other:
         await join(net, other)
@@ -188,7 +204,7 @@ async def test_what_a_former_member_is_told_has_a_bound() -> None:
         await until(lambda: count(net, "past_not_told") == 1)
 
 
-async def test_gossip_of_a_former_member_is_not_taken_from_others() -> None:
+async def test_t06_gossip_of_a_former_member_is_not_taken_from_others() -> None:
     gate = Members([peer(1), peer(2), peer(3)])
     async with network(1, gate) as net, network(2) as hub, network(3) as former:
         await join(hub, net)
@@ -224,8 +240,7 @@ async def test_a_malformed_join_request_is_not_answered() -> None:
         assert count(net, "strike_protocol") == 1
 
 
-async def test_a_stranger_that_sends_its_request_too_slowly_is_dropped() -> None:
-    """T24."""
+async def test_t24_a_stranger_that_sends_its_request_too_slowly_is_dropped() -> None:
     timing = evolve(QUICK, request=0.3, stranger_idle=0.2)
     async with network(1, Members(), timing=timing) as net, network(2) as stranger:
         await stranger.dial(net.addresses()[0])
@@ -238,7 +253,8 @@ async def test_a_stranger_that_sends_its_request_too_slowly_is_dropped() -> None
 async def next_of(net: Network) -> NetEvent:
     """The next event of a link, whatever it is."""
     with trio.fail_after(LIMIT):
-        return await net.events.receive()
+        got: NetEvent = await net.events.receive()
+        return got
 
 
 async def answer(stream: WireStream) -> bytes | None:

@@ -17,11 +17,11 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from p2pwf.errors import InternalError, RemoteError, TryAgain
-from p2pwf.net import guards
-from p2pwf.net.counters import STRIKES_TO_BAN
+from p2pwf.net import Frame, guards
+from p2pwf.net.conduct import BAN_AT, STREAM_REFUSED
 from p2pwf.net.network import Network
 from p2pwf.net.stream import WireStream
-from tests.net.kit import count, network, networks, still_serves, until
+from tests.net.kit import count, event, network, networks, still_serves, until
 
 ROOT = Path(__file__).parents[2]
 MESH = "/meshsub/1.1.0"
@@ -56,7 +56,7 @@ def hostile(key: bytes) -> bytes:
     ],
     ids=["protobuf", "short key", "junk key", "no key", "subscriptions", "control"],
 )
-async def test_no_gossip_frame_ends_the_host(frame: bytes) -> None:
+async def test_t27_no_gossip_frame_ends_the_host(frame: bytes) -> None:
     async with networks(1, 2, 3) as (net, attacker, honest):
         stream = await attacker.open_to(net.peer_id, MESH)
         await stream.write_frame(frame)
@@ -64,7 +64,7 @@ async def test_no_gossip_frame_ends_the_host(frame: bytes) -> None:
         await still_serves(net, honest)
 
 
-def test_without_the_guards_each_of_these_ends_the_host() -> None:
+def test_t27_without_the_guards_each_of_these_ends_the_host() -> None:
     """The twins: the library's own handling of the same frames, handlers and validators, in another process."""
     done = subprocess.run(
         [sys.executable, "-c", TWINS], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
@@ -118,15 +118,32 @@ for name in ("frame", "key", "handler", "validator"):
 """
 
 
-async def test_a_frame_that_claims_to_be_huge_is_refused_before_it_is_read() -> None:
-    """T26: on gossip, the clock stream, and the three request protocols."""
+async def test_t26_a_frame_that_claims_to_be_huge_is_refused_before_it_is_read() -> None:
+    """On gossip, the clock stream, and the three request protocols."""
     async with networks(1, 2, 3) as (net, attacker, honest):
-        for protocol in (MESH, "/p2pwf/blob/1.0.0", "/p2pwf/logs/1.0.0", "/p2pwf/join/1.0.0"):
+        for protocol in ("/p2pwf/blob/1.0.0", "/p2pwf/logs/1.0.0", "/p2pwf/join/1.0.0", MESH):
             stream = await attacker.open_to(net.peer_id, protocol)
             await stream.write(b"\xff\xff\xff\xff\x7f")
             await ended(stream)
-        await until(lambda: count(net, "strike_protocol") == 4)
+        await until(lambda: (count(net, "strike_protocol"), count(net, "strike_gossip_frame")) == (3, 1))
         await still_serves(net, honest)
+
+
+async def test_t26_without_the_limit_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_frame = WireStream.read_frame
+
+    async def unlimited(self: WireStream, limit: int) -> bytes | None:
+        return await read_frame(self, 1 << 40)
+
+    monkeypatch.setattr(WireStream, "read_frame", unlimited)
+    async with networks(1, 2) as (net, attacker):
+        stream = await attacker.open_to(net.peer_id, LOGS)
+        await stream.write(b"\xff\xff\xff\xff\x7f" + bytes(300_000))
+        assert attacker.send(net.peer_id, b"later")
+        assert (await event(net, Frame)).data == b"later"
+        assert count(net, "strike_protocol") == 0
+        assert net._host.door._by_protocol[attacker.peer_id, LOGS] == 1
+        await stream.reset()
 
 
 async def test_a_peer_that_breaks_the_protocol_again_and_again_is_banned_for_a_while() -> None:
@@ -148,8 +165,7 @@ async def test_a_peer_that_breaks_the_protocol_again_and_again_is_banned_for_a_w
         await still_serves(net, honest)
 
 
-async def test_a_handler_that_raises_ends_its_stream_only() -> None:
-    """T27."""
+async def test_t27_a_handler_that_raises_ends_its_stream_only() -> None:
 
     async def broken(stream: WireStream) -> None:
         await stream.read_frame(10)
@@ -193,26 +209,25 @@ async def streams_held(attacker: Network, net: Network, number: int) -> int:
     return door._by_protocol[attacker.peer_id, LOGS]
 
 
-async def test_streams_of_one_peer_are_bounded() -> None:
-    """T25."""
+async def test_t25_streams_of_one_peer_are_bounded() -> None:
     async with networks(1, 2, 3) as (net, attacker, honest):
         assert await streams_held(attacker, net, 20) == 16
         await still_serves(net, honest)
 
 
-async def test_without_the_bound_all_are_held() -> None:
+async def test_t25_without_the_bound_all_are_held() -> None:
     """The twin."""
     async with networks(1, 2) as (net, attacker):
         net._host.door._limits[LOGS] = 100
         assert await streams_held(attacker, net, 20) == 20
 
 
-async def test_streams_that_never_say_what_they_want_are_bounded_too() -> None:
+async def test_t25_streams_that_never_say_what_they_want_are_bounded_too() -> None:
     async with networks(1, 2, 3) as (net, attacker, honest):
         with suppress(MuxedStreamError):  # it is thrown out while it goes on
             for _ in range(200):
                 await attacker._connections.of(net.peer_id)[0].conn.new_stream()
-        await until(lambda: count(net, "strike_too_many_streams") >= STRIKES_TO_BAN)
+        await until(lambda: count(net, "strike_too_many_streams") >= BAN_AT / STREAM_REFUSED)
         await still_serves(net, honest)
 
 

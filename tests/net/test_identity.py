@@ -1,4 +1,4 @@
-"""The key file: T49."""
+"""The key file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2pwf.errors import Refused, StorageError
 from p2pwf.net.identity import load_or_create
 
 
-def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+def test_t49_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "identity"
     seed = load_or_create(path)
     assert len(seed) == 32
@@ -32,7 +32,7 @@ def test_the_file_is_the_private_key_of_the_peer_ids_specification(tmp_path: Pat
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o677])
-def test_a_key_that_others_can_reach_is_refused_and_left(tmp_path: Path, mode: int) -> None:
+def test_t49_a_key_that_others_can_reach_is_refused_and_left(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "identity"
     load_or_create(path)
     path.chmod(mode)
@@ -44,7 +44,7 @@ def test_a_key_that_others_can_reach_is_refused_and_left(tmp_path: Path, mode: i
     assert path.stat().st_mode & 0o777 == mode
 
 
-def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+def test_t49_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     real = tmp_path / "real"
     load_or_create(real)
     (tmp_path / "identity").symlink_to(real)
@@ -77,3 +77,20 @@ def test_a_folder_or_a_pipe_is_no_key(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_an_error_of_the_disk(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"):
         load_or_create(tmp_path / "missing" / "identity")
+
+
+def test_t49_without_the_look_at_its_mode_a_key_that_all_can_read_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "identity"
+    seed = load_or_create(path)
+    path.chmod(0o644)
+    monkeypatch.setattr("stat.S_IMODE", lambda _: 0o600)
+    assert load_or_create(path) == seed
+
+
+def test_t49_without_its_flag_a_link_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = load_or_create(tmp_path / "real")
+    (tmp_path / "identity").symlink_to(tmp_path / "real")
+    monkeypatch.setattr("os.O_NOFOLLOW", 0)
+    assert load_or_create(tmp_path / "identity") == seed

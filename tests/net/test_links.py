@@ -5,6 +5,7 @@ import trio
 
 from p2pwf.errors import TryAgain, UsageError
 from p2pwf.net import DuplicateIdentity, Frame, PeerDown, PeerUp
+from p2pwf.net.yamux import GuardedYamux
 from tests.net.kit import AsyncHosts, Members, count, event, join, network, networks, peer, until, up
 
 
@@ -109,8 +110,8 @@ async def test_connections_that_ended_just_now_do_not_count_against_a_peer() -> 
 
 
 @pytest.mark.parametrize(("hub", "twin"), [(1, 2), (2, 1)])
-async def test_two_processes_with_one_key_are_noticed_where_both_connect(hub: int, twin: int) -> None:
-    """T50: whichever side of the two opens the clock stream."""
+async def test_t50_two_processes_with_one_key_are_noticed_where_both_connect(hub: int, twin: int) -> None:
+    """Whichever side of the two opens the clock stream."""
     async with AsyncHosts() as hosts:
         net = await hosts.open(hub)
         genuine = await hosts.open(twin)
@@ -122,6 +123,22 @@ async def test_two_processes_with_one_key_are_noticed_where_both_connect(hub: in
         assert genuine.send(net.peer_id, b"still here")
         assert (await event(net, Frame)).data == b"still here"
         assert copy.peers() == []
+
+
+async def test_t50_without_the_probe_the_copy_takes_the_place_of_the_genuine_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def silent(_self: GuardedYamux, _seconds: float) -> bool:
+        return False
+
+    monkeypatch.setattr(GuardedYamux, "probe", silent)
+    async with AsyncHosts() as hosts:
+        net, genuine = await hosts.open(1), await hosts.open(2)
+        await join(net, genuine)
+        copy = await hosts.open(2)
+        await copy.dial(net.addresses()[0])
+        await up(net, copy.peer_id)
+        assert count(net, "duplicate_identity") == 0
 
 
 async def test_a_host_does_not_dial_its_own_key() -> None:

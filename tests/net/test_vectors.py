@@ -200,11 +200,13 @@ def test_the_schemas_say_the_same(protocol: str, vector: dict[str, Any]) -> None
             schema.validate_cbor(block)
 
 
-@pytest.mark.parametrize("vector", VECTORS["transport"]["gossip_id"], ids=lambda vector: str(len(vector["data"])))
-def test_the_id_of_a_gossip_message_is_a_hash_of_author_and_content(vector: dict[str, str]) -> None:
-    author, data = bytes.fromhex(vector["from"]), bytes.fromhex(vector["data"])
-    assert sha256(author + data).hexdigest() == vector["id"]
-    message = rpc_pb2.Message(from_id=author, data=data, seqno=b"any", topicIDs=["any"])
+@pytest.mark.parametrize(
+    "vector", VECTORS["transport"]["gossip_id"], ids=lambda vector: f"{len(vector['data'])}-{vector['seqno']}"
+)
+def test_the_id_of_a_gossip_message_is_a_hash_of_author_content_and_number(vector: dict[str, str]) -> None:
+    author, data, number = (bytes.fromhex(vector[name]) for name in ("from", "data", "seqno"))
+    assert sha256(author + sha256(data).digest() + number).hexdigest() == vector["id"]
+    message = rpc_pb2.Message(from_id=author, data=data, seqno=number, topicIDs=["any"])
     assert gossip.message_id(message).hex() == vector["id"]
 
 

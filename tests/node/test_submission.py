@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from p2pwf.core.bodies import FORMS, has_form
+from p2pwf.core.bodies import FORMS
+from p2pwf.core.forms import has_form
 from p2pwf.errors import InvalidWorkflow, UsageError
 from p2pwf.node.submission import SourceFacts, Wanted, make_body
 
@@ -40,6 +41,24 @@ def test_the_group_of_a_run_is_worked_out_with_its_event_and_inputs() -> None:
     text += f"on: push\njobs: {{a: {{{STEPS}}}}}\n"
     group = body(text, payload={"draft": True})["concurrency"]
     assert group == {"group": "ci-main", "cancel_in_progress": True, "queue": "single", "supersedes": []}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"pins": [""]},
+        {"pins": ["l" * 257]},
+        {"pins": ["a\nb"]},
+        {"pins": ["x"] * 33},
+        {"key": ""},
+        {"key": "\x1b"},
+        {"name": "\udc9b"},
+    ],
+)
+def test_labels_and_keys_that_no_event_can_hold_are_told_by_their_name(wanted: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"label|not a key|not a name") as caught:
+        body(f"on: push\njobs: {{a: {{{STEPS}}}}}\n", **wanted)
+    assert caught.value.hint is not None
 
 
 def test_a_group_by_the_id_of_the_run_is_that_of_no_other() -> None:

@@ -229,7 +229,7 @@ def test_a_secret_is_in_nothing_that_is_told(here: Here) -> None:
     assert NEEDLE not in plain.out + plain.err
 
 
-def test_a_secret_is_in_no_processes_arguments(here: Here) -> None:
+def test_t47_a_secret_is_in_no_processes_arguments(here: Here) -> None:
     here.patch.setenv("TOKEN", NEEDLE)
     here.steps(
         """

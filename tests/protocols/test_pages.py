@@ -9,8 +9,9 @@ import pytest
 from p2pwf.cli import mcp as cli_mcp
 from p2pwf.clock import messages, pending, sync
 from p2pwf.core import bodies, dagcbor, events, sign, tickets
-from p2pwf.engine import config, desk
+from p2pwf.engine import config, desk, sealing
 from p2pwf.mcp import http, resources, schemas, server, token
+from p2pwf.node import boxes
 from p2pwf.runner import filecommands, report, values
 from tests.protocols.kit import ROOT
 
@@ -50,6 +51,15 @@ def row(name: str, first: str) -> str:
         ("events", "workflow", [bodies.MAX_WORKFLOW]),
         ("events", "payload, inputs, vars", [bodies.MAX_PAYLOAD]),
         ("events", "outputs of a job", [bodies.MAX_OUTPUTS]),
+        ("events", "secrets, variables", [bodies.MAX_VALUE, bodies.MAX_BOXES, bodies.MAX_VALUE + bodies.SEALED_OVER]),
+        ("secrets", "domain", [boxes.DOMAIN]),
+        ("secrets", "key", [boxes.KEY]),
+        ("secrets", "nonce", [boxes.NONCE]),
+        ("secrets", "padding", [boxes.BLOCK]),
+        ("secrets", "box", [bodies.BOX]),
+        ("secrets", "of a network", [sealing.MAX_SETTINGS]),
+        ("secrets", "turn", [config.STAGGER]),
+        ("secrets", "again", [sealing.AGAIN]),
         ("tickets", "prefix", [tickets.PREFIX]),
         ("tickets", "whole", [tickets.MAX_TICKET]),
         ("tickets", "addresses", [tickets.MAX_ADDRESSES]),

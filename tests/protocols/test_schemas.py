@@ -38,6 +38,9 @@ BEYOND = {
     "run.submit: tags out of order",
     "run.submit: pins out of order",
     "job.reassign: absent twice",
+    "secret.set: a name that is GitHub's",
+    "secret.set: a box for nobody",
+    "secret.set: a submitter twice",
     "hello: an author of 257 characters",
     "probe: a job of 257 characters",
     "presence: an address of 257 characters",
@@ -53,6 +56,9 @@ LAX = {
     "run.submit: a leg without a name",  # pycddl forgets what it found in a list if that is one of two choices
     "run.submit: a leg whose matrix is a list",
     "run.submit: a job with a field too many",
+    "secret.set: a name that begins with a digit",  # pycddl looks for a match anywhere in the text
+    "var.remove: a name with a dash",
+    "var.set: a value that is a number",
     "hello: seventeen tips",
     "peers: an address that is bytes",
 }

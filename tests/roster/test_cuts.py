@@ -41,7 +41,7 @@ def test_a_removed_peer_that_knows_of_it_is_refused() -> None:
         two.rename("still here")
 
 
-def test_whom_a_cut_peer_let_in_after_the_cut_goes_with_it() -> None:
+def test_t06_whom_a_cut_peer_let_in_after_the_cut_goes_with_it() -> None:
     one, two = network(2)
     one.add(two.peer, "admin", "run", "submit")
     share(one, two)
@@ -59,7 +59,7 @@ def test_whom_a_cut_peer_let_in_after_the_cut_goes_with_it() -> None:
     assert one.desk.clock.dag[deed.cid].void
 
 
-def test_the_last_admin_cannot_be_removed_by_anyone() -> None:
+def test_t09_the_last_admin_cannot_be_removed_by_anyone() -> None:
     one, two = network(2)
     one.add(two.peer, "admin", "run", "submit")
     share(one, two)
@@ -71,7 +71,7 @@ def test_the_last_admin_cannot_be_removed_by_anyone() -> None:
     assert roster_of(one.desk.clock) == roster_of(two.desk.clock)
 
 
-def test_of_two_admins_who_remove_each_other_the_one_nearer_to_the_founder_stays() -> None:
+def test_t06_of_two_admins_who_remove_each_other_the_one_nearer_to_the_founder_stays() -> None:
     founder, two = network(2)
     founder.add(two.peer, "admin", "run", "submit")
     share(founder, two)

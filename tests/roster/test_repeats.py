@@ -131,6 +131,21 @@ def test_a_readmitted_peer_that_forks_again_is_cut_again() -> None:
     assert not one.desk.clock.roster.holds(three.peer, None)
 
 
+def test_an_admin_that_admits_itself_beside_another_event_has_forked() -> None:
+    one, two = network(2)
+    one.add(two.peer, "admin")
+    share(one, two)
+    twin = Writer(2, one.desk.network)
+    twin.learn(*sorted(two.events, key=lambda event: event.order))
+    pair = sorted((two.add(two.peer, "admin"), twin.rename("right")), key=lambda event: event.cid)
+    one.learn(*pair)
+    found = one.desk.clock.fork_of(two.peer)
+    assert found is not None
+    assert {node.cid for node in found} == {event.cid for event in pair}
+    prove(one, *pair)
+    assert not one.desk.clock.roster.holds(two.peer, None)
+
+
 def test_a_flood_of_proofs_is_one_cut_and_one_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     one, two, three = network(3)
     pair = forked(one, two, three)

@@ -130,7 +130,7 @@ async def test_what_is_in_the_way_is_replaced_and_the_rest_stays(tmp_path: Path,
         }
 
 
-async def test_links_that_stand_in_the_folder_are_never_followed(tmp_path: Path, peer: Peer) -> None:
+async def test_t41_links_that_stand_in_the_folder_are_never_followed(tmp_path: Path, peer: Peer) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file").write_text("untouched")
@@ -206,7 +206,7 @@ HOSTILE: dict[str, object] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_a_manifest_that_breaks_a_rule_is_refused_and_writes_nothing(
+async def test_t41_a_manifest_that_breaks_a_rule_is_refused_and_writes_nothing(
     tmp_path: Path, peer: Peer, name: str
 ) -> None:
     peer.blobs.put_bytes(b"x")

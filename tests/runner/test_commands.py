@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 
+from p2pwf.runner.masking import Masker
+from p2pwf.workflow.commands import CommandReader
 from tests.runner.kit import FAST, Bench
 
 
@@ -59,7 +62,7 @@ async def test_set_env_and_add_path_are_errors_unless_allowed(bench: Bench) -> N
     assert ran.text(2).startswith("[1] /somewhere:")
 
 
-async def test_stop_commands_stops_them_until_its_token(bench: Bench) -> None:
+async def test_t44_stop_commands_stops_them_until_its_token(bench: Bench) -> None:
     """T44."""
     ran = await bench.run(
         """
@@ -74,6 +77,18 @@ async def test_stop_commands_stops_them_until_its_token(bench: Bench) -> None:
         """
     )
     assert ran.text(2) == "yes visible"
+
+
+async def test_t44_without_the_stop_what_is_printed_sets_outputs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = CommandReader.feed
+
+    def deaf(self: CommandReader, line: str) -> object:
+        self._token = None
+        return genuine(self, line)
+
+    monkeypatch.setattr(CommandReader, "feed", deaf)
+    steps = "- id: a\n  run: |\n    echo '::stop-commands::tok'\n    echo '::set-output name=x::no'\n"
+    assert (await bench.run(f"{steps}- run: echo ${{{{ steps.a.outputs.x }}}}")).text(2) == "no"
 
 
 async def test_an_empty_stop_token_or_a_commands_name_fails_the_step(bench: Bench) -> None:
@@ -107,7 +122,7 @@ async def test_masks_hide_values_lines_and_encodings_from_then_on(bench: Bench) 
     assert "czNjcjN0" not in whole
 
 
-async def test_secrets_are_masked_everywhere_from_the_start(bench: Bench) -> None:
+async def test_t46_secrets_are_masked_everywhere_from_the_start(bench: Bench) -> None:
     ran = await bench.run(
         """
         - {name: 'uses ${{ secrets.TOKEN }}', env: {T: '${{ secrets.TOKEN }}'}, run: 'echo "$T"; echo "::error::$T"'}
@@ -122,14 +137,26 @@ async def test_secrets_are_masked_everywhere_from_the_start(bench: Bench) -> Non
     assert any("since it may contain secret" in line for line in ran.said())
 
 
-async def test_a_secret_written_in_parts_is_masked(bench: Bench) -> None:
+async def test_t46_secrets_show_everywhere_without_the_guard(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Masker, "mask", lambda _, text: text)
+    step = """
+        - {name: 'uses ${{ secrets.TOKEN }}', run: 'printf p4ss; echo w0rd'}
+        - {run: 'echo "::error::$T"; echo $T', env: {T: '${{ secrets.TOKEN }}'}}
+    """
+    ran = await bench.run(step, secrets={"TOKEN": "p4ssw0rd"})
+    assert ran.result.steps[0].name == "uses p4ssw0rd"
+    assert "p4ssw0rd" in ran.messages()
+    assert (ran.text(1), ran.text(2)) == ("p4ssw0rd", "p4ssw0rd")
+
+
+async def test_t46_a_secret_written_in_parts_is_masked(bench: Bench) -> None:
     ran = await bench.run(
         "- run: printf abc; printf 'def'; printf 'ghi\\n'; printf 'abcdefghi' >&2", secrets={"S": "abcdefghi"}
     )
     assert ran.text() == "***\n***"
 
 
-async def test_a_secret_across_the_cut_of_a_long_line_is_masked(bench: Bench) -> None:
+async def test_t46_a_secret_across_the_cut_of_a_long_line_is_masked(bench: Bench) -> None:
     limits = attrs.evolve(FAST, line_bytes=4096)
     for padding in (4079, 4083, 4095):
         ran = await bench.run(

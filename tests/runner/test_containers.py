@@ -19,7 +19,7 @@ import pytest
 import trio
 
 from p2pwf.errors import UsageError
-from p2pwf.runner import services
+from p2pwf.runner import containers, services
 from p2pwf.runner.containers import Spec, read_path, read_ports, read_spec
 from tests.runner.kit import FAST, Bench, Ran
 from tests.runner.test_processes import until
@@ -152,7 +152,9 @@ async def test_steps_run_in_the_jobs_container_and_their_files_come_through(benc
     assert create[-3:] == ["node:20", "-f", "/dev/null"]
     assert after(create, "-p") == ["80"]
     assert after(create, "--cpus") == ["1"]
-    assert {"IN_IMAGE=e", "CI=true", "GITHUB_ACTIONS=true", "HOME=/github/home"} <= set(after(create, "-e"))
+    assert {"IN_IMAGE", "CI", "GITHUB_ACTIONS", "HOME=/github/home"} <= set(after(create, "-e"))
+    created = json.loads((engine.folder / "created.env").read_text())
+    assert (created["IN_IMAGE"], created["CI"]) == ("e", "true")
     assert "data:/data" in after(create, "-v")
     assert any(mount.endswith(":/__w") for mount in after(create, "-v"))
     first, second, _ = (words for words in engine.asked() if words[0] == "exec")
@@ -189,7 +191,7 @@ async def test_services_have_ports_and_names_and_are_waited_for(bench: Bench, en
     creates = [words for words in engine.asked() if words[0] == "create"]
     assert [after(words, "--network-alias") for words in creates] == [["redis"], ["etcd"]]
     assert after(creates[0], "--health-cmd") == ["redis-cli ping"]
-    assert after(creates[0], "-e").count("A=b") == 1
+    assert after(creates[0], "-e").count("A") == 1
     assert creates[1][-5:] == ["--entrypoint", "etcd", "quay.io/etcd", "--listen", "http://0.0.0.0"]
     assert ran.text(2) == f"49153 {after(creates[0], '--name')[0]}"
     assert sum("service is starting, waiting" in line for line in ran.said()) == 2
@@ -358,3 +360,23 @@ def test_a_description_of_a_container_is_read() -> None:
     assert read_spec("docker://a:1") == Spec(image="a:1")
     spec = read_spec({"image": "a", "options": "-m '1 g'", "ports": [80.0, "1:2"]}, "s")
     assert spec == Spec(image="a", name="s", options=("-m", "1 g"), ports=("80", "1:2"))
+
+
+SERVICE = "services: {db: {image: 'db', env: {PASSWORD: '${{ secrets.P }}', DOCKER_HOST: x, LANG: de}}}"
+
+
+async def test_t47_a_secret_for_a_service_is_in_no_command_line(bench: Bench, engine: FakeEngine) -> None:
+    ran = await run(bench, engine, "- run: 'true'", job=SERVICE, secrets={"P": "open-sesame"})
+    assert ran.outcomes()[0] == "success"
+    created = json.loads((engine.folder / "created.env").read_text())
+    assert (created["PASSWORD"], created["LANG"]) == ("open-sesame", "de")
+    assert "DOCKER_HOST=x" in after(engine.of("create"), "-e"), "what the engine's own program reads is not given to it"
+    assert not any("open-sesame" in word for words in engine.all() for word in words)
+
+
+async def test_t47_a_secret_for_a_service_is_in_a_command_line_without_the_guard(
+    bench: Bench, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "is_read_by_engines", lambda _: True)
+    await run(bench, engine, "- run: 'true'", job=SERVICE, secrets={"P": "open-sesame"})
+    assert "PASSWORD=open-sesame" in after(engine.of("create"), "-e")

@@ -45,7 +45,7 @@ async def test_a_long_line_is_logged_in_pieces(bench: Bench) -> None:
     assert max(map(len, pieces)) <= 65536
 
 
-async def test_a_log_beyond_its_bound_is_cut_off_with_a_word_and_the_job_goes_on(bench: Bench) -> None:
+async def test_t38_a_log_beyond_its_bound_is_cut_off_with_a_word_and_the_job_goes_on(bench: Bench) -> None:
     """T38."""
     ran = await bench.run(
         "- id: a\n  run: |\n    yes | head -n 200000\n    echo '::set-output name=y::2'\n"
@@ -61,7 +61,12 @@ async def test_a_log_beyond_its_bound_is_cut_off_with_a_word_and_the_job_goes_on
     assert ran.result.dropped_log_bytes > 150_000
 
 
-async def test_an_endless_log_ends_with_its_step(bench: Bench) -> None:
+async def test_t38_without_the_bound_a_log_takes_all_that_is_written(bench: Bench) -> None:
+    ran = await bench.run("- run: yes | head -n 200000", limits=attrs.evolve(FAST, log_bytes=10**9))
+    assert (ran.root / "log-1.ndjson").stat().st_size > 1_000_000
+
+
+async def test_t38_an_endless_log_ends_with_its_step(bench: Bench) -> None:
     """T38: a timeout gets through to a step that writes as fast as it can."""
     with trio.fail_after(PATIENCE_S):
         ran = await bench.run("- {run: 'yes', timeout-minutes: 0.004}", limits=attrs.evolve(FAST, log_bytes=100_000))
@@ -140,7 +145,7 @@ def test_lines_are_the_same_however_the_bytes_are_cut() -> None:
         assert lines == expected
 
 
-def test_a_hidden_value_is_found_at_every_place_of_a_cut_line() -> None:
+def test_t46_a_hidden_value_is_found_at_every_place_of_a_cut_line() -> None:
     masker = Masker()
     masker.add("päss-word")
     for padding in range(90):
@@ -150,3 +155,12 @@ def test_a_hidden_value_is_found_at_every_place_of_a_cut_line() -> None:
         for at in range(0, len(data), 7):
             text += "".join(masker.mask(line) for line, _ in splitter.feed(data[at : at + 7]))
         assert text == "." * padding + "***" + "," * 90
+
+
+def test_t46_a_hidden_value_shows_where_a_line_is_cut_without_the_guard() -> None:
+    masker = Masker()
+    masker.add("päss-word")
+    splitter = LineSplitter(32, lambda: 0, str)  # nothing is held back
+    data = ("." * 28 + "päss-word" + "," * 90 + "\n").encode()
+    pieces = [splitter.feed(data[at : at + 7]) for at in range(0, len(data), 7)]
+    assert "***" not in "".join(masker.mask(line) for piece in pieces for line, _ in piece)

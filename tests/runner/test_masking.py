@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pwf.runner import masking
 from p2pwf.runner.masking import MAX_CHARACTERS, MAX_SECRET, TOO_MUCH, Masker, forms_of
 
 
@@ -19,7 +20,7 @@ def masked(secret: str, text: str) -> str:
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FFF), min_size=6, max_size=40), st.binary(max_size=5))
-def test_a_secret_is_hidden_in_every_encoding_and_offset(secret: str, before: bytes) -> None:
+def test_t46_a_secret_is_hidden_in_every_encoding_and_offset(secret: str, before: bytes) -> None:
     raw = secret.encode()
     forms = [
         secret,
@@ -36,7 +37,7 @@ def test_a_secret_is_hidden_in_every_encoding_and_offset(secret: str, before: by
         assert "***" in masked(secret, encode(before + raw + b"after").decode())
 
 
-def test_each_line_of_a_secret_is_hidden() -> None:
+def test_t46_each_line_of_a_secret_is_hidden() -> None:
     assert masked("one line\r\nanother line\n", "x one line y another line") == "x *** y ***"
 
 
@@ -114,3 +115,28 @@ def test_many_values_are_hidden_as_few_are(values: list[str], text: str) -> None
 )
 def test_the_forms_that_tools_show_a_secret_in_are_hidden(secret: str, shown: str) -> None:
     assert masked(secret, f"[{shown}]") == "[***]"
+
+
+@pytest.mark.parametrize("width", [64, 76])
+def test_t46_the_base64_text_of_a_long_secret_is_hidden_line_by_line(width: int) -> None:
+    secret = "-----BEGIN PRIVATE KEY-----\n" + "".join(f"{number:05}abcdefg" for number in range(60))
+    shown = b64encode(secret.encode() + b"\n").decode()
+    for at in range(0, len(shown), width):
+        assert len(masked(secret, shown[at : at + width]).replace("***", "")) <= 4, at
+
+
+def test_t46_what_is_encoded_shows_without_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "forms_of", lambda value: iter((value,)))
+    for form in (b64encode(b"a secret value"), b"a secret value".hex().encode(), quote("a secret value").encode()):
+        assert "***" not in masked("a secret value", form.decode())
+
+
+def test_t46_the_lines_of_a_secret_show_without_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Masker, "add", lambda self, secret: self._forms.add(secret) or self._fresh.add(secret))
+    assert masked("one line\nanother line", "x one line") == "x one line"
+
+
+def test_t46_what_is_turned_round_or_spaced_out_cannot_be_found() -> None:
+    """The limit that the documents tell of: a mask hides what shows by accident."""
+    for shown in ("eulav terces a", "a  s e c r e t  v a l u e", "n frperg inyhr"):
+        assert masked("a secret value", shown) == shown

@@ -161,7 +161,7 @@ async def test_any_bytes_in_a_matcher_file_do_no_harm(bench: Bench, content: str
     assert ran.text() == "on"
 
 
-async def test_a_pattern_that_takes_for_ever_is_removed_and_the_node_lives(bench: Bench) -> None:
+async def test_t33_a_pattern_that_takes_for_ever_is_removed_and_the_node_lives(bench: Bench) -> None:
     evil = {"owner": "evil", "pattern": [{"regexp": "^((a+)+)+$", "message": 1}]}
     with trio.fail_after(PATIENCE_S):
         ran = await run(bench, files(evil, SIMPLE), f"echo {'a' * 60}b; echo 'x:1:1: error: still seen'")

@@ -11,6 +11,7 @@ import pytest
 from p2pwf.core.ids import Cid
 from p2pwf.runner import Cache, RunnerEnv
 from p2pwf.runner.manifest import FILE, LINK, SourceFile, build, parse
+from p2pwf.runner.native import cache
 from tests.runner.kit import Bench
 from tests.runner.native import Place, lost
 
@@ -236,3 +237,27 @@ async def test_in_a_composite_action_a_cache_is_saved_after_the_job(place: Place
     )
     assert ran.result.conclusion == "success", ran.messages()
     assert [one.key for one in ran.result.caches] == ["inner"]
+
+
+SECRET_KEY = """
+    - uses: actions/cache@v4
+      with: {path: deps, key: 'k-${{ secrets.S }}-1', restore-keys: 'k-${{ secrets.S }}'}
+    - run: cat deps/f 2>/dev/null || true; mkdir -p deps; echo hello > deps/f
+"""
+
+
+async def test_t46_a_key_that_holds_a_secret_is_kept_without_it_and_found_by_the_same_secret(place: Place) -> None:
+    first = await place.run(SECRET_KEY, secrets={"S": "open-sesame"})
+    assert [one.key for one in first.result.caches] == ["k-___-1"]
+    assert "The key of the cache holds a secret: it is kept as 'k-___-1'" in first.messages()
+    second = await place.run(SECRET_KEY, secrets={"S": "open-sesame"})
+    assert second.text(2) == "hello"
+    assert second.result.caches == ()
+
+
+async def test_t46_the_key_of_a_cache_shows_a_secret_without_the_guard(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "hidden_name", lambda _, given: given)
+    first = await place.run(SECRET_KEY, secrets={"S": "open-sesame"})
+    assert [one.key for one in first.result.caches] == ["k-open-sesame-1"]

@@ -268,6 +268,7 @@ async def test_pointers_of_large_files_are_noticed(bench: Bench) -> None:
         ("{sparse-checkout: '*.txt', sparse-checkout-cone-mode: false}", ["a.txt", "sub/b.txt", "sub/deep/c.txt"]),
         ('{sparse-checkout: "/*\\n!/sub/", sparse-checkout-cone-mode: false}', [".gitignore", "a.txt", "kept.log"]),
         ("{sparse-checkout: 'sub/**/c.txt', sparse-checkout-cone-mode: false}", ["sub/deep/c.txt"]),
+        ("{sparse-checkout: 'sub/**', sparse-checkout-cone-mode: false}", ["sub/b.txt", "sub/deep/c.txt"]),
     ],
 )
 async def test_a_sparse_checkout_lays_out_less(bench: Bench, inputs: str, files: list[str]) -> None:

@@ -13,15 +13,17 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
-from p2pwf.runner import run_job, sweep_leftovers
-from p2pwf.runner.processes import Launch
+from p2pwf.runner import reaper, run_job, sweep_leftovers
+from p2pwf.runner.processes import Launch, open_spawner
 from p2pwf.runner.reaper import Table
 from tests.runner.kit import Bench, alive, make_request, workflow
 
 ROOT = Path(__file__).parents[2]
+REAPER = Path(reaper.__file__).read_text()
 PATIENCE_S = 20.0
 
 # Each leaves a process with `mark` among its arguments and tells of it on standard output.
@@ -47,7 +49,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("kind", DAEMONS)
-async def test_a_daemon_outlives_its_step_but_not_the_job(bench: Bench, mark: str, kind: str) -> None:
+async def test_t35_a_daemon_outlives_its_step_but_not_the_job(bench: Bench, mark: str, kind: str) -> None:
     script = DAEMONS[kind].format(mark=mark).replace("'", "''")
     ran = await bench.run(f"- run: '{script}'\n- run: cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
     assert ran.outcomes() == ["success", "success"]
@@ -57,7 +59,7 @@ async def test_a_daemon_outlives_its_step_but_not_the_job(bench: Bench, mark: st
 
 
 @pytest.mark.parametrize("kind", ["double fork", "no environment", "deaf to signals"])
-async def test_a_step_timeout_takes_the_whole_tree_and_fails_the_step(bench: Bench, mark: str, kind: str) -> None:
+async def test_t35_a_step_timeout_takes_the_whole_tree_and_fails_the_step(bench: Bench, mark: str, kind: str) -> None:
     script = DAEMONS[kind].format(mark=mark).replace("'", "''")
     ran = await bench.run(
         f"""
@@ -127,7 +129,7 @@ async def run_cancelled(bench: Bench, steps: str, mark: str, *, soft: bool) -> t
 
 
 @pytest.mark.parametrize("kind", ["background", "double fork", "deaf to signals"])
-async def test_cancelling_the_scope_leaves_no_process(bench: Bench, mark: str, kind: str) -> None:
+async def test_t35_cancelling_the_scope_leaves_no_process(bench: Bench, mark: str, kind: str) -> None:
     steps = f"- run: |\n    {DAEMONS[kind].format(mark=mark)}\n    sleep 1000 {mark}"
     await run_cancelled(bench, steps, mark, soft=False)
     assert alive(mark) == []
@@ -180,7 +182,7 @@ async def test_a_process_that_hands_over_and_over_is_caught(bench: Bench, mark: 
     assert not any(alive(mark) for _ in range(20))
 
 
-async def test_a_killed_supervisor_takes_its_processes_along_and_fails_the_step(bench: Bench, mark: str) -> None:
+async def test_t35_a_killed_supervisor_takes_its_processes_along_and_fails_the_step(bench: Bench, mark: str) -> None:
     script = f"setsid -f sleep 1000 {mark}; kill -9 $PPID; sleep 1000 {mark}"
     with trio.fail_after(PATIENCE_S):
         ran = await bench.run(f"- run: {script}\n- run: echo never")
@@ -217,7 +219,7 @@ def start_node(root: Path, steps: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["double fork", "no environment"])
-async def test_nothing_survives_the_sigkill_of_the_node(tmp_path: Path, mark: str, kind: str) -> None:
+async def test_t35_nothing_survives_the_sigkill_of_the_node(tmp_path: Path, mark: str, kind: str) -> None:
     script = f"{DAEMONS[kind].format(mark=mark)}\n    sleep 1000 {mark}"
     node = start_node(tmp_path, f"- run: |\n    {script}")
     try:
@@ -226,6 +228,22 @@ async def test_nothing_survives_the_sigkill_of_the_node(tmp_path: Path, mark: st
         node.kill()
         await trio.to_thread.run_sync(node.wait)
     await until(lambda: not alive(mark))
+
+
+async def test_t35_without_the_care_for_orphans_a_daemon_outlives_its_job(
+    bench: Bench, mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    careless = tmp_path / "reaper.py"
+    careless.write_text(REAPER.replace("_prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)", "pass"))
+    monkeypatch.setattr(reaper, "__file__", str(careless))
+    script = DAEMONS["double fork"].format(mark=mark).replace("'", "''")
+    async with open_spawner() as spawner:
+        ran = await attrs.evolve(bench, spawner=spawner).run(f"- run: '{script}'")
+    left = alive(mark)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert ran.outcomes() == ["success"]
+    assert left
 
 
 async def test_the_sweep_finds_what_outlived_node_and_supervisors(tmp_path: Path, mark: str) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
+import stat
+
 import pytest
 
+from p2pwf.runner import filecommands, step
 from tests.runner.kit import Bench
 
 
@@ -81,14 +85,14 @@ async def test_files_of_a_step_that_left_a_process_are_not_used_again(bench: Ben
         ('printf "A=x\\0y\\n" >> $GITHUB_ENV', "NUL"),
     ],
 )
-async def test_a_file_that_cannot_be_trusted_fails_the_step(bench: Bench, script: str, said: str) -> None:
+async def test_t39_a_file_that_cannot_be_trusted_fails_the_step(bench: Bench, script: str, said: str) -> None:
     """T39."""
     ran = await bench.run(f"- run: '{script}'\n- run: echo after")
     assert ran.outcomes() == ["failure", "skipped"]
     assert said in ran.result.annotations[0].message
 
 
-async def test_node_options_is_refused_and_the_step_goes_on(bench: Bench) -> None:
+async def test_t39_node_options_is_refused_and_the_step_goes_on(bench: Bench) -> None:
     ran = await bench.run(
         """
         - run: |
@@ -101,7 +105,22 @@ async def test_node_options_is_refused_and_the_step_goes_on(bench: Bench) -> Non
     assert "NODE_OPTIONS" in ran.result.annotations[0].message
 
 
-async def test_github_variables_cannot_be_overwritten(bench: Bench) -> None:
+async def test_t39_without_the_list_a_step_gives_the_next_one_node_options(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "BLOCKED", frozenset())
+    ran = await bench.run('- run: echo NODE_OPTIONS=--x >> $GITHUB_ENV\n- run: echo "[$NODE_OPTIONS]"')
+    assert ran.text() == "[--x]"
+
+
+async def test_t39_without_the_look_at_the_file_a_link_is_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filecommands, "_READ", os.O_RDONLY)
+    monkeypatch.setattr(stat, "S_ISREG", lambda _: True)
+    steps = "- id: a\n  run: echo x=leaked > f; ln -sf $PWD/f $GITHUB_OUTPUT\n- run: echo ${{ steps.a.outputs.x }}"
+    assert (await bench.run(steps)).text() == "leaked"
+
+
+async def test_t39_github_variables_cannot_be_overwritten(bench: Bench) -> None:
     ran = await bench.run(
         """
         - run: |

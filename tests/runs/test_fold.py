@@ -13,7 +13,7 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.errors import NotFound, UsageError
 from p2pwf.runs import Run
 from p2pwf.runs.run import Key, end_list
-from p2pwf.runs.view import detail, explain, find_leg, keys_of, status
+from p2pwf.runs.view import decision, detail, explain, find_leg, find_legs, keys_of, status, unowned
 from p2pwf.testing import make_submission
 from tests.kit import Writer, arrivals, network, share
 
@@ -391,6 +391,16 @@ def test_a_leg_is_found_by_each_of_its_names() -> None:
         find_leg(run, "ghost")
 
 
+def test_by_its_id_a_job_means_all_its_legs() -> None:
+    one, *_ = network(2)
+    run = one.submit({"build": [], "m": [], "later": ["m"]}, legs={"m": 3, "later": None})
+    assert find_legs(run, "m") == [("m", 0), ("m", 1), ("m", 2)]
+    assert find_legs(run, "m (1)") == find_legs(run, "m#1") == [("m", 1)]
+    assert find_legs(run, "later") == []
+    with pytest.raises(NotFound, match="no job"):
+        find_legs(run, "ghost")
+
+
 def test_explain_shows_who_was_passed_over_and_why() -> None:
     writers = network(4)
     run = writers[0].submit({"m": []}, legs={"m": 4})
@@ -402,6 +412,35 @@ def test_explain_shows_who_was_passed_over_and_why() -> None:
         assert owner["passed_over"] is None
         distances = [one["distance"] for one in row["candidates"]]
         assert distances == sorted(distances)
+
+
+def test_a_decision_names_the_owner_and_how_far_it_is_or_why_nobody_is_one() -> None:
+    writers = network(3)
+    roster = writers[0].desk.roster
+    run = writers[0].submit({"m": []}, legs={"m": 3})
+    assert unowned(run) == []
+    for leg in range(3):
+        told = decision(run, ("m", leg), roster)
+        why = explain(run, ("m", leg), roster)
+        assert told["owner"] == why["owner"]
+        assert told["distance"] == next(one["distance"] for one in why["candidates"] if one["peer_id"] == why["owner"])
+    nowhere = writers[0].submit({"far": []}, legs={"far": 1}, labels={"far": ["gpu"]})
+    assert unowned(nowhere) == [("far", 0)]
+    told = decision(nowhere, ("far", 0), roster)
+    assert (told["owner"], told["distance"]) == (None, None)
+    assert {one["peer_id"]: one["reason"] for one in told["passed_over"]} == {one.peer: "labels" for one in writers}
+
+
+def test_explain_speaks_of_who_joined_after_the_submission_too() -> None:
+    founder = network(1)[0]
+    run = founder.submit({"far": []}, legs={"far": 1}, labels={"far": ["gpu"]})
+    late = Writer(41, founder.desk.network)
+    founder.add(late.peer, slots=0)
+    told = decision(run, ("far", 0), founder.desk.roster)
+    assert {one["peer_id"]: one["reason"] for one in told["passed_over"]} == {
+        founder.peer: "labels",
+        late.peer: "slots",
+    }
 
 
 def test_who_may_only_submit_can_cancel_a_run_that_many_wrote_about() -> None:

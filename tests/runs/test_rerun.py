@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from p2pwf.core.bodies import FORMS, has_form
+from p2pwf.core.bodies import FORMS
+from p2pwf.core.forms import has_form
 from p2pwf.errors import Refused, UsageError
 from p2pwf.runs import Run
 from p2pwf.runs.rerun import rerun

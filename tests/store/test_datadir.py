@@ -33,7 +33,7 @@ def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE((path / "lock").stat().st_mode) == 0o600
 
 
-def test_a_second_node_on_the_folder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+def test_t50_a_second_node_on_the_folder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     holder = python(HOLD, tmp_path / "node")
     with holder:
         assert holder.stdout is not None
@@ -42,6 +42,12 @@ def test_a_second_node_on_the_folder_is_refused_and_told_who_holds_it(tmp_path: 
             pytest.fail("two nodes hold one folder")
     with DataDir(tmp_path / "node").lock():
         pass
+
+
+def test_t50_without_the_lock_two_hold_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    with DataDir(tmp_path / "node").lock(), DataDir(tmp_path / "node").lock():
+        assert (tmp_path / "node" / "lock").exists()
 
 
 def test_a_node_that_was_killed_holds_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from p2pwf.workflow.graph import find_cycles
 LONG = {f"j{n}": [f"j{n - 1}"] if n else [] for n in range(5000)}
 
 
-def test_cycles_are_found_and_only_them() -> None:
+def test_t32_cycles_are_found_and_only_them() -> None:
     needs = {"a": ["b"], "b": ["a", "d"], "c": ["a"], "d": [], "e": ["e"], "f": ["c", "e"]}
     assert set(find_cycles(needs)) == {frozenset("ab"), frozenset("e")}
 

@@ -122,7 +122,7 @@ def test_what_is_wrong_or_too_much_is_one_finding(data: str | bytes, code: str) 
     assert codes(data) == [code]
 
 
-def test_a_tower_of_aliases_is_stopped_before_it_is_built() -> None:
+def test_t29_a_tower_of_aliases_is_stopped_before_it_is_built() -> None:
     tower = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
     tower += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
     assert codes(tower) == ["yaml-nodes"]

@@ -14,6 +14,7 @@ from typing import Final
 
 from p2pwf.core.bodies import MAX_CACHES
 from p2pwf.errors import NotFound, P2pwfError, UsageError
+from p2pwf.runner.native.artifacts import hidden_name
 from p2pwf.runner.native.cachefiles import Places, put_back, take, version_of
 from p2pwf.runner.native.context import NativeAction, NativeContext
 from p2pwf.runner.native.globs import Patterns, read_patterns
@@ -27,8 +28,8 @@ MATCHED: Final = "p2pwf-cache-matched-key"
 
 
 async def _restore(context: NativeContext) -> dict[str, str]:
-    key, others = _needed(context, "key"), context.lines("restore-keys")
-    keys = (key, *others)
+    key = _hidden(context, _needed(context, "key"))
+    keys = (key, *(hidden_name(context, other) for other in context.lines("restore-keys")))
     _check_keys(keys)
     must, only_look = context.flag("fail-on-cache-miss"), context.flag("lookup-only")
     context.flag("enablecrossosarchive")
@@ -53,7 +54,7 @@ async def _restore(context: NativeContext) -> dict[str, str]:
 
 
 async def _save(context: NativeContext) -> dict[str, str]:
-    key = _needed(context, "key")
+    key = _hidden(context, _needed(context, "key"))
     _check_keys((key,))
     await _keep(context, key)
     return {}
@@ -79,6 +80,14 @@ def _needed(context: NativeContext, name: str) -> str:
     if not given:
         raise UsageError(f"Input required and not supplied: {name}")
     return given
+
+
+def _hidden(context: NativeContext, key: str) -> str:
+    """A key without the secrets in it: it is told to the whole network."""
+    hidden = hidden_name(context, key)
+    if hidden != key:
+        context.warn(f"The key of the cache holds a secret: it is kept as '{hidden}'")
+    return hidden
 
 
 def _check_keys(keys: Sequence[str]) -> None:

@@ -20,10 +20,11 @@ from typing import Final
 
 from p2pwf.errors import UsageError
 from p2pwf.runner.checkout import layout
-from p2pwf.runner.hashfiles import segment_expression
+from p2pwf.runner.hashfiles import MAX_PATTERNS
 from p2pwf.runner.manifest import Manifest
 from p2pwf.runner.native.context import NativeAction, NativeContext
 from p2pwf.runner.native.gitcommit import GitFailed, make_repository
+from p2pwf.runner.patterns import check_length, path_expression
 from p2pwf.runner.shells import find_program
 from p2pwf.workflow import RunFacts
 
@@ -131,12 +132,14 @@ def _sparse(context: NativeContext) -> Callable[[str], bool] | None:
         cones = [line.strip("/") for line in lines]
         onto = {"", *("/".join(cone.split("/")[:count]) for cone in cones for count in range(1, cone.count("/") + 1))}
         return lambda path: path.rpartition("/")[0] in onto or any(path.startswith(cone + "/") for cone in cones)
+    if len(lines) > MAX_PATTERNS:
+        raise UsageError(f"sparse-checkout of {len(lines)} patterns", f"the bound is {MAX_PATTERNS}")
     rules = [(not line.startswith("!"), _ignore_rule(line.lstrip("!"))) for line in lines]
 
     def wanted(path: str) -> bool:
         said = False
         for means, rule in rules:
-            if rule.fullmatch(path):
+            if rule.fullmatch("/" + path):
                 said = means
         return said
 
@@ -144,15 +147,19 @@ def _sparse(context: NativeContext) -> Callable[[str], bool] | None:
 
 
 def _ignore_rule(line: str) -> re.Pattern[str]:
-    """A pattern as in a file of git's ignore rules: anchored if a slash is not its last character; all below counts."""
-    folder = line.endswith("/")
+    """A pattern as in a file of git's ignore rules, for a path with a `/` before it: anchored if a slash is not its
+    last character; all below counts."""
+    check_length(line)
     text = line.strip("/")
     anchored = line.startswith("/") or "/" in text
-    parts = ["(?:.+/)?" if part == "**" else segment_expression(part) + "/" for part in text.split("/")]
-    expression = ("" if anchored else "(?:.+/)?") + "".join(parts).removesuffix("/")
-    if not expression.endswith(")?"):
-        expression += "/.+" if folder else "(?:/.+)?"
-    return re.compile(expression if text not in ("", "*", "**") else ".+", re.DOTALL)
+    parts = [part for part in text.split("/") if part]
+    inside = line.endswith("/") or parts[-1:] == ["**"]
+    while parts[-1:] == ["**"]:
+        parts.pop()
+    if parts in ([], ["*"]):
+        return re.compile(".+", re.DOTALL)
+    expression = path_expression(parts if anchored else ["**", *parts])
+    return re.compile(expression + ("/.+" if inside else "(?:/.+)?"), re.DOTALL)
 
 
 async def _look_for_pointers(context: NativeContext, folder: Path, tree: Manifest) -> None:

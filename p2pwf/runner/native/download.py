@@ -13,9 +13,9 @@ from typing import Final
 
 from p2pwf.errors import NotFound, UsageError
 from p2pwf.runner.checkout import layout
-from p2pwf.runner.hashfiles import segment_expression
 from p2pwf.runner.native.artifacts import artifact_id, check_name, hidden_name, known
 from p2pwf.runner.native.context import NativeAction, NativeContext
+from p2pwf.runner.patterns import check_length, segment_expression
 from p2pwf.runner.values import Artifact
 
 
@@ -33,6 +33,7 @@ async def _main(context: NativeContext) -> dict[str, str]:
     elif ids:
         chosen = [one for one in there.values() if artifact_id(one) in ids]
     else:
+        check_length(pattern)
         fits = re.compile(segment_expression(pattern), re.DOTALL) if pattern else None
         chosen = [one for one in there.values() if fits is None or fits.fullmatch(one.name)]
     wanted = f"name: {name}" if name else f"ids: {', '.join(ids)}" if ids else ""

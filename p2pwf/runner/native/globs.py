@@ -18,12 +18,12 @@ from typing import Final
 import attrs
 
 from p2pwf.errors import UsageError
-from p2pwf.runner.hashfiles import segment_expression
+from p2pwf.runner.hashfiles import MAX_PATTERNS
 from p2pwf.runner.native.context import NativeContext
+from p2pwf.runner.patterns import check_length, path_expression, segment_expression
 
 MAX_SEEN: Final = 200_000
 """Entries looked at for one step: a tree this large is a mistake in the pattern."""
-MAX_PATTERNS: Final = 1000
 _SPECIAL: Final = re.compile(r"[*?\[]")
 
 
@@ -129,6 +129,7 @@ def read_patterns(context: NativeContext, lines: Sequence[str]) -> Patterns:
 
 
 def _pattern(context: NativeContext, line: str) -> Pattern:
+    check_length(line)
     text = line.lstrip("!")
     negated = (len(line) - len(text)) % 2 == 1
     text = context.outside(text.strip())
@@ -165,20 +166,11 @@ def _plain(segment: str) -> str:
 def _expressions(start: Sequence[str], segments: Sequence[str]) -> tuple[str, str]:
     """What a pattern matches, and which folders are on the way to it."""
     fixed = "".join(f"/{re.escape(part)}" for part in start) or "/?"
-    whole, towards, closing = fixed, fixed, ""
+    towards, closing = fixed, ""
     for segment in segments:
         if segment == "**":
-            whole += "" if whole.endswith("(?:/[^/]+)*") else "(?:/[^/]+)*"
             towards += "(?:/.*)?"
             break
-        whole += "/" + segment_expression(segment)
         towards += "(?:/" + segment_expression(segment)
         closing += ")?"
-    else:
-        return whole, towards + closing
-    for segment in segments[segments.index("**") + 1 :]:
-        if segment != "**":
-            whole += "/" + segment_expression(segment)
-        elif not whole.endswith("(?:/[^/]+)*"):
-            whole += "(?:/[^/]+)*"
-    return whole, towards + closing
+    return fixed + path_expression(segments), towards + closing

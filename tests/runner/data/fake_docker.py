@@ -72,6 +72,8 @@ def main(words: list[str]) -> int:
         name = dict(options)["--name"]
         mounts = [value for option, value in options if option == "-v"]
         (HERE / name).write_text(json.dumps(mounts))
+        named = {value: os.environ.get(value) for option, value in options if option == "-e" and "=" not in value}
+        (HERE / "created.env").write_text(json.dumps(named))
         print(name)
     elif verb == "exec":
         options, words = parse(words)

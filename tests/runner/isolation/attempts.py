@@ -65,14 +65,16 @@ ATTEMPTS: Final = {
     "become root": f"{PYTHON} \"import os; os.setresuid(0,0,0); print('{OUT}' if os.getuid()==0 else 1)\"",
     "read the passwords": f"cat /etc/shadow && echo {OUT}",
     "write to the system": f"touch /usr/bin/p2pwf-planted && rm /usr/bin/p2pwf-planted && echo {OUT}",
-    "change the kernel": f"{PYTHON} \"import os; os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY); print('{OUT}')\"",
+    "change the kernel": f"{PYTHON} \"import os; os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY); "
+    f"print('{OUT}')\"",
     "make a device": f"mknod dev b 7 0 && echo {OUT}",
     "leave the control group": f'{PYTHON} "import glob,os; [os.open(f, os.O_WRONLY) for f in '
     f"glob.glob('/sys/fs/cgroup/**/cgroup.procs', recursive=True)[:1] or 1/0]; print('{OUT}')\"",
     "dump core": f'[ "$(ulimit -Hc)" != 0 ] && echo {OUT}',
     "use an inherited descriptor": f"ls /proc/self/fd | grep -vxE '[0-3]' && echo {OUT}",
-    "type into a terminal": f'{PYTHON} "import os,pty,fcntl,termios; m,s=pty.openpty(); os.setsid() if os.fork()==0 else '
-    f"(os.wait(), os._exit(0)); fcntl.ioctl(s,termios.TIOCSCTTY,0); fcntl.ioctl(s,termios.TIOCSTI,b'x'); print('{OUT}')\"",
+    "type into a terminal": f'{PYTHON} "import os,pty,fcntl,termios; m,s=pty.openpty(); os.setsid() if os.fork()==0 '
+    "else (os.wait(), os._exit(0)); fcntl.ioctl(s,termios.TIOCSCTTY,0); fcntl.ioctl(s,termios.TIOCSTI,b'x'); "
+    f"print('{OUT}')\"",
     "use the key ring": _SYSCALL.format(call="248 if os.uname().machine=='x86_64' else 217,b'user',b'k',b'v',1,-3"),
     "use io_uring": _SYSCALL.format(call="425,1,ctypes.create_string_buffer(120)"),
     "use bpf": _SYSCALL.format(call="321 if os.uname().machine=='x86_64' else 280,0,None,0"),
