@@ -38,7 +38,7 @@ async def test_programs_that_are_not_there_are_told_with_what_fails_without_them
 
 
 async def test_a_program_that_is_there_and_fails_is_not_counted_on(tmp_path: Path) -> None:
-    for name in ("docker", "git"):
+    for name in ("docker", "podman", "git"):
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / name).chmod(0o755)
     told = await found(tmp_path, PATH=f"{tmp_path}:/bin:/usr/bin")

@@ -191,9 +191,10 @@ def test_a_verdict_is_told_as_json() -> None:
     one, _ = network()
     run = one.write("run.submit", {**make_submission({"a": []}), "absent": []})
     assert keeper_of(one, default_policy()).verdict(run, ("isolation:sandbox",), "a").to_json() == {
-        "allowed": True, "reason": "default rule 1", "isolation": "sandbox", "network": True,
+        "allowed": True, "reason": "default rule 1", "isolation": "sandbox", "level": "container",
+        "network": True,
         "rules": ["default rule 1"],
     }  # fmt: skip
     assert Verdict(allowed=False, reason="no").to_json() == {
-        "allowed": False, "reason": "no", "isolation": None, "network": None, "rules": None
+        "allowed": False, "reason": "no", "isolation": None, "level": None, "network": None, "rules": None
     }  # fmt: skip
