@@ -16,6 +16,7 @@ from p2pwf.runner.isolation.system import reachable
 from tests.runner.isolation.attempts import ALLOWED, ATTEMPTS, OUT
 
 ROOT = Path(__file__).parents[3]
+PACKAGES = next(path for path in sys.path if path.endswith(("site-packages", "dist-packages")))
 OTHER_USER = 61_050
 ALWAYS_SAFE = frozenset(("use an inherited descriptor", "use the kernel's ciphers"))
 """What does not succeed at level none either: nothing is inherited, and few kernels have the ciphers."""
@@ -24,13 +25,13 @@ ALWAYS_SAFE = frozenset(("use an inherited descriptor", "use the kernel's cipher
 @cache
 def run(level: str, folder: Path, user: int | None, *words: str) -> dict[str, str]:
     folder.mkdir(mode=0o755)
-    python, more = sys.executable, ""
+    python = sys.executable
     if user is not None:
         os.chown(folder, user, user)
-        python, more = other_python(), f":{next(path for path in sys.path if path.endswith('site-packages'))}"
+        python = other_python()
     done = subprocess.run(
         [python, "-m", "tests.runner.isolation.attempts", level, str(folder), *words],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{more}", "SECRET": "s3cret", "HOME": str(folder),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{PACKAGES}", "SECRET": "s3cret", "HOME": str(folder),
              "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
         user=user, group=user, extra_groups=None if user is None else [],

@@ -1,0 +1,118 @@
+"""T40: links that a job plants where the runner itself reads or writes for it, to have or to change the node's key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+
+from p2pwf.core.ids import Cid
+from p2pwf.runner.hand import Hand
+from p2pwf.runner.manifest import parse
+from tests.runner.isolation.conftest import Apart
+from tests.runner.kit import Bench, Ran
+from tests.runner.native import Place
+
+KEY: Final = "THE-NODES-KEY"
+FILES: Final[dict[str, str]] = {
+    "an action": "- run: mkdir a; ln -s KEY a/action.yml\n- {uses: ./a, continue-on-error: true}",
+    "a version file": "- run: ln -s KEY .python-version\n"
+    "- {uses: actions/setup-python@v5, continue-on-error: true, with: {python-version-file: .python-version}}",
+    "a version file of node": "- run: ln -s KEY .nvmrc\n"
+    "- {uses: actions/setup-node@v4, continue-on-error: true, with: {node-version-file: .nvmrc}}",
+    "a matcher": "- run: ln -s KEY m.json; echo '::add-matcher::m.json'",
+    "an output file": '- {id: a, run: "rm $GITHUB_OUTPUT; ln -s KEY $GITHUB_OUTPUT", continue-on-error: true}\n'
+    '- run: echo "${{ toJSON(steps) }}"',
+    "a summary": '- {run: "rm $GITHUB_STEP_SUMMARY; ln -s KEY $GITHUB_STEP_SUMMARY", continue-on-error: true}',
+    "an artifact": "- run: ln -s KEY out\n"
+    "- {uses: actions/upload-artifact@v4, continue-on-error: true, with: {path: out}}",
+    "an artifact in a folder": "- run: ln -s FOLDER out\n"
+    "- {uses: actions/upload-artifact@v4, continue-on-error: true, with: {path: out/*}}",
+    "a cache": "- run: ln -s FOLDER out\n"
+    "- {uses: actions/cache@v4, continue-on-error: true, with: {path: out, key: k}}",
+    "a cache by name": "- {uses: actions/cache@v4, continue-on-error: true, with: {path: FOLDER, key: k}}",
+    "an artifact by name": "- {uses: actions/upload-artifact@v4, continue-on-error: true, with: {path: KEY}}",
+}
+WRITES: Final[dict[str, str]] = {
+    "a checkout": "- run: ln -s FOLDER out\n- {uses: actions/checkout@v4, continue-on-error: true, with: {path: out}}",
+    "the workspace": '- run: cd ..; rmdir "$GITHUB_WORKSPACE"; ln -s FOLDER "$GITHUB_WORKSPACE"\n'
+    "  continue-on-error: true\n- {uses: actions/checkout@v4, continue-on-error: true}",
+    "a download": "- run: echo x > planted; ln -s FOLDER out\n"
+    "- {uses: actions/upload-artifact@v4, with: {name: mine, path: planted}}\n"
+    "- {uses: actions/download-artifact@v4, continue-on-error: true, with: {name: mine, path: out}}",
+    "the folder of step files": "- run: |\n    d=$(dirname $GITHUB_OUTPUT); mv $d $d.x; ln -s FOLDER $d\n"
+    "- {run: echo on, continue-on-error: true}",
+    "an npm registry": "- run: rm -rf $RUNNER_TEMP/.npmrc; ln -s KEY $RUNNER_TEMP/.npmrc\n"
+    "- {uses: actions/setup-node@v4, continue-on-error: true, with: {registry-url: 'https://r.example'}}",
+}
+
+
+@pytest.fixture
+def folder(bench: Bench) -> Path:
+    """The node's own folder, with its key."""
+    folder = bench.root / "data"
+    folder.mkdir(0o700)
+    (folder / "key").write_text(KEY)
+    (folder / "key").chmod(0o600)
+    return folder
+
+
+async def run(place: Place, folder: Path, steps: str) -> Ran:
+    asked = steps.replace("KEY", str(folder / "key")).replace("FOLDER", str(folder))
+    return await place.run(asked, source={"README": "a source\n"})
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+async def all_kept(place: Place, ran: Ran) -> str:
+    """All that got out of a job: its log, its result, the content of what it stored."""
+    found = [repr(ran.result), *(line.text for line in ran.lines)]
+    links = [*(one.link for one in ran.result.artifacts), *(one.link for one in ran.result.caches)]
+    for link in links:
+        files = parse(await raw(place, link)).files
+        found += [(await raw(place, file.cid)).decode() for file in files if file.cid is not None]
+    return "\n".join(found)
+
+
+async def raw(place: Place, cid: Cid) -> bytes:
+    return await trio.Path(await place.fetch(cid)).read_bytes()
+
+
+@pytest.mark.parametrize("steps", FILES.values(), ids=FILES)
+async def test_t40_a_planted_link_does_not_have_the_runner_read_the_key(
+    bench: Bench, apart: Apart, folder: Path, steps: str
+) -> None:
+    place = Place.at(bench)
+    assert KEY not in await all_kept(place, await run(place, folder, steps))
+
+
+@pytest.mark.parametrize("steps", WRITES.values(), ids=WRITES)
+async def test_t40_a_planted_link_does_not_have_the_runner_write_elsewhere(
+    bench: Bench, apart: Apart, folder: Path, steps: str
+) -> None:
+    before = (folder / "key").stat()
+    await run(Place.at(bench), folder, steps)
+    after = (folder / "key").stat()
+    assert names(folder) == {"key"}
+    assert (folder / "key").read_text() == KEY
+    assert (before.st_uid, before.st_mode) == (after.st_uid, after.st_mode)
+
+
+async def test_t40_without_the_guard_the_runner_reads_the_key_for_the_job(
+    bench: Bench, apart: Apart, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hand, "_become", lambda *_: None)
+    place = Place.at(bench)
+    assert KEY in await all_kept(place, await run(place, folder, FILES["an artifact"]))
+
+
+async def test_t40_without_the_guard_the_runner_writes_where_a_link_leads(
+    bench: Bench, apart: Apart, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hand, "_become", lambda *_: None)
+    await run(Place.at(bench), folder, WRITES["a download"])
+    assert names(folder) == {"key", "planted"}
