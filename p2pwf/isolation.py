@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["NO_NETWORK", "PREFIX", "Level", "asked_level", "choose", "labels_of"]
+__all__ = ["NO_NETWORK", "PREFIX", "Level", "asked_level", "choose", "labels_of", "told_labels"]
 
 PREFIX: Final = "isolation:"
 NO_NETWORK: Final = "network:none"
@@ -41,6 +41,14 @@ _BY_LABEL: Final = {level.label: level for level in Level}
 def asked_level(labels: Iterable[str]) -> Level:
     """The least level that labels of `runs-on` ask for: the highest that they name, or `none`."""
     return max((_BY_LABEL.get(label.lower(), Level.none) for label in labels), default=Level.none)
+
+
+def told_labels(labels: Iterable[str]) -> list[str]:
+    """The labels of a machine for people: of its levels only the best, and last."""
+    every = list(labels)
+    best = asked_level(every)
+    shown = [label for label in every if label != NO_NETWORK and label.lower() not in _BY_LABEL]
+    return [*shown, best.label] if best > Level.none else shown
 
 
 def choose(

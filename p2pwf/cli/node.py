@@ -9,6 +9,7 @@ import click
 
 from p2pwf.cli.base import Session, anywhere
 from p2pwf.cli.text import clean, dim, duration, pairs, style
+from p2pwf.isolation import told_labels
 
 
 @click.command()
@@ -31,7 +32,7 @@ def _draw_status(found: dict[str, Any]) -> None:
         ("peer id", found["peer_id"]),
         ("network", found["network"] + ("  (private)" if found.get("private") else "")),
         ("roles", ", ".join(found["roles"]) or "none"),
-        ("labels", ", ".join(clean(one) for one in found["labels"]) or "none"),
+        ("labels", ", ".join(clean(one) for one in told_labels(found["labels"])) or "none"),
         ("jobs", f"{found['running_jobs']} running, {slots} slot{'' if slots == 1 else 's'}"),
         ("peers", f"{found['connected_peers']} connected, {found['peer_count']} members"),
         ("up", duration(time.time() - found["started_at"] / 1000)),

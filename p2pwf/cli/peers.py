@@ -14,6 +14,7 @@ from p2pwf.cli.base import LazyGroup, Session, anywhere, print_line
 from p2pwf.cli.names import complete_peers
 from p2pwf.cli.text import clean, dim, duration, moment, short, style, table
 from p2pwf.errors import UsageError
+from p2pwf.isolation import told_labels
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 ROLES = ("submit", "run", "admin")
@@ -131,7 +132,7 @@ def _draw_peers(peers: list[dict[str, Any]]) -> None:
                 _seen(one),
                 "-" if one["latency"] is None else milliseconds(one["latency"]),
                 clean(one["version"] or "-"),
-                ",".join(clean(label) for label in one["labels"]) or "-",
+                ",".join(clean(label) for label in told_labels(one["labels"])) or "-",
             )
             for one in peers
         ],
@@ -178,7 +179,7 @@ def _draw_pending(peers: list[dict[str, Any]]) -> None:
                 one["peer_id"],
                 clean(one["name"] or "-"),
                 "-" if one["slots"] is None else str(one["slots"]),
-                ",".join(clean(label) for label in one["labels"]) or "-",
+                ",".join(clean(label) for label in told_labels(one["labels"])) or "-",
             )
             for one in peers
         ],

@@ -226,7 +226,7 @@ def _draw_rules(told: dict[str, Any]) -> None:
             _words(rule["workflows"]),
             _words(rule["labels"]),
             _words(rule["secrets"]),
-            rule["isolation"],
+            f"{rule['isolation']}{'' if rule['prefer'] == 'least' else ' or better'}",
             "yes" if rule["network"] else "no",
         )
         for rule in told["rules"]
@@ -239,7 +239,7 @@ def _draw_rules(told: dict[str, Any]) -> None:
 def _draw_verdicts(told: dict[str, Any]) -> None:
     rows = []
     for row in told["jobs"]:
-        terms = f"runs, isolation {row['isolation']} or better{'' if row['network'] else ', no network'}"
+        terms = f"runs, isolation {row['level']}{'' if row['network'] else ', no network'}"
         word = style(terms, "green") if row["allowed"] else style("refused", "red")
         rows.append((clean(row["job"]), _words(row["labels"]) if row["labels"] else "-", word, clean(row["reason"])))
     table(("JOB", "LABELS", "HERE", "WHY"), rows, flexible=3)

@@ -26,7 +26,7 @@ MAX_SLOTS = 1024
 @click.option("--label", "labels", metavar="LABEL", multiple=True, help="Offer this label to runs-on.")
 @click.option("--slots", metavar="N", type=click.IntRange(0, MAX_SLOTS), help="Run N jobs at a time; 0: none.")
 @click.option("--private", is_flag=True, help="A new network with a shared key of its own.")
-@click.option("--trust-members", is_flag=True, help="Run other members' jobs without isolation.")
+@click.option("--trust-members", is_flag=True, help="Run all jobs as this user, without isolation.")
 @click.option("--executor", type=click.Choice(("native", "external")), help="Who runs its jobs: it, or a client.")
 @click.option("--actions", metavar="DIR", help="Find actions of other repositories here (or P2PWF_ACTIONS).")
 @click.option("--actions-url", metavar="URL", help="Fetch actions from here instead of https://github.com.")

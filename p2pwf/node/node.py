@@ -49,7 +49,7 @@ from p2pwf.node.sources import keep_scheduled
 from p2pwf.node.standing import Standing, is_removed, was_member
 from p2pwf.policy import Policy
 from p2pwf.runner.isolation.keeper import Keeper
-from p2pwf.runner.isolation.probe import Probe, levels, probe_all
+from p2pwf.runner.isolation.probe import UNTRIED, Probe, levels, probe_all
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner, open_spawner
@@ -297,9 +297,9 @@ async def _is_free(addresses: tuple[str, ...]) -> bool:
 
 
 async def _levels(settings: NodeSettings, keeper: Keeper, spawner: Spawner) -> dict[Level, Probe]:
-    """The levels of isolation, tried; nothing is, where no jobs run."""
+    """The levels of isolation, tried; nothing is, where this node runs no jobs itself."""
     if settings.slots == 0 or settings.executor == EXTERNAL:
-        return {}
+        return {Level.none: UNTRIED}
     return await probe_all(keeper, spawner)
 
 

@@ -44,8 +44,8 @@ class Facts:
 class Verdict:
     """What comes of a job here. `rules`: those that decided, one for each submitter, if it is allowed.
 
-    `floor`: the least level to run it at, what it asks for included; `level`: the one that it gets, the best that this
-    machine has for it; `network`: whether it may have one.
+    `floor`: the least level to run it at, what it asks for included; `level`: the one that it gets, of those that this
+    machine has the best or, where the rules prefer that, the lowest; `network`: whether it may have one.
     """
 
     allowed: bool
@@ -80,7 +80,8 @@ def judge(policy: Policy, facts: Facts, available: Collection[Level]) -> Verdict
         found.append(rule)
     floor = max(asked_level(facts.labels), *(rule.isolation for rule in found))
     network = all(rule.network for rule in found) and NO_NETWORK not in facts.labels
-    level = choose(available, floor, network=network, containers=facts.containers)
+    least = all(rule.least for rule in found)
+    level = choose(available, floor, network=network, containers=facts.containers, least=least)
     if level is None:
         best = max(available, default=Level.none)
         how = f"{' without a network' * (not network)}{', with containers of its own' * facts.containers}"

@@ -1,8 +1,8 @@
 """The values of a policy: lists of names, rules, and the policy that holds where nobody wrote one.
 
-A rule admits what fits all of its lists, on its terms (the least level of isolation, whether there is a network). The
-rules stand in order; the first that fits decides, and what fits none is refused. There are no rules that refuse: a list
-takes out with `!`, so what a rule lets in can be read off that rule alone.
+A rule admits what fits all of its lists, on its terms: the least level of isolation, whether a job gets that one or the
+best there is, whether there is a network. The rules stand in order; the first that fits decides, and what fits none is
+refused. There are no rules that refuse: a list takes out with `!`, so what a rule lets in can be read off it alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ ROLE: Final = "role:"
 SHA: Final = "sha256:"
 """Begins what names a workflow file by its bytes."""
 DEFAULT: Final = "default"
+BEST: Final = "best"
+LEAST: Final = "least"
 FLAG: Final = "--trust-members"
 
 
@@ -76,11 +78,13 @@ class Rule:
     labels: Choice = ALL
     secrets: Choice = ALL
     isolation: Level
+    least: bool = False
+    """Whether a job runs at the lowest level that suffices, instead of at the best that there is."""
     network: bool = True
     place: str
 
     def to_json(self) -> dict[str, Any]:
-        """{place, from, workflows, labels, secrets, isolation, network}."""
+        """{place, from, workflows, labels, secrets, isolation, prefer, network}."""
         return {
             "place": self.place,
             "from": list(self.submitters),
@@ -88,6 +92,7 @@ class Rule:
             "labels": list(self.labels.entries),
             "secrets": list(self.secrets.entries),
             "isolation": self.isolation.name,
+            "prefer": LEAST if self.least else BEST,
             "network": self.network,
         }
 
@@ -113,12 +118,15 @@ class Policy:
 
 def default_policy(*, trust_members: bool = False) -> Policy:
     """The policy of a machine whose user wrote none: what is submitted here runs with the best isolation there is, and
-    what members submit with a user of its own, or, with `trust_members`, like one's own."""
-    least = Level.none if trust_members else Level.process
+    what members submit only where it can be kept apart. With `trust_members` all of it runs as the node's own user,
+    but for jobs that ask for more."""
+    if trust_members:
+        rule = Rule(submitters=(MEMBERS,), isolation=Level.none, least=True, place="default rule 1")
+        return Policy(rules=(rule,), origin=FLAG)
     return Policy(
         rules=(
             Rule(submitters=(OWN,), isolation=Level.none, place="default rule 1"),
-            Rule(submitters=(MEMBERS,), isolation=least, place="default rule 2"),
+            Rule(submitters=(MEMBERS,), isolation=Level.process, place="default rule 2"),
         ),
-        origin=FLAG if trust_members else DEFAULT,
+        origin=DEFAULT,
     )

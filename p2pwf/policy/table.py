@@ -14,13 +14,13 @@ from p2pwf.core.bodies import ROLES
 from p2pwf.core.ids import PeerId, public_key_of
 from p2pwf.errors import UsageError
 from p2pwf.isolation import NO_NETWORK, PREFIX, Level
-from p2pwf.policy.rules import ALL, MEMBERS, OWN, ROLE, SHA, Choice, Policy, Rule, pattern
+from p2pwf.policy.rules import ALL, BEST, LEAST, MEMBERS, OWN, ROLE, SHA, Choice, Policy, Rule, pattern
 
 MAX_RULES: Final = 100
 """Nobody reads more; each is tried for each job."""
 MAX_ENTRIES: Final = 200
 """Of one list."""
-FIELDS: Final = ("from", "workflows", "labels", "secrets", "isolation", "network")
+FIELDS: Final = ("from", "workflows", "labels", "secrets", "isolation", "prefer", "network")
 _NAME: Final = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _HEADER: Final = re.compile(r"\s*\[\[\s*policy\s*\.\s*rule\s*\]\]")
@@ -93,6 +93,7 @@ class _Reader:
             labels=self._choice(number, rule, "labels", _check_label, str.lower),
             secrets=self._choice(number, rule, "secrets", _check_pattern, str.upper),
             isolation=self._isolation(number, rule, submitters, network),
+            least=self._least(number, rule),
             network=network,
             place=f"rule {number}",
         )
@@ -127,6 +128,12 @@ class _Reader:
             hint = f'isolation = "{Level.sandbox.name}", or leave it out'
             self._fail(f"at {level.name} the network cannot be cut", hint, number, "isolation")
         return level
+
+    def _least(self, number: int, rule: Mapping[str, Any]) -> bool:
+        given = rule.get("prefer", BEST)
+        if given not in (BEST, LEAST):
+            self._fail(f"neither {BEST} nor {LEAST}", f"the {BEST} level there is, or the {LEAST}", number, "prefer")
+        return bool(given == LEAST)
 
     def _choice(
         self,

@@ -66,6 +66,30 @@ def test_the_first_rule_that_fits_decides() -> None:
     assert not only.allowed  # no later rule helps out
 
 
+def test_the_best_level_is_taken_or_where_the_rules_prefer_it_the_least() -> None:
+    assert verdict(policy({"from": ["own"]}), facts(own=True)).level is Level.container
+    least = policy({"from": ["own"], "isolation": "none", "prefer": "least"}, {"from": ["members"]})
+    assert verdict(least, facts(own=True)).level is Level.none
+    assert verdict(least, facts(BOB, "isolation:sandbox", own=True)).level is Level.sandbox
+    assert verdict(least, facts()).level is Level.container
+    tick = Facts(submitters=(Submitter(ANN, own=True), Submitter(BOB, own=False)), names=("CI",))
+    assert judge(least, tick, EVERY).level is Level.container, "only if all of them prefer it"
+    assert verdict(default_policy(trust_members=True), facts()).level is Level.none
+
+
+def test_a_job_with_containers_or_without_a_network_is_refused_where_no_level_has_both() -> None:
+    here = frozenset({Level.none, Level.process, Level.sandbox})
+    held = policy({"from": ["own"]}, {"from": ["members"]})
+    assert verdict(held, facts(own=True, containers=True), here).level is Level.none
+    assert verdict(held, facts(containers=True), here).reason == (
+        "it is to run at isolation process or better, with containers of its own, and this machine can keep sandbox "
+        "(rule 2)"
+    )
+    assert verdict(held, facts(BOB, "network:none"), here).level is Level.sandbox
+    only = frozenset({Level.none, Level.process})
+    assert "better without a network, and this machine" in verdict(held, facts(BOB, "network:none"), only).reason
+
+
 def test_what_fits_no_rule_is_refused_ones_own_as_well() -> None:
     assert verdict(policy({"from": ["ann"]}), facts(BOB, own=True)).reason.endswith("no jobs of this submitter")
     assert verdict(policy({"from": ["own"]}), facts(BOB, own=True)).allowed

@@ -41,6 +41,11 @@ def test_a_name_stands_for_one_peer_or_several() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
+        (
+            '[[policy.rule]]\nfrom = ["own"]\nprefer = "most"',
+            "config.toml:3: policy rule 1: prefer: neither best nor least",
+            "the best level there is",
+        ),
         ("[policy]", "config.toml: policy: no rule: nothing would run here", "leave [policy] out"),
         ("[policy]\nrules = 1", "config.toml: policy: unknown key 'rules'", "[[policy.rule]]"),
         ("[policy]\nrule = 1", "config.toml: policy: rule is no list of tables", "[[policy.rule]]"),

@@ -40,10 +40,14 @@ class Probe:
     hint: str = ""
 
 
+UNTRIED: Final = Probe(Level.none, True, "as the node's own user, with all that this user may do")
+"""There is nothing to try about this level."""
+
+
 async def probe_all(keeper: Keeper, spawner: Spawner) -> dict[Level, Probe]:
     """Try `process` and `sandbox`; `none` always is."""
     await trio.to_thread.run_sync(keeper.prepare)
-    found = {Level.none: Probe(Level.none, True, "as the node's own user, with all that this user may do")}
+    found = {Level.none: UNTRIED}
     for level in (Level.process, Level.sandbox):
         found[level] = await probe(keeper, spawner, level)
     return found
@@ -57,10 +61,8 @@ async def probe(keeper: Keeper, spawner: Spawner, level: Level) -> Probe:
     try:
         with trio.fail_after(PATIENCE_S):
             said = await _try(keeper, spawner, level)
-    except P2pwfError as error:
-        return Probe(level, False, error.message.removeprefix("the job cannot be kept apart: "), _hint(level))
-    except (OSError, trio.TooSlowError) as error:
-        return Probe(level, False, f"it does not work here: {error}", _hint(level))
+    except (P2pwfError, OSError, trio.TooSlowError, ExceptionGroup) as error:
+        return Probe(level, False, _reason(error), _hint(level))
     if said != KEPT:
         return Probe(level, False, f"it does not hold here: {said or 'the step said nothing'}", _hint(level))
     return Probe(level, True, _how(keeper, level))
@@ -76,6 +78,17 @@ def _missing(keeper: Keeper, level: Level) -> Probe | None:
         if seccomp.program(unix_sockets=False) is None:
             return Probe(level, False, f"{keeper.no_user}, and there is no filter of system calls for this machine")
     return None
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words; what is no failure of the machine is raised on."""
+    while isinstance(error, ExceptionGroup):  # of the supervisor's nursery
+        error = error.exceptions[0]
+    if isinstance(error, P2pwfError):
+        return error.message.removeprefix("the job cannot be kept apart: ")
+    if isinstance(error, OSError | trio.TooSlowError):
+        return f"it does not work here: {error}"
+    raise error
 
 
 def _hint(level: Level) -> str:

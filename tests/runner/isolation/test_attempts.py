@@ -81,13 +81,13 @@ def test_t42_t43_no_attempt_gets_out_of_a_level_that_promises_it(shared: Path, l
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_t42_without_a_network_nothing_of_it_is_reached(shared: Path, user: int | None) -> None:
+def test_t42_nothing_is_reached_where_there_is_no_network(shared: Path, user: int | None) -> None:
     need(user)
     said = run("sandbox", shared / f"lonely-{user}", user, "without-network")
     assert not {name for name, text in said.items() if OUT in text}
 
 
-def test_t42_t43_the_attempts_succeed_where_nothing_keeps_them(shared: Path) -> None:
+def test_t42_t43_the_attempts_succeed_without_the_guard(shared: Path) -> None:
     """The twin: each is a real one."""
     said = run("none", shared / "none", None)
     out = {name for name, text in said.items() if OUT in text}

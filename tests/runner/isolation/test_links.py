@@ -102,7 +102,7 @@ async def test_t40_a_planted_link_does_not_have_the_runner_write_elsewhere(
     assert (before.st_uid, before.st_mode) == (after.st_uid, after.st_mode)
 
 
-async def test_t40_without_the_guard_the_runner_reads_the_key_for_the_job(
+async def test_t40_the_runner_reads_the_key_for_the_job_without_the_guard(
     bench: Bench, apart: Apart, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hand, "_become", lambda *_: None)
@@ -110,7 +110,7 @@ async def test_t40_without_the_guard_the_runner_reads_the_key_for_the_job(
     assert KEY in await all_kept(place, await run(place, folder, FILES["an artifact"]))
 
 
-async def test_t40_without_the_guard_the_runner_writes_where_a_link_leads(
+async def test_t40_the_runner_writes_where_a_link_leads_without_the_guard(
     bench: Bench, apart: Apart, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hand, "_become", lambda *_: None)
