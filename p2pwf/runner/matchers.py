@@ -118,7 +118,7 @@ class Matchers:
         """Take the matchers of a file, relative to the workspace; raises UsageError, OSError."""
         if not _has_alarm():
             raise UsageError("problem matchers cannot be used here", "the runner is not in its program's main thread")
-        for matcher in _read(self._workspace / self.to_host(name)):
+        for matcher in read_matchers(self._workspace / self.to_host(name)):
             if self._added >= MAX_MATCHERS:
                 raise UsageError(f"more than {MAX_MATCHERS} problem matchers in one job", "add each of them once")
             self._added += 1
@@ -132,7 +132,7 @@ class Matchers:
 
     def remove_file(self, name: str) -> None:
         """Drop the matchers that a file names; raises UsageError, OSError."""
-        for matcher in _read(self._workspace / self.to_host(name)):
+        for matcher in read_matchers(self._workspace / self.to_host(name)):
             self.remove(matcher.owner)
 
     def begin(self) -> None:
@@ -188,7 +188,7 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _read(path: Path) -> Iterator[Matcher]:
+def read_matchers(path: Path) -> Iterator[Matcher]:
     """The matchers in a file; raises UsageError for one that cannot be."""
     if not path.is_file():  # no pipe, no device
         raise UsageError(f"no such problem matcher file: {path}", "does a step before this one make it?")

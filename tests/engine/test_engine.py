@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import TypeVar
@@ -286,6 +287,17 @@ def test_t22_a_node_that_slept_takes_nothing_over_before_it_has_synced() -> None
     digest = encode_message(Digest(one.engine.desk.clock.dag.digest()))
     one.give(Frame(two.peer, digest))
     assert not only(one.wait(LEASE - 1), StartJob)
+
+
+def test_t22_without_the_rule_for_who_wakes_the_job_is_taken_from_its_live_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2pwf.engine.liveness.WAKE_GAP", math.inf)
+    one, two = pair()
+    run, _ = run_owned_by(two, one)
+    one.time += 1000
+    taken = only([*one.give(Tick()), *one.wait(LEASE - 1)], StartJob)
+    assert [each.attempt.number for each in taken if each.attempt.run.text == run] == [2]
 
 
 def test_a_restarted_owner_closes_its_own_attempt_and_goes_on_with_the_next() -> None:
