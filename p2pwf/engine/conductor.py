@@ -102,6 +102,10 @@ class Conductor:
         self._liveness.set_paused(on)
         self._desk.dirty.update((run.id, None) for run in self._mine())
 
+    def judge_anew(self) -> None:
+        """The policy is another: what has not started here is looked at once more."""
+        self._desk.dirty.update((run.id, None) for run in self._mine())
+
     def place(self) -> None:
         """Look at once at everything that lacks an owner."""
         runs = [cid for cid in self._attention.of(NOBODY) if cid in self._desk.active]
@@ -247,6 +251,7 @@ class Conductor:
         """An attempt of ours that this peer does not run: of a cancelled run it ends, else it moves on."""
         key = (attempt.job, attempt.leg)
         state = run.tally.leg(key)
+        self._unqueue(attempt)  # it was let in, and the policy is another since
         if siblings.cancelled:
             self._finish(run, JobEnded(attempt, "cancelled", "cancelled", error=siblings.why), uses=[])
             return

@@ -49,6 +49,7 @@ from p2pwf.engine.inputs import (
     PeerDown,
     PeerUp,
     Place,
+    PolicyChanged,
     Recalled,
     RemoveMember,
     RemoveSchedule,
@@ -186,7 +187,7 @@ class Engine:
                 self.sealing.write(input)
             case Sealed():
                 self.sealing.sealed(input)
-            case Place() | Pause() | Begin() | Stop():
+            case Place() | Pause() | PolicyChanged() | Begin() | Stop():
                 self._about_work_here(input)
             case AddMember():
                 self.membership.add(input)
@@ -209,7 +210,7 @@ class Engine:
             case _:
                 assert_never(input)
 
-    def _about_work_here(self, input: Place | Pause | Begin | Stop) -> None:
+    def _about_work_here(self, input: Place | Pause | PolicyChanged | Begin | Stop) -> None:
         answer: dict[str, object] = {}
         match input:
             case Place():
@@ -217,6 +218,8 @@ class Engine:
             case Pause():
                 self.conductor.pause(input.on)
                 answer = {"paused": input.on, "running_jobs": len(self.conductor.local)}
+            case PolicyChanged():
+                self.conductor.judge_anew()
             case Begin():
                 begun, waiting = self.conductor.begin(input.run, input.leg)
                 answer = {"begun": begun, "waiting": waiting}

@@ -89,6 +89,7 @@ class Node:
         """Where the actions and workflows of other repositories are found at submission."""
         self.identity = identity
         self.engine = engine
+        self.gatekeeper = gatekeeper
         self.store = store
         self.blobs = blobs
         self.started = now()
