@@ -76,6 +76,7 @@ def _prepare(
         inputs=request.inputs,
         key=request.key,
         vars=node.engine.desk.settings.values(None),
+        secrets=frozenset(node.engine.desk.settings.secrets),
         pins=pinned,
         force=request.force,
         run_id=uuid4().hex,
