@@ -41,7 +41,8 @@ from p2pwf.core.events import Event, author_event  # noqa: E402
 from p2pwf.core.ids import Cid, PeerId, block_cid, parse_cid  # noqa: E402
 from p2pwf.core.sign import Signer  # noqa: E402
 from p2pwf.errors import P2pwfError  # noqa: E402
-from p2pwf.net.network import Network, open_network  # noqa: E402
+from p2pwf.net.network import Network  # noqa: E402
+from p2pwf.net.opened import open_network  # noqa: E402
 from p2pwf.net.types import Frame, NetConfig, PeerUp, Timing  # noqa: E402
 from scripts.hostile_frames import Attack  # noqa: E402
 from scripts.hostile_kinds import KINDS, Kind  # noqa: E402

@@ -22,7 +22,8 @@ from p2pwf.core.tickets import parse_ticket
 from p2pwf.engine import Engine
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import InternalError, NotFound, StorageError
-from p2pwf.net.network import Network, open_network
+from p2pwf.net.network import Network
+from p2pwf.net.opened import open_network
 from p2pwf.net.types import (
     DuplicateIdentity,
     Frame,
