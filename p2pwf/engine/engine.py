@@ -200,7 +200,7 @@ class Engine:
             case JoinAsked():
                 self.membership.join(input)
             case JobEnded():
-                self.conductor.ended(input)
+                self.conductor.work.ended(input)
             case Recalled():
                 self.desk.restore(input.run, input.blocks)
                 if input.token is not None:
@@ -217,11 +217,11 @@ class Engine:
                 self.conductor.place()
             case Pause():
                 self.conductor.pause(input.on)
-                answer = {"paused": input.on, "running_jobs": len(self.conductor.local)}
+                answer = {"paused": input.on, "running_jobs": len(self.conductor.work.local)}
             case PolicyChanged():
                 self.conductor.judge_anew()
             case Begin():
-                begun, waiting = self.conductor.begin(input.run, input.leg)
+                begun, waiting = self.conductor.work.begin(input.run, input.leg)
                 answer = {"begun": begun, "waiting": waiting}
             case Stop():
                 self.conductor.hand_on()

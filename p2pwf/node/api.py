@@ -73,7 +73,7 @@ class NodeApi:
             "roles": sorted(member.roles) if member else [],
             "labels": list(node.identity.labels),
             "slots": node.identity.slots,
-            "running_jobs": len(node.engine.conductor.local),
+            "running_jobs": len(node.engine.conductor.work.local),
             "connected_peers": len(node.engine.syncer.connected),
             "peer_count": len(desk.roster.members),
             "private": node.identity.psk is not None,

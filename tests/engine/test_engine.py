@@ -525,7 +525,7 @@ def test_a_late_event_of_a_run_that_left_memory_brings_it_back() -> None:
     taken = only(one.hear(two, []), StartJob)
     assert not taken
     run_id = start.attempt.run
-    ours = next(attempt for attempt in one.engine.conductor.local.values() if attempt.run == run_id)
+    ours = next(attempt for attempt in one.engine.conductor.work.local.values() if attempt.run == run_id)
     one.give(JobEnded(ours, "success", "success"))
     for _ in range(KEPT_ENDED):
         other = only(submit(one, {"a": []}), StartJob)
@@ -641,12 +641,12 @@ def test_a_node_that_may_run_jobs_no_more_drops_what_it_had_queued() -> None:
     two.wait(LEASE + 1)
     for number in range(8):
         submit(two, {f"job{number}": []})
-    assert len(two.engine.conductor.ready) > 0
+    assert len(two.engine.conductor.work.ready) > 0
     exchange(one, two)
     one.give(RemoveMember("remove", two.peer, keep_runs=False))
     exchange(one, two)
     two.wait(5.0)
-    assert len(two.engine.conductor.ready) == 0
+    assert len(two.engine.conductor.work.ready) == 0
 
 
 def test_bytes_in_the_inputs_of_a_run_are_shown_and_break_nothing() -> None:

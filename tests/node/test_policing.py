@@ -119,7 +119,7 @@ def take_policy(member: Member, policy: Policy) -> None:
 def test_t11_by_a_policy_that_is_read_anew_what_waits_moves_on_and_what_runs_goes_on() -> None:
     net, run = with_queued_legs(2)
     one, two = net.members
-    waiting = len(two.engine.conductor.ready)
+    waiting = len(two.engine.conductor.work.ready)
     assert (len(two.running), waiting > 0) == (1, True)
     take_policy(two, OTHERS)
     net.wait(3)
