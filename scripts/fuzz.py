@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=1_000_000, help="for each target that a peer can reach")
     parser.add_argument("--only", default="", help="targets, separated by commas")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="at a time")
     asked = parser.parse_args()
     parts = asked.processes
     names = [name for name in asked.only.split(",") if name] or [*PEER_TARGETS, *TARGETS]
