@@ -244,7 +244,7 @@ async def offend(target: Target, kind: Kind, number: int, frames: int, seconds: 
                 await trio.sleep(0.01)
         took = trio.current_time() - began
         with trio.move_on_after(2 * MAX_GONE):
-            while kind.offence and attack.lost is None:
+            while attack.first is not None and attack.lost is None:
                 await trio.sleep(0.02)  # what was queued here is still on its way
         gone = None if attack.lost is None or attack.first is None else round(attack.lost - attack.first, 2)
         nursery.cancel_scope.cancel()
