@@ -1,4 +1,4 @@
-"""The fuzzing behind scripts/fuzz: seeded inputs made of test vectors and of workflow files, on two processes.
+"""The fuzzing behind scripts/fuzz: seeded inputs made of test vectors and of workflow files.
 
 N inputs for each target that a peer can reach, a tenth of that for the others. What breaks a promise is kept in
 tests/fuzz/findings, where the tests replay it. Prints one JSON line: of each target the inputs, inputs a second, and
@@ -21,12 +21,13 @@ from typing import Any, Final
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.fuzz.mutations import mutated  # noqa: E402 - from this checkout
+from tests.fuzz.content_targets import contents  # noqa: E402 - from this checkout
+from tests.fuzz.file_targets import CORPORA  # noqa: E402
+from tests.fuzz.mutations import mutated  # noqa: E402
 from tests.fuzz.peer_targets import PEER_TARGETS, corpus  # noqa: E402
 from tests.fuzz.targets import TARGETS  # noqa: E402
 
 FINDINGS: Final = ROOT / "tests" / "fuzz" / "findings"
-PROCESSES: Final = 2
 MAX_FINDINGS: Final = 5
 """Of one target and process: the first few say what is wrong."""
 FILES: Final = tuple(path.read_bytes() for path in sorted((ROOT / "tests/workflow/data").glob("*/*.yml")))
@@ -49,7 +50,9 @@ def target_of(name: str) -> tuple[Callable[[bytes], None], tuple[bytes, ...]]:
     if name in PEER_TARGETS:
         check, of = PEER_TARGETS[name]
         return check, corpus(of)
-    return TARGETS[name], FILES if name == "loader" else LINES
+    if name in CORPORA:
+        return TARGETS[name], CORPORA[name]
+    return TARGETS[name], {"loader": FILES, "backup": contents("backup")}.get(name, LINES)
 
 
 def fuzz(work: tuple[str, int, int]) -> tuple[str, int, float, list[str]]:
@@ -79,14 +82,16 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=1_000_000, help="for each target that a peer can reach")
     parser.add_argument("--only", default="", help="targets, separated by commas")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2, help="at a time")
     asked = parser.parse_args()
+    parts = asked.processes
     names = [name for name in asked.only.split(",") if name] or [*PEER_TARGETS, *TARGETS]
     work = []
     for name in names:
         inputs = asked.inputs if name in PEER_TARGETS else asked.inputs // 10
-        work += [(name, (inputs + part) // PROCESSES, PROCESSES * asked.seed + part) for part in range(PROCESSES)]
+        work += [(name, (inputs + part) // parts, parts * asked.seed + part) for part in range(parts)]
     figures: dict[str, dict[str, Any]] = {}
-    with get_context("spawn").Pool(PROCESSES) as pool:
+    with get_context("spawn").Pool(parts) as pool:
         for name, inputs, seconds, findings in pool.imap_unordered(fuzz, work):
             line = figures.setdefault(name, {"inputs": 0, "seconds": 0.0, "findings": []})
             line["inputs"] += inputs

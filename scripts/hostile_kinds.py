@@ -91,7 +91,7 @@ def on_clock(pool: Pool) -> Run:
     async def run(attack: Attack) -> None:
         frames = made.setdefault(id(attack), cycle(pool(attack)))
         links = attack.net._links
-        with trio.fail_after(5):
+        with trio.fail_after(1):
             while (link := links._links.get(attack.target)) is None:
                 await trio.sleep(0.01)
         while attack.left() > 0:

@@ -1,4 +1,7 @@
-"""`p2pwf policy`: what this machine runs for whom, and what it would do with the jobs of a file. Needs no node."""
+"""`p2pwf policy`: what this machine runs for whom, and what it would do with the jobs of a file.
+
+Only `reload` needs a node.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 _HERE = "p2pwf.cli.policy"
 _COMMANDS = {
     "show": (f"{_HERE}:show", "Show the rules that hold on this machine."),
+    "reload": (f"{_HERE}:reload", "Let a node that runs read its rules anew."),
     "check": (f"{_HERE}:check", "Say what this machine would do with the jobs of a file."),
 }
 SUBMIT = frozenset({"submit"})
@@ -35,7 +39,8 @@ SUBMIT = frozenset({"submit"})
 def policy() -> None:
     """Show what this machine runs for whom, and on what terms.
 
-    Its rules are the table [policy] of config.toml in the data folder; a node reads them when it starts.
+    Its rules are the table [policy] of config.toml in the data folder; a node reads them when it starts, and when
+    `p2pwf policy reload` says so.
     """
 
 
@@ -56,6 +61,25 @@ def show(session: Session) -> None:
         "rules": [rule.to_json() for rule in held.rules],
     }
     session.answer(told, _draw_rules)
+
+
+@click.command()
+@anywhere
+@click.pass_obj
+def reload(session: Session) -> None:
+    """Let the node that runs here read its rules anew, without a stop.
+
+    What has not started is judged by the new rules; what runs goes on, and what was refused stays so. Rules that
+    cannot be read change nothing.
+
+    \b
+      p2pwf policy reload
+    """
+    made = session.client.call("POST", "policy", "reload")
+    count = len(made["rules"])
+    session.answer(
+        made, lambda _: click.echo(f"{count} rule{'' if count == 1 else 's'} of {clean(made['origin'])} hold")
+    )
 
 
 @click.command()
@@ -214,6 +238,10 @@ def _jobs(flow: Flow) -> Iterator[tuple[str, tuple[str, ...], frozenset[str] | N
 
 def _words(entries: Sequence[str]) -> str:
     return "any" if list(entries) == ["*"] else clean(", ".join(entries)) or "none"
+
+
+def _counted(rules: Sequence[object]) -> str:
+    return "1 rule now holds," if len(rules) == 1 else f"{len(rules)} rules hold now,"
 
 
 def _draw_rules(told: dict[str, Any]) -> None:

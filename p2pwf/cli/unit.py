@@ -70,9 +70,12 @@ def unit_text(system: bool, folder: Path, options: tuple[str, ...], program: tup
     if not fits_socket(folder / SOCKET_NAME):
         raise UsageError(f"{folder} is too long a path for a service's socket", "use a shorter --data-dir")
     command = program or (sys.executable, "-m", "p2pwf.cli.main")
-    line = " ".join(_word(word) for word in (*command, "up", "--data-dir", str(folder), *options))
+    line, reload = (
+        " ".join(_word(word) for word in (*command, *words, "--data-dir", str(folder), *more))
+        for words, more in ((("up",), options), (("policy", "reload"), ()))
+    )
     head = "[Unit]\nDescription=p2pwf node\n"
-    service = f"[Service]\nExecStart={line}\n{COMMON}"
+    service = f"[Service]\nExecStart={line}\nExecReload={reload}\n{COMMON}"
     if not system:
         return f"{MARK}\n{head}\n{service}\n[Install]\nWantedBy=default.target\n"
     if folder.parent != STATE:

@@ -32,6 +32,9 @@ class ControlApi(Protocol):
     async def pause(self, on: bool) -> JsonObject:
         """Start no more jobs here, or go on: {paused, running_jobs}."""
 
+    async def policy_reload(self) -> JsonObject:
+        """Read the policy of this machine anew: {origin, rules}; one that cannot be read changes nothing."""
+
     async def leave(self, keep_runs: bool) -> JsonObject:
         """Hand on what this node owns, leave the network, and stop: {peer_id, removed}."""
 

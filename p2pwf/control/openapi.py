@@ -177,6 +177,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("POST", "/shutdown", "shutdown", "Stop the node", _object(stopping={"type": "boolean"})),
     Operation("POST", "/pause", "pause", "Start no more jobs here, or go on",
               _object(paused=FLAG, running_jobs=NUMBER), body=_PAUSE),
+    Operation("POST", "/policy/reload", "policy_reload", "Read the policy of this machine anew",
+              _object(origin=TEXT, rules=_list(OBJECT))),
     Operation("POST", "/leave", "leave", "Leave the network, and stop", _object(peer_id=TEXT, removed=FLAG),
               body=_LEAVE),
     Operation("GET", "/openapi.json", "openapi", "This document", OBJECT),

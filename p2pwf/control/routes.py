@@ -98,6 +98,10 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         fields.done()
         return json_reply(await api.pause(on))
 
+    async def policy_reload(request: Request) -> Response:
+        await nothing_more(request)
+        return json_reply(await api.policy_reload())
+
     async def leave(request: Request) -> Response:
         fields = await body_fields(request)
         keep = fields.flag("keep_runs")
@@ -141,6 +145,7 @@ def _node_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("GET", "/stats", stats),
         ("POST", "/shutdown", shutdown),
         ("POST", "/pause", pause),
+        ("POST", "/policy/reload", policy_reload),
         ("POST", "/leave", leave),
         ("GET", "/openapi.json", openapi),
         ("POST", "/invites", invite),

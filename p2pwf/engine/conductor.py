@@ -12,34 +12,31 @@ from typing import cast
 import attrs
 
 from p2pwf.clock.messages import Attempt
-from p2pwf.core.bodies import MAX_OUTPUTS, MAX_TEXT, outputs_size
-from p2pwf.core.events import EventError
+from p2pwf.core.bodies import MAX_TEXT
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.attention import IDLE_LOOK, NOBODY, Attention
 from p2pwf.engine.config import SETTLE, STAGGER, TICK
-from p2pwf.engine.desk import Desk, about, finish_ids, needs_context
+from p2pwf.engine.desk import Desk, about, finish_ids
 from p2pwf.engine.groups import Groups
 from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.judge import GIVEN_UP, REPLACED, Judge, Siblings
 from p2pwf.engine.liveness import Liveness
-from p2pwf.engine.outputs import Alarm, CancelJob, RunsChanged, StartJob
+from p2pwf.engine.outputs import Alarm, RunsChanged
 from p2pwf.engine.sealing import Sealing
 from p2pwf.engine.shared import Shared
 from p2pwf.engine.takeover import Takeover
+from p2pwf.engine.worklist import Worklist
 from p2pwf.errors import P2pwfError
-from p2pwf.queue import ReadyQueue
 from p2pwf.runs import Run
 from p2pwf.runs.labels import may_run
 from p2pwf.runs.run import Key
 
 PAUSED = "paused"
 """The name under which it is kept that this node is paused."""
-MAX_READY = 100_000
-"""Attempts queued here at a time; a run has at most 4096 legs, and a node that holds more should be given fewer."""
 
 
 class Conductor:
-    """`local`: what runs here, by run and leg. `ready`: what may start here as soon as a slot is free."""
+    """Looks at runs, and does what their state calls for; what falls to this node goes to its `work`."""
 
     def __init__(self, desk: Desk, liveness: Liveness, sealing: Sealing) -> None:
         self._desk = desk
@@ -50,12 +47,7 @@ class Conductor:
         self._takeover = Takeover(desk, liveness, sealing, self._look_within)
         self._attention = Attention()
         self._shared = Shared(desk, liveness, self.judge, self._attention, self._look_within)
-        self.local: dict[tuple[Cid, Key], Attempt] = {}
-        self._stopping: set[Attempt] = set()
-        self._ended: dict[Attempt, JobEnded] = {}
-        self.ready: ReadyQueue[Attempt, None] = ReadyQueue(MAX_READY)
-        self._judged: dict[Attempt, object] = {}
-        """Of what is in `ready`, from what it followed that it is to run: asked again only when that changes."""
+        self.work = Worklist(desk, liveness, self.groups, may_act=self._may_act, is_held=self._held_by_group)
         self._roster = desk.roster
         self._settings = desk.settings.version
         self.failures = 0
@@ -64,7 +56,6 @@ class Conductor:
         self._wait = 0.0
         self._concerned: set[PeerId] = set()
         """Of the run at hand, whom it has to do with."""
-        self.stopped = False
         self.paused = False
 
     # -- the step -----------------------------------------------------------------------------------------------
@@ -74,14 +65,14 @@ class Conductor:
         changed = dict.fromkeys(dirty)
         for cid in dirty:
             self.conduct(self._desk.runs[cid])
-        self._start_ready()
+        self.work.start_ready()
         while self._desk.dirty:
             more = list(self._desk.dirty)
             self._desk.dirty.clear()
             changed.update(dict.fromkeys(more))
             for cid in more:
                 self.conduct(self._desk.runs[cid])
-            self._start_ready()
+            self.work.start_ready()
         if changed:
             self._desk.emit(RunsChanged(tuple(changed)))
 
@@ -89,7 +80,7 @@ class Conductor:
         """Look at what only time changes: silent owners, ends and expansions that others did not write."""
         for run in self._attention.due(self._desk.active, self._desk.now.mono):
             self.conduct(run)
-        self._start_ready()
+        self.work.start_ready()
 
     def peer_changed(self, peer: PeerId) -> None:
         """A peer came or went: what it has to do with is to be looked at with the next tick."""
@@ -100,6 +91,10 @@ class Conductor:
         self.paused = on
         self._desk.set_meta(PAUSED, b"1" if on else None)
         self._liveness.set_paused(on)
+        self._desk.dirty.update((run.id, None) for run in self._mine())
+
+    def judge_anew(self) -> None:
+        """The policy is another: what has not started here is looked at once more."""
         self._desk.dirty.update((run.id, None) for run in self._mine())
 
     def place(self) -> None:
@@ -148,12 +143,12 @@ class Conductor:
             self._leave(run)
             return
         self.groups.see(run)
-        if self.stopped or self._desk.frozen is not None:
+        if self.work.stopped or self._desk.frozen is not None:
             return
         if not self._desk.roster.holds(self._desk.me, "run"):
-            self._unqueue_all(run)
-            for key in [key for cid, key in self.local if cid == run.id]:
-                self._stop_local(run, key, "this node may not run jobs any more")
+            self.work.unqueue_all(run)
+            for key in self.work.of_run(run):
+                self.work.stop_local(run, key, "this node may not run jobs any more")
             return
         superseded = self.groups.is_superseded(run)
         cancelled = superseded or self._desk.is_cancelled(run)
@@ -169,7 +164,7 @@ class Conductor:
             finishes = [run.tally.finish((job.id, index)) for index in range(len(legs))]
             if None not in finishes:
                 for index in range(len(legs)):
-                    self._stop_local(run, (job.id, index), "it was finished elsewhere")
+                    self.work.stop_local(run, (job.id, index), "it was finished elsewhere")
                 continue
             siblings = self.judge.siblings(run, job, cancelled, finishes)
             if dropped:
@@ -178,7 +173,7 @@ class Conductor:
             for index, finish in enumerate(finishes):
                 key = (job.id, index)
                 if finish is not None:
-                    self._stop_local(run, key, "it was finished elsewhere")
+                    self.work.stop_local(run, key, "it was finished elsewhere")
                 elif self.groups.gives_way(run, key, self.judge.wanted):
                     self._open_leg(run, key, attrs.evolve(siblings, dropped=REPLACED))
                 else:
@@ -189,10 +184,10 @@ class Conductor:
         """A run has ended: nothing of it starts or goes on here."""
         if self._desk.active.pop(run.id, None) is None:
             return
-        for key in [key for cid, key in self.local if cid == run.id]:
-            self._stop_local(run, key, "the run has ended")
+        for key in self.work.of_run(run):
+            self.work.stop_local(run, key, "the run has ended")
         self._liveness.forget(run)
-        self._unqueue_all(run)
+        self.work.unqueue_all(run)
         self.groups.forget(run)
         self._desk.retire(run)
         self._attention.forget(run)
@@ -204,28 +199,31 @@ class Conductor:
         attempt = Attempt(run.id, *key, state.attempt)
         owner = run.owner(key)
         self._concerned.add(owner or NOBODY)
-        local = self.local.get((run.id, key))
+        local = self.work.local.get((run.id, key))
         if local is not None and (owner != self._desk.me or local != attempt):
-            self._stop_local(run, key, "it was given to another peer")
+            self.work.stop_local(run, key, "it was given to another peer")
         if owner != self._desk.me:
             self._takeover.watch(run, key, attempt, owner, state)
-        elif attempt in self._ended:
-            self._finish_ended(run, attempt)
+        elif self.work.has_ended(attempt):
+            if self._liveness.suspended:
+                self._look_within(TICK)
+            else:
+                self.work.finish_ended(run, attempt)
         elif local == attempt:
             stays = siblings.cancelled and not run.forced and self.judge.wanted(run, key[0])
             if siblings.failed or siblings.dropped or (siblings.cancelled and not stays):
-                self._stop_local(run, key, siblings.why)
+                self.work.stop_local(run, key, siblings.why)
         elif self._liveness.suspended:
             self._look_within(TICK)
         elif state.attempt in state.starts:
             self._takeover.close_interrupted(run, key, state)
         elif self.paused and not siblings.cancelled:
-            self._unqueue(attempt)
+            self.work.unqueue(attempt)
             self._takeover.reassign(run, key, "leaving")  # if nobody else may run it, it waits here
         elif (reason := self._refusal(run, key)) is not None:
             self._turn_down(run, attempt, siblings, reason[:MAX_TEXT])
         elif siblings.failed or siblings.dropped or run.forced:
-            self._finish(
+            self.work.finish(
                 run,
                 JobEnded(attempt, "cancelled", "cancelled", error=siblings.dropped or None),
                 uses=[],
@@ -247,8 +245,9 @@ class Conductor:
         """An attempt of ours that this peer does not run: of a cancelled run it ends, else it moves on."""
         key = (attempt.job, attempt.leg)
         state = run.tally.leg(key)
+        self.work.unqueue(attempt)  # it was let in, and the policy is another since
         if siblings.cancelled:
-            self._finish(run, JobEnded(attempt, "cancelled", "cancelled", error=siblings.why), uses=[])
+            self.work.finish(run, JobEnded(attempt, "cancelled", "cancelled", error=siblings.why), uses=[])
             return
         if self._desk.me not in state.refused():
             self._desk.write("job.refuse", {**about(attempt), "reason": reason}, run)
@@ -265,11 +264,11 @@ class Conductor:
             return
         key = (attempt.job, attempt.leg)
         decided_by = (siblings.cancelled, finish_ids(run, job.needs), self._desk.settings.version)
-        if attempt in self.ready and self._judged.get(attempt) == decided_by:
+        if self.work.is_queued(attempt, decided_by):
             if self._held_by_group(run, key):
-                self._unqueue(attempt)
+                self.work.unqueue(attempt)
             else:
-                self.ready.update_priority(attempt, self.priority(run))
+                self.work.queue(attempt, self.priority(run), decided_by)
             return
         try:
             called = self.judge.called(run, job, attempt)
@@ -277,102 +276,31 @@ class Conductor:
             unopened = self._sealing.unopened(run, key, self._desk.me) if wanted else []
         except P2pwfError as error:
             ended = JobEnded(attempt, "failure", "failure", error=error.message)
-            self._finish(run, ended, finish_ids(run, job.needs))
+            self.work.finish(run, ended, finish_ids(run, job.needs))
             return
         if called is not None:
-            self._finish_safely(run, called, finish_ids(run, job.needs))
+            self.work.finish_safely(run, called, finish_ids(run, job.needs))
         elif not wanted:
             word = "cancelled" if siblings.cancelled else "skipped"
-            self._finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
+            self.work.finish(run, JobEnded(attempt, word, word), finish_ids(run, job.needs))
         elif unopened:
-            self._unqueue(attempt)
+            self.work.unqueue(attempt)
             self._look_within(STAGGER)  # if nobody else can open them, it waits here until they are sealed to this node
             self._takeover.reassign(run, key, "sealed")
         elif self._held_by_group(run, key):
-            self._unqueue(attempt)
-        elif attempt not in self.ready and len(self.ready) >= MAX_READY:
+            self.work.unqueue(attempt)
+        elif not self.work.queue(attempt, self.priority(run), decided_by):
             self._look_within(IDLE_LOOK)  # it stays this node's, and is queued when there is room
-        elif attempt not in self.ready:
-            self.ready.add(attempt, self.priority(run), None)
-            self._judged[attempt] = decided_by
-        else:
-            self._judged[attempt] = decided_by
-            self.ready.update_priority(attempt, self.priority(run))
-
-    def _unqueue_all(self, run: Run) -> None:
-        for job in run.plan.jobs:
-            for index in range(len(run.tally.job_legs(job) or ())):
-                for number in range(run.tally.leg((job, index)).attempt):
-                    self._unqueue(Attempt(run.id, job, index, number + 1))
-
-    def _unqueue(self, attempt: Attempt) -> None:
-        self.ready.remove(attempt)
-        self._judged.pop(attempt, None)
 
     def priority(self, run: Run) -> float:
         """A run's priority as it is now; lower runs first."""
         event = run.tally.priority
         return float(cast(float, run.submission.body["priority"] if event is None else event.body["priority"]))
 
-    def _start_ready(self) -> None:
-        """Fill this node's slots with what is ready, most urgent first; unless it is for clients to begin it."""
-        if not self._desk.config.external and self._may_act():
-            while len(self.local) < self._desk.config.slots and (entry := self.ready.pop()) is not None:
-                self._start(entry.id)
-        self._liveness.load = len(self.local)
-
-    def begin(self, cid: Cid, wanted: Key | None) -> tuple[list[Attempt], int]:
-        """Start what is ready of a run, or of one leg, for a client that runs it; and how many find no slot."""
-        run = self._desk.active.get(cid)
-        if run is None or not self._may_act():
-            return [], 0
-        begun, waiting = [], 0
-        keys = [(job, leg) for job in run.plan.jobs for leg in range(len(run.tally.job_legs(job) or ()))]
-        for job, leg in keys if wanted is None else [wanted]:
-            attempt = Attempt(cid, job, leg, run.tally.leg((job, leg)).attempt)
-            if attempt not in self.ready:
-                continue
-            if len(self.local) >= self._desk.config.slots:
-                waiting += 1
-                continue
-            self.ready.remove(attempt)
-            if self._start(attempt):
-                begun.append(attempt)
-        self._liveness.load = len(self.local)
-        return begun, waiting
-
     def _may_act(self) -> bool:
-        if self._liveness.suspended or self.stopped or self.paused or self._desk.frozen is not None:
+        if self._liveness.suspended or self.work.stopped or self.paused or self._desk.frozen is not None:
             return False
         return self._desk.standing().holds(self._desk.me, "run")
-
-    def _start(self, attempt: Attempt) -> bool:
-        """Record the start of what was queued and have it run, if that is still to be."""
-        self._judged.pop(attempt, None)
-        run = self._desk.active.get(attempt.run)
-        key = (attempt.job, attempt.leg)
-        if run is None or not self._may_start(run, key, attempt):
-            return False
-        job = run.plan.jobs[attempt.job]
-        leg = run.tally.leg_of(key)
-        self._desk.write("job.start", {**about(attempt), "uses": finish_ids(run, job.needs)}, run)
-        self.groups.see(run)  # for what else is ready
-        self.local[run.id, key] = attempt
-        needs = needs_context(run, job.needs)
-        self._desk.emit(StartJob(attempt, run.submission, leg.matrix, leg.name, needs, leg.labels))
-        return True
-
-    def _may_start(self, run: Run, key: Key, attempt: Attempt) -> bool:
-        """Whether what was queued is still to be started, as the state is now."""
-        state = run.tally.leg(key)
-        return (
-            run.owner(key) == self._desk.me
-            and state.attempt == attempt.number
-            and not state.finishes
-            and attempt.number not in state.starts
-            and not self._held_by_group(run, key)
-            and (run.tally.started or not self.groups.is_superseded(run))
-        )
 
     def _held_by_group(self, run: Run, key: Key) -> bool:
         """Whether a leg that could start otherwise is to wait for its concurrency group, or its run's."""
@@ -392,63 +320,6 @@ class Conductor:
             self._look_within(SETTLE - waited)
         return waited >= SETTLE
 
-    def _stop_local(self, run: Run, key: Key, reason: str) -> None:
-        attempt = self.local.get((run.id, key))
-        if attempt is not None and attempt not in self._stopping:
-            self._stopping.add(attempt)
-            self._desk.emit(CancelJob(attempt, reason))
-
-    # -- finishing ----------------------------------------------------------------------------------------------
-
-    def ended(self, ended: JobEnded) -> None:
-        """The runner is through with an attempt. What moved on, or was decided, meanwhile, is dropped."""
-        attempt = ended.attempt
-        key = (attempt.job, attempt.leg)
-        if self.local.get((attempt.run, key)) == attempt:
-            del self.local[attempt.run, key]
-            self._liveness.load = len(self.local)
-        self._stopping.discard(attempt)
-        run = self._desk.active.get(attempt.run)
-        if run is None or self.stopped:
-            self._start_ready()
-            return
-        self._desk.dirty[run.id] = None
-        if run.owner(key) == self._desk.me and run.tally.leg(key).attempt == attempt.number:
-            self._ended[attempt] = ended
-
-    def _finish_ended(self, run: Run, attempt: Attempt) -> None:
-        if self._liveness.suspended:
-            self._look_within(TICK)
-            return
-        self._finish_safely(run, self._ended.pop(attempt), uses=[])
-
-    def _finish_safely(self, run: Run, ended: JobEnded, uses: list[Cid]) -> None:
-        """Record how an attempt of ours ended, or that this cannot be recorded."""
-        if outputs_size(ended.outputs) > MAX_OUTPUTS:
-            error = f"the job's outputs are over {MAX_OUTPUTS // 1024} KiB: put what is large into an artifact"
-            ended = _failed(ended, error)
-        try:
-            self._finish(run, ended, uses)
-        except EventError as error:
-            self._finish(run, _failed(ended, f"its outcome cannot be recorded: {error}"), uses)
-
-    def _finish(self, run: Run, ended: JobEnded, uses: list[Cid]) -> None:
-        """Record how an attempt of ours ended; `uses`: the outcomes that a job which never started was decided by."""
-        body = {
-            **about(ended.attempt),
-            "uses": uses,
-            "conclusion": ended.conclusion,
-            "outcome": ended.outcome,
-            "outputs": ended.outputs,
-            "log": ended.log,
-            "report": ended.report,
-            "artifacts": list(ended.artifacts),
-            "caches": list(ended.caches),
-            "error": ended.error[:MAX_TEXT] if ended.error else None,
-        }
-        self._unqueue(ended.attempt)
-        self._desk.write("job.finish", body, run)
-
     # -- what this node holds -----------------------------------------------------------------------------------
 
     def hand_on(self) -> None:
@@ -456,10 +327,10 @@ class Conductor:
         free = self._desk.frozen is None and not self._liveness.suspended and len(self._desk.roster.members) > 1
         for run, attempt in list(self.held()):
             key = (attempt.job, attempt.leg)
-            self._stop_local(run, key, "this node is stopping")
+            self.work.stop_local(run, key, "this node is stopping")
             if free and self._desk.roster.holds(self._desk.me, "run"):
                 self._takeover.reassign(run, key, "leaving")
-        self.stopped = True
+        self.work.stopped = True
 
     def _mine(self) -> list[Run]:
         """The open runs that this node has to do with."""
@@ -478,14 +349,10 @@ class Conductor:
         """Whether this node owns that attempt, and it has not finished."""
         run = self._desk.active.get(attempt.run)
         key = (attempt.job, attempt.leg)
-        if run is None or run.leg(key) is None or self.stopped:
+        if run is None or run.leg(key) is None or self.work.stopped:
             return False
         return (
             run.owner(key) == self._desk.me
             and run.tally.leg(key).attempt == attempt.number
             and run.tally.finish(key) is None
         )
-
-
-def _failed(ended: JobEnded, error: str) -> JobEnded:
-    return attrs.evolve(ended, conclusion="failure", outcome="failure", outputs={}, error=error)

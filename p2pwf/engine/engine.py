@@ -49,6 +49,7 @@ from p2pwf.engine.inputs import (
     PeerDown,
     PeerUp,
     Place,
+    PolicyChanged,
     Recalled,
     RemoveMember,
     RemoveSchedule,
@@ -186,7 +187,7 @@ class Engine:
                 self.sealing.write(input)
             case Sealed():
                 self.sealing.sealed(input)
-            case Place() | Pause() | Begin() | Stop():
+            case Place() | Pause() | PolicyChanged() | Begin() | Stop():
                 self._about_work_here(input)
             case AddMember():
                 self.membership.add(input)
@@ -199,7 +200,7 @@ class Engine:
             case JoinAsked():
                 self.membership.join(input)
             case JobEnded():
-                self.conductor.ended(input)
+                self.conductor.work.ended(input)
             case Recalled():
                 self.desk.restore(input.run, input.blocks)
                 if input.token is not None:
@@ -209,16 +210,18 @@ class Engine:
             case _:
                 assert_never(input)
 
-    def _about_work_here(self, input: Place | Pause | Begin | Stop) -> None:
+    def _about_work_here(self, input: Place | Pause | PolicyChanged | Begin | Stop) -> None:
         answer: dict[str, object] = {}
         match input:
             case Place():
                 self.conductor.place()
             case Pause():
                 self.conductor.pause(input.on)
-                answer = {"paused": input.on, "running_jobs": len(self.conductor.local)}
+                answer = {"paused": input.on, "running_jobs": len(self.conductor.work.local)}
+            case PolicyChanged():
+                self.conductor.judge_anew()
             case Begin():
-                begun, waiting = self.conductor.begin(input.run, input.leg)
+                begun, waiting = self.conductor.work.begin(input.run, input.leg)
                 answer = {"begun": begun, "waiting": waiting}
             case Stop():
                 self.conductor.hand_on()

@@ -206,6 +206,13 @@ class Pause:
 
 
 @attrs.frozen(slots=True)
+class PolicyChanged:
+    """What `EngineConfig.policy` says is another thing now: what has not started here is judged anew."""
+
+    token: Token
+
+
+@attrs.frozen(slots=True)
 class Begin:
     """A client takes on what is ready of a run on this node, which starts nothing by itself; `leg`: only that."""
 
@@ -250,6 +257,7 @@ Input: TypeAlias = (
     | JobEnded
     | Recalled
     | Pause
+    | PolicyChanged
     | Begin
     | Addresses
     | Stop

@@ -123,12 +123,12 @@ def read_block(block: bytes) -> MerkleNode:
         value = decode(block)
     except DagCborError as error:
         raise BadClock(f"not a node of a clock: {error}") from error
-    if type(value) is not dict or value.keys() != _FIELDS or value["v"] != VERSION:
+    if type(value) is not dict or value.keys() != _FIELDS or type(value["v"]) is not int or value["v"] != VERSION:
         raise BadClock("not a node of a clock")
     peer, data, time, clock, links = (value[name] for name in ("peer", "data", "time", "clock", "parents"))
     if type(peer) is not str or type(data) is not dict or type(time) is not float or type(clock) is not int:
         raise BadClock("not a node of a clock")
-    if type(links) is not list or not all(type(link) is Cid for link in links):
+    if type(links) is not list or not all(type(link) is Cid and link.startswith(DAG_CBOR_PREFIX) for link in links):
         raise BadClock("not a node of a clock")
     parents = tuple(cast(Cid, link)[-32:].hex() for link in links)
     own = cast("dict[str, Any]", plain(data))  # a block may hold links and bytes, JSON may not

@@ -18,7 +18,9 @@ import attrs
 import trio
 
 from p2pwf.core.ids import PeerId
+from p2pwf.errors import RemoteError
 from p2pwf.net.counters import Counters
+from p2pwf.net.framing import BrokenFrame
 
 BAN_AT = 20.0
 """Points. A correct peer makes none; twenty at once are no accident."""
@@ -26,7 +28,7 @@ FORGIVEN = 1.0
 """Points that a second takes away: an offence a second costs next to nothing, and may be a newer version's habit."""
 OFFENCE = 1.0
 BROKEN_FRAME = 7.0
-"""A frame of gossip that cannot be read at all: no version of any library sends one, so three are enough."""
+"""A frame that cannot be read at all: no version of any peer sends one, so three are enough."""
 STREAM_REFUSED = 0.25
 """An eager client may well open some streams too many before it hears that it may not."""
 FLOODED = 0.05
@@ -40,6 +42,11 @@ OFFENDERS_KEPT = 1024
 """Entries of each table. The oldest makes room; whoever is lost with it is forgiven, no more."""
 NETWORK_BITS = 64
 """Of an IPv6 address: the rest of it is the holder's to choose."""
+
+
+def points_of(error: RemoteError) -> float:
+    """What the error costs the peer that caused it."""
+    return BROKEN_FRAME if isinstance(error, BrokenFrame) else OFFENCE
 
 
 class Allowance:

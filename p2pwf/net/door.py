@@ -21,7 +21,7 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
-from p2pwf.net.conduct import STREAM_REFUSED, Allowances, Conduct
+from p2pwf.net.conduct import STREAM_REFUSED, Allowances, Conduct, points_of
 from p2pwf.net.counters import Counters
 from p2pwf.net.stream import StreamBroken, WireStream, end_stream
 from p2pwf.net.swarm import peer_text
@@ -93,8 +93,8 @@ class Door:
                 await self._negotiate_and_serve(stream, peer)
             except StreamBroken:
                 self._counters.count("stream_broken")
-            except RemoteError:
-                self._conduct.strike(peer, "protocol")
+            except RemoteError as error:
+                self._conduct.strike(peer, "protocol", points_of(error))
             except Exception:  # noqa: BLE001 - counted; what a remote provokes must not end the host
                 self._counters.count("handler_raised")
             finally:

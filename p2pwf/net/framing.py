@@ -12,6 +12,10 @@ MAX_LENGTH_BYTES = 5
 """A frame's length fits 32 bits; a longer varint is a mistake or an attack."""
 
 
+class BrokenFrame(RemoteError):
+    """What no version of any peer sends: a frame of a length that cannot be, or one that is not of its codec at all."""
+
+
 def encode_length(length: int) -> bytes:
     """`length` as an unsigned varint."""
     if not 0 <= length < 1 << 32:
@@ -43,7 +47,7 @@ class FrameDecoder:
         self._buffer += data
 
     def next_frame(self, limit: int) -> bytes | None:
-        """The next whole frame, or None until more is fed; raises RemoteError for one over `limit` bytes."""
+        """The next whole frame, or None until more is fed; raises BrokenFrame for one over `limit` bytes."""
         head = self._length(limit)
         if head is None:
             return None
@@ -71,10 +75,10 @@ class FrameDecoder:
             value |= (byte & 0x7F) << (7 * index)
             if byte < 0x80:
                 if byte == 0 and index > 0:
-                    raise RemoteError("a frame's length is not minimally encoded")
+                    raise BrokenFrame("a frame's length is not minimally encoded")
                 if value > limit:
-                    raise RemoteError(f"a frame of {value} bytes, the limit is {limit}")
+                    raise BrokenFrame(f"a frame of {value} bytes, the limit is {limit}")
                 return index + 1, value
         if len(self._buffer) >= MAX_LENGTH_BYTES:
-            raise RemoteError("a frame's length is longer than 5 bytes")
+            raise BrokenFrame("a frame's length is longer than 5 bytes")
         return None

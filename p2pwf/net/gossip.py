@@ -25,9 +25,9 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 
 from p2pwf.core.ids import PeerId
-from p2pwf.errors import RemoteError
-from p2pwf.net.conduct import BROKEN_FRAME, FLOODED, Allowances, Conduct
+from p2pwf.net.conduct import FLOODED, Allowances, Conduct, points_of
 from p2pwf.net.counters import Counters
+from p2pwf.net.framing import BrokenFrame
 from p2pwf.net.guards import BoundedRpcQueue, check_methods
 from p2pwf.net.stream import StreamBroken, WireStream
 from p2pwf.net.swarm import peer_text
@@ -159,12 +159,12 @@ class MemberPubsub(Pubsub):
                 try:
                     rpc.ParseFromString(frame)
                 except DecodeError as error:
-                    raise RemoteError("a malformed gossip frame") from error
+                    raise BrokenFrame("a malformed gossip frame") from error
                 await self._take(peer, rpc)
         except StreamBroken:
             raise
-        except RemoteError:
-            self._conduct.strike(wire.peer, "gossip_frame", BROKEN_FRAME)
+        except BrokenFrame as error:
+            self._conduct.strike(wire.peer, "gossip_frame", points_of(error))
         finally:
             self._inbound[peer] -= 1
             if not self._inbound[peer]:  # a newer stream of the same peer may carry its subscriptions already
@@ -187,14 +187,14 @@ class MemberPubsub(Pubsub):
             self._conduct.strike(text, "flood", FLOODED)
             return
         if len(rpc.subscriptions) > self.max_subscriptions_per_rpc:
-            raise RemoteError("too many subscriptions in one gossip frame")
+            raise BrokenFrame("too many subscriptions in one gossip frame")
         for subscription in rpc.subscriptions:
             self.handle_subscription(peer, subscription)
         if rpc.HasField("control"):
             try:
                 await self.router.handle_rpc(rpc, peer)
             except Exception as error:
-                raise RemoteError("a malformed gossip control message") from error
+                raise BrokenFrame("a malformed gossip control message") from error
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
         """Check one message, hand it on, pass it on. Never raises for what a message holds."""

@@ -25,9 +25,9 @@ from p2pwf.clock.messages import PROTOCOL
 from p2pwf.core.dagcbor import DagCborError, decode, encode
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError
-from p2pwf.net.conduct import Allowances, Conduct, InFlight
+from p2pwf.net.conduct import Allowances, Conduct, InFlight, points_of
 from p2pwf.net.counters import Counters
-from p2pwf.net.framing import frame
+from p2pwf.net.framing import BrokenFrame, frame
 from p2pwf.net.outbox import Outbox
 from p2pwf.net.stream import StreamBroken, WireStream
 from p2pwf.net.types import DuplicateIdentity, Frame, Gate, NetEvent, PeerDown, PeerUp, Timing
@@ -206,8 +206,8 @@ class Links:
             return await self._serve(_Link(connection, stream, boot, number))
         except StreamBroken:
             self._counters.count("link_broken")
-        except RemoteError:
-            self._conduct.strike(connection.peer, "clock")
+        except RemoteError as error:
+            self._conduct.strike(connection.peer, "clock", points_of(error))
             await connection.muxed.abort()
         finally:
             await stream.reset()
@@ -325,7 +325,7 @@ def decode_opening(data: bytes) -> tuple[bytes, int]:
     try:
         value = decode(data, MAX_OPENING)
     except DagCborError as error:
-        raise RemoteError("a malformed opening of the clock stream") from error
+        raise BrokenFrame("a malformed opening of the clock stream") from error
     match value:
         case {"boot": bytes(boot), "link": int(number), "v": int(), **rest} if (
             not rest and type(boot) is bytes and len(boot) == BOOT_BYTES and type(number) is int and number >= 0

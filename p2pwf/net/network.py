@@ -1,8 +1,4 @@
-"""The network of one node: open it, watch its events, send, publish, fetch. The public face of this package.
-
-    async with open_network(config, seed, gate) as net:
-        net.want_peers({peer: [address, …]})
-        async for event in net.events: …
+"""The network of one node: watch its events, send, publish, fetch. The public face of this package, with `opened`.
 
 Theory of operation. Every connection has one task that attends it from handshake to end: a member gets the clock
 stream and the gossip stream, a stranger gets the join protocol and two idle seconds. Membership is asked of the gate
@@ -12,15 +8,15 @@ sets the pace: clock frames wait for it, gossip is dropped when it falls behind,
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2pwf.clock.messages import PROTOCOL as CLOCK
 from p2pwf.core.ids import Cid, PeerId, RunId
-from p2pwf.errors import InternalError, TryAgain, UsageError
+from p2pwf.errors import TryAgain, UsageError
 from p2pwf.net.addresses import split_peer
 from p2pwf.net.attend import Attendants
 from p2pwf.net.blobs import PROTOCOL as BLOB
@@ -30,7 +26,7 @@ from p2pwf.net.connections import Connections
 from p2pwf.net.counters import Counters
 from p2pwf.net.dialler import Dialler
 from p2pwf.net.gossip import GossipQueue
-from p2pwf.net.host import Host, open_stream, run_host
+from p2pwf.net.host import Host, open_stream
 from p2pwf.net.joins import PROTOCOL as JOIN
 from p2pwf.net.joins import STREAMS_PER_PEER as JOIN_STREAMS
 from p2pwf.net.joins import Joins, Take, busy_connection
@@ -374,56 +370,3 @@ class Network:
     def close(self) -> None:
         """Take no further events: whoever waits for room in the queue goes on."""
         self._send_event.close()
-
-
-@asynccontextmanager
-async def open_network(
-    config: NetConfig,
-    seed: bytes,
-    gate: Gate,
-    *,
-    accept_gossip: Callable[[PeerId, bytes], bool] | None = None,
-) -> AsyncIterator[Network]:
-    """The network of one node, with the Ed25519 key of `seed` (32 bytes), for the time of the block.
-
-    `accept_gossip(author, data)` may refuse a gossip message before it is passed on to others. The block is left by
-    InternalError if the host dies, so that the node can open another. Raises TryAgain if an address to listen on is
-    taken, UsageError if one is none.
-    """
-    counters = Counters()
-    conduct = Conduct(config.timing.ban, counters, gate.is_member)
-    gossip = GossipQueue(counters)
-    failure: Exception | None = None
-    try:
-        async with (
-            run_host(
-                config,
-                seed,
-                gate=gate,
-                counters=counters,
-                conduct=conduct,
-                deliver=gossip.put,
-                accept=accept_gossip,
-            ) as host,
-            trio.open_nursery() as nursery,
-        ):
-            net = Network(
-                config, gate=gate, counters=counters, conduct=conduct, gossip=gossip, host=host, nursery=nursery
-            )
-            nursery.start_soon(net.run)
-            try:
-                yield net
-            except Exception as error:  # noqa: BLE001 - raised again below, outside of the nurseries that would wrap it
-                failure = error
-            finally:
-                net.close()
-                nursery.cancel_scope.cancel()
-    except ExceptionGroup as errors:
-        raise InternalError(f"the network host ended: {_first_of(errors)!r}", "the node opens another one") from errors
-    if failure is not None:
-        raise failure
-
-
-def _first_of(errors: ExceptionGroup[Exception]) -> Exception:
-    first = errors.exceptions[0]
-    return _first_of(first) if isinstance(first, ExceptionGroup) else first

@@ -13,7 +13,7 @@ import trio
 
 from p2pwf.core.dagcbor import DagCborError, Value, decode, encode
 from p2pwf.core.ids import PeerId
-from p2pwf.errors import RemoteError
+from p2pwf.net.framing import BrokenFrame
 from p2pwf.net.stream import StreamBroken, WireStream
 
 VERSION = 1
@@ -35,13 +35,13 @@ def encode_message(message: dict[str, object]) -> bytes:
 
 
 def decode_message(data: bytes, limit: int) -> dict[str, Value]:
-    """The map in `data`, without its version, which may be any number; raises RemoteError for anything else."""
+    """The map in `data`, without its version, which may be any number; raises BrokenFrame for anything else."""
     try:
         value = decode(data, limit)
     except DagCborError as error:
-        raise RemoteError(f"a malformed message: {error}") from error
+        raise BrokenFrame(f"a malformed message: {error}") from error
     if not isinstance(value, dict) or type(value.pop("v", None)) is not int:
-        raise RemoteError("a message that is not a map with a version")
+        raise BrokenFrame("a message that is not a map with a version")
     return value
 
 
@@ -61,7 +61,7 @@ class Requester:
         """Send a request and give its answer's head (≤ `limit` bytes), with the stream for what follows.
 
         The block has to read the body to its end; left by an exception, the stream is dropped. Raises TryAgain if the
-        peer is not connected, StreamBroken and RemoteError as the stream does.
+        peer is not connected, StreamBroken and BrokenFrame as the stream does.
         """
         async with self._limits.setdefault(peer, trio.CapacityLimiter(STREAMS_PER_PEER)):
             stream, head = await self._exchange(peer, request, limit, deadline)

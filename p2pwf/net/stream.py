@@ -54,7 +54,7 @@ class WireStream:
     async def read_frame(self, limit: int) -> bytes | None:
         """The next frame of at most `limit` bytes, or None if the peer ended the stream after the last whole one.
 
-        Raises RemoteError for a frame over the limit; StreamBroken for an end within one, a reset, a lost connection, a
+        Raises BrokenFrame for a frame over the limit; StreamBroken for an end within one, a reset, a lost connection, a
         frame that takes over FRAME_SECONDS.
         """
         deadline = math.inf

@@ -18,7 +18,7 @@ from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
-from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamError, MuxedStreamReset
+from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamReset
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import (
     FLAG_SYN,
@@ -148,7 +148,7 @@ class GuardedYamux(Yamux):
 
 
 class GuardedYamuxStream(YamuxStream):
-    """One stream. `send_window` and `recv_window` are properties, so that changes made by the library are seen."""
+    """One stream. What the library changes from outside and a writer or the connection must notice are properties."""
 
     conn: GuardedYamux
 
@@ -156,6 +156,7 @@ class GuardedYamuxStream(YamuxStream):
         self._send_credit = 0
         self._credit_came = trio.Event()
         self._recv_credit = 0
+        self._ended = self._send_ended = False
         self._message_lock = trio.Lock()
         super().__init__(stream_id, conn, is_initiator)
 
@@ -180,6 +181,30 @@ class GuardedYamuxStream(YamuxStream):
         self._recv_credit = value
         if value < 0:
             self.conn.report_window_exceeded()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended in both directions."""
+        return self._ended
+
+    @closed.setter
+    def closed(self, value: bool) -> None:
+        self._ended = value
+        self._wake_writer(value)
+
+    @property
+    def send_closed(self) -> bool:
+        """Whether nothing more is sent on it."""
+        return self._send_ended
+
+    @send_closed.setter
+    def send_closed(self, value: bool) -> None:
+        self._send_ended = value
+        self._wake_writer(value)
+
+    def _wake_writer(self, ended: bool) -> None:
+        if ended:
+            self._credit_came.set()
 
     async def write(self, data: bytes) -> None:
         """Send all of `data`; writers of one stream take turns, so that two messages never mix.
@@ -231,15 +256,11 @@ class GuardedYamuxStream(YamuxStream):
     async def _wait_for_credit(self) -> None:
         self._credit_came = trio.Event()
         with trio.move_on_after(self.conn.timing.stall) as waited:
-            while not (self.closed or self.send_closed):
-                with trio.move_on_after(1.0):  # a stream that is closed meanwhile sets no credit
-                    await self._credit_came.wait()
-                    return
+            await self._credit_came.wait()  # or the end of the stream, which whoever writes looks at next
         if waited.cancelled_caught:
             self.conn.counters.count("stream_stalled")
             await self.reset()
             raise MuxedStreamReset(f"nothing was read for {self.conn.timing.stall:g} s")
-        raise MuxedStreamError("the stream was closed while it waited")
 
     async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
         """Grant credit once half of the window is used: the library sends an update for every read, however small."""

@@ -5,50 +5,35 @@ Every method gives JSON-able values or raises a P2pwfError. Shapes: protocols/co
 
 from __future__ import annotations
 
-import os
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, Final
-from uuid import uuid4
+from typing import Any
 
+import structlog
 import trio
 
 from p2pwf import __version__
 from p2pwf.config import EXTERNAL, NATIVE
-from p2pwf.core.events import EventError, SignedBlock, parse
-from p2pwf.core.ids import PeerId
-from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
-from p2pwf.errors import Refused, TryAgain, UsageError
-from p2pwf.net.conduct import Standing
-from p2pwf.node import external, views
-from p2pwf.node.actions import Library
+from p2pwf.errors import Refused, UsageError
+from p2pwf.node import external, members, views
+from p2pwf.node.eventlog import events
 from p2pwf.node.following import LogReader
-from p2pwf.node.loop import wall_ms
 from p2pwf.node.node import Node
+from p2pwf.node.policing import read_anew
 from p2pwf.node.reruns import body_again
 from p2pwf.node.results import artifact_files, artifact_rows, reports
 from p2pwf.node.schedules import add_schedule, list_schedules, remove_schedule
 from p2pwf.node.settings import list_secrets, list_variables, remove, set_secret, set_variable
-from p2pwf.node.sources import keep, read_workflow, take_source
 from p2pwf.node.standing import is_removed, require_member
-from p2pwf.node.submission import Wanted, make_body
+from p2pwf.node.submitting import pins, require_ready, submit
 from p2pwf.node.verify import verify_store
 from p2pwf.requests import SubmitRequest
 from p2pwf.runs import Run
-from p2pwf.runs.labels import peer_label
 from p2pwf.runs.view import FINAL, decision, explain, find_leg, status, unowned
-from p2pwf.workflow import Diagnostic
 
-LEAVE_SECONDS: Final = 5.0
-"""How long a node that leaves waits for the others to learn of it."""
-LEAVE_LOOKS: Final = 100
-MAX_TTL: Final = 30 * 24 * 3600
-"""Seconds a ticket may last: a month; who needs longer makes a new one."""
+log = structlog.get_logger()
 
 
 class NodeApi:
@@ -88,7 +73,7 @@ class NodeApi:
             "roles": sorted(member.roles) if member else [],
             "labels": list(node.identity.labels),
             "slots": node.identity.slots,
-            "running_jobs": len(node.engine.conductor.local),
+            "running_jobs": len(node.engine.conductor.work.local),
             "connected_peers": len(node.engine.syncer.connected),
             "peer_count": len(desk.roster.members),
             "private": node.identity.psk is not None,
@@ -120,151 +105,53 @@ class NodeApi:
         made: dict[str, Any] = await self._node.loop.ask(partial(to_engine.Pause, on=on))
         return made
 
+    async def policy_reload(self) -> dict[str, Any]:
+        """Read [policy] of config.toml anew, and judge by it what has not started here: {origin, rules}.
+
+        Raises UsageError for one that cannot be read: then the policy of before still holds."""
+        node = self._node
+        node.gatekeeper.policy = policy = await trio.to_thread.run_sync(read_anew, node.settings)
+        await node.loop.ask(to_engine.PolicyChanged)
+        log.info("the policy was read anew", origin=policy.origin, rules=len(policy.rules))
+        return {"origin": policy.origin, "rules": [rule.to_json() for rule in policy.rules]}
+
     async def leave(self, keep_runs: bool) -> dict[str, Any]:
         """Hand on what this node owns, leave the network, and stop; {peer_id, removed}."""
-        node = self._node
-        require_member(node.engine)
-        roster = node.engine.desk.roster
-        if not any(roster.holds(peer, "admin") for peer in roster.members if peer != node.me):
-            raise Refused(
-                "the last admin cannot leave", "make another member an admin first: p2pwf peer add ID --roles"
-            )
-        await node.stop()
+        members.require_other_admin(self._node)
+        await self._node.stop()
         self.left = True
-        made: dict[str, Any] = await node.loop.ask(partial(to_engine.RemoveMember, peer=node.me, keep_runs=keep_runs))
-        for _ in range(LEAVE_LOOKS):  # who has learned of it hangs up
-            if not node.shell.connected():
-                break
-            await trio.sleep(LEAVE_SECONDS / LEAVE_LOOKS)
+        made = await members.leave(self._node, keep_runs)
         self._stop.set()
         return made
 
     # -- members ------------------------------------------------------------------------------------------------
 
     async def invite(self, ttl: float, roles: list[str]) -> dict[str, Any]:
-        """A ticket good once: {ticket, roles, expires (ms), addrs}; `ttl` in seconds. `addrs`: what it says to dial."""
-        node = self._node
-        require_member(node.engine)
-        if not 0 < ttl <= MAX_TTL:
-            raise UsageError(f"a ticket lasts up to {MAX_TTL // 86400} days, not {ttl:g} s", "try --ttl 24h")
-        if node.network is None:
-            raise TryAgain("the network is not up yet", "try again in a moment")
-        secret = os.urandom(SECRET_LENGTH)
-        expires = wall_ms() + int(ttl * 1000)
-        digest = sha256(secret).digest()
-        kept = await node.loop.ask(partial(to_engine.Invite, digest=digest, roles=tuple(roles), expires=expires))
-        addresses = tuple(node.network.addresses()[:16])
-        ticket = Ticket(node.identity.network, addresses, secret, node.identity.psk)
-        return {"ticket": ticket.to_text(), "roles": kept["roles"], "expires": expires, "addrs": list(addresses)}
+        """A ticket good once; see members.invite."""
+        return await members.invite(self._node, ttl, roles)
 
     async def peers(self, pending: bool) -> list[dict[str, Any]]:
-        """Members, this node included, with `latency` (ms of a round trip, None unless connected), `offences` (how
-        often it broke a protocol, as far as is remembered) and `banned_for` (seconds, None unless it is kept out); or,
-        with `pending`, who asks to be admitted. See views.peers."""
-        if pending:
-            return views.pending_peers(self._node.engine)
-        network = self._node.network
-        rows = views.peers(self._node.engine)
-        for row in rows:
-            seconds = None if network is None or row["self"] else network.latency(row["peer_id"])
-            row["latency"] = None if seconds is None else round(seconds * 1000, 2)
-            standing = Standing() if network is None else network.standing(row["peer_id"])
-            row["offences"] = standing.offences
-            row["banned_for"] = None if standing.banned_for is None else round(standing.banned_for, 1)
-        return rows
+        """The members, see members.list_members; or, with `pending`, who asks to be admitted."""
+        return views.pending_peers(self._node.engine) if pending else members.list_members(self._node)
 
     async def peer_ping(self, peer: str) -> dict[str, Any]:
-        """One round trip to a member, by peer id, its end or unique name; {peer_id, name, latency (ms)}."""
-        node = self._node
-        require_member(node.engine)
-        found = views.find_peer(node.engine, peer)
-        if node.network is None or found == node.me:
-            raise UsageError("that is this node itself", "see `p2pwf peer list` for the others")
-        seconds = await node.network.ping(found)
-        member = node.engine.desk.roster.members.get(found)
-        return {"peer_id": found, "name": member.name if member else None, "latency": round(seconds * 1000, 2)}
+        """One round trip to a member; see members.ping."""
+        return await members.ping(self._node, peer)
 
     async def peer_add(self, peer_id: str, name: str | None, roles: list[str]) -> dict[str, Any]:
-        """Admit a peer, seen or not, by its id, or by the end of one that is known; {peer_id, roles, name}."""
-        require_member(self._node.engine)
-        peer = views.peer_to_add(self._node.engine, peer_id)
-        made: dict[str, Any] = await self._node.loop.ask(
-            partial(to_engine.AddMember, peer=peer, roles=tuple(roles), name=name)
-        )
-        return made
+        """Admit a peer; see members.admit."""
+        return await members.admit(self._node, peer_id, name, roles)
 
     async def peer_remove(self, peer: str, keep_runs: bool) -> dict[str, Any]:
-        """Remove a member, by peer id, its end or unique name; {peer_id, removed}."""
-        require_member(self._node.engine)
-        made: dict[str, Any] = await self._node.loop.ask(
-            partial(to_engine.RemoveMember, peer=views.find_peer(self._node.engine, peer), keep_runs=keep_runs)
-        )
-        return made
+        """Remove a member; see members.remove."""
+        return await members.remove(self._node, peer, keep_runs)
 
     # -- runs ---------------------------------------------------------------------------------------------------
 
     async def submit(self, request: SubmitRequest) -> dict[str, Any]:
         """Start a run: {workflow_id, status, copies, name, left_out, warnings}; durable here when it returns."""
-        node = self._node
-        self._require_ready()
-        number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
-        pins = self._pins(request)
-        body, diagnostics, left_out = await trio.to_thread.run_sync(self._prepare, request, number, pins)
-        answer = await node.loop.ask(partial(to_engine.Submit, body=body))
-        run = await self._run(answer["workflow_id"])
-        return {
-            "workflow_id": answer["workflow_id"],
-            "status": status(run),
-            "copies": answer["copies"],
-            "name": body["name"],
-            "left_out": list(left_out),
-            "warnings": [one.to_json() for one in diagnostics],
-        }
-
-    def _require_ready(self) -> None:
-        require_member(self._node.engine)
-        if not self._node.shell.ready.is_set():
-            raise TryAgain("this node has not joined its network yet", "wait for its ready line")
-
-    def _pins(self, request: SubmitRequest) -> list[str]:
-        """The labels that a request adds to what every job asks for."""
-        return [*request.labels, *([] if request.peer is None else [peer_label(self._runner(request.peer))])]
-
-    def _runner(self, name: str) -> PeerId:
-        """The member that a user names to run jobs."""
-        peer = views.find_peer(self._node.engine, name)
-        member = self._node.engine.desk.roster.members.get(peer)
-        if member is None or not member.can("run") or member.slots == 0:
-            raise Refused(f"{name} runs no jobs", "see roles and slots in `p2pwf peer list`")
-        return peer
-
-    def _prepare(
-        self, request: SubmitRequest, number: int, pins: list[str]
-    ) -> tuple[dict[str, Any], tuple[Diagnostic, ...], tuple[str, ...]]:
-        """The body of a submission, the warnings, what is left out of the source; blocks."""
-        node = self._node
-        path = Path(request.file)
-        text = read_workflow(path)
-        taken = take_source(path, request.source_dir, request.no_source, node.blobs)
-        wanted = Wanted(
-            text=text,
-            source=taken.facts,
-            name=request.name,
-            priority=request.priority,
-            event=request.event,
-            payload=request.payload,
-            inputs=request.inputs,
-            key=request.key,
-            vars=node.engine.desk.settings.values(None),
-            pins=pins,
-            force=request.force,
-            run_id=uuid4().hex,
-            run_number=number,
-        )
-        library = Library(node.repositories, taken.read, node.blobs)
-        body, diagnostics = make_body(wanted, library)
-        keep(library.manifests, node.blobs)
-        return body, diagnostics, taken.left_out
+        made = await submit(self._node, request)
+        return {**made, "status": status(await self._run(made["workflow_id"]))}
 
     async def rerun(self, name: str, failed: bool, jobs: list[str]) -> dict[str, Any]:
         """Submit an ended run once more, or what of it failed: {workflow_id, status, copies, rerun_of}."""
@@ -382,8 +269,8 @@ class NodeApi:
 
     async def schedule_add(self, request: SubmitRequest) -> dict[str, Any]:
         """Have a workflow submitted whenever it is due; see schedules.add_schedule."""
-        self._require_ready()
-        return await add_schedule(self._node, request, self._pins(request))
+        require_ready(self._node)
+        return await add_schedule(self._node, request, pins(self._node, request))
 
     async def schedules(self, every: bool) -> list[dict[str, Any]]:
         """The schedules that fire, or `every` one."""
@@ -397,7 +284,7 @@ class NodeApi:
 
     async def secret_set(self, name: str, value: str, environment: str | None, submitters: list[str]) -> dict[str, Any]:
         """Seal a secret to all that run jobs; see settings.set_secret."""
-        self._require_ready()
+        require_ready(self._node)
         return await set_secret(self._node, name, value, environment, submitters)
 
     async def secrets(self) -> list[dict[str, Any]]:
@@ -411,7 +298,7 @@ class NodeApi:
 
     async def variable_set(self, name: str, value: str, environment: str | None) -> dict[str, Any]:
         """Set a variable; see settings.set_variable."""
-        self._require_ready()
+        require_ready(self._node)
         return await set_variable(self._node, name, value, environment)
 
     async def variables(self) -> list[dict[str, Any]]:
@@ -430,26 +317,10 @@ class NodeApi:
         return views.heads(self._node.engine)
 
     async def clock_log(self, raw: bool) -> AsyncIterator[dict[str, Any]]:
-        """Every event in topological order, as views.event_line; `raw`: {cid, block, signature} in base64."""
-        nodes = sorted(self._node.engine.desk.clock.dag, key=lambda node: node.order)
-        for start in range(0, len(nodes), 256):
-            cids = [node.cid for node in nodes[start : start + 256]]
-            for stored in await trio.to_thread.run_sync(self._node.store.get, cids):
-                if stored is None:
-                    continue
-                if raw:
-                    yield {
-                        "cid": stored.cid.text,
-                        "block": b64encode(stored.block).decode("ascii"),
-                        "signature": b64encode(stored.signature).decode("ascii"),
-                    }
-                    continue
-                try:
-                    yield views.event_line(parse(SignedBlock(stored.block, stored.signature)))
-                except EventError as error:
-                    raise Refused(
-                        f"{stored.cid.text} on disk is no event: {error}", "see `p2pwf clock verify`"
-                    ) from error
+        """Every event in topological order; see eventlog.events."""
+        async with aclosing(events(self._node, raw)) as lines:
+            async for line in lines:
+                yield line
 
     async def clock_verify(self) -> dict[str, Any]:
         """Check every event on disk anew, signatures and rules: {ok, events, problems: [{cid, problem}]}."""

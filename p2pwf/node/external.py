@@ -77,7 +77,7 @@ async def _recorded(node: Node, attempt: Attempt) -> None:
     """Wait until the engine has taken in the end of an attempt."""
     while True:
         version = node.shell.version
-        if attempt not in node.engine.conductor.local.values():
+        if attempt not in node.engine.conductor.work.local.values():
             return
         await node.shell.wait_changed(version)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Final
@@ -11,7 +10,7 @@ import trio
 
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.errors import P2pwfError
-from p2pwf.node.jobs import log_lines
+from p2pwf.node.loglines import LogLines, lines_in
 from p2pwf.node.node import Node
 from p2pwf.runs import Run
 from p2pwf.runs.run import Key
@@ -81,8 +80,8 @@ class LogReader:
             return
         about = {"job": key[0], "name": name, "attempt": finish.attempt}
         path = await self._node.jobs.blob(cid, [finish.author, run.submitter])
-        for number, line in enumerate(await trio.to_thread.run_sync(log_lines, path)):
-            if number >= seen or finish.attempt != attempt:
+        async with aclosing(lines_in(path, seen if finish.attempt == attempt else 0)) as lines:
+            async for line in lines:
                 yield {**about, **line}
 
     async def _live(
@@ -93,18 +92,19 @@ class LogReader:
         for known, running in node.jobs.running.items():
             if (known.run, known.job, known.leg, known.number) == (run, *key, attempt):
                 if not follow:
-                    for line in (await trio.to_thread.run_sync(log_lines, running.log.path))[first:]:
-                        yield line
+                    async with aclosing(lines_in(running.log.path, first)) as lines:
+                        async for line in lines:
+                            yield line
                     return
                 async for one in running.log.follow(first):
-                    yield json.loads(one.to_json())
+                    yield {"time": one.time_ms, "step": one.step, "stream": one.stream, "text": one.text}
                 return
         if owner == node.me or node.network is None:
             return
         deadline = float("inf") if follow else trio.current_time() + FOLLOW_SECONDS
         remote = node.network.follow_log(owner, run, *key, attempt, first_line=first)
         async with aclosing(remote) as chunks:
-            rest = b""
+            read = LogLines()
             while True:
                 with trio.move_on_at(deadline) as scope:
                     try:
@@ -113,6 +113,5 @@ class LogReader:
                         return
                 if scope.cancelled_caught:
                     return
-                *whole, rest = (rest + chunk).split(b"\n")
-                for raw in whole:
-                    yield json.loads(raw)
+                for line in read.feed(chunk):
+                    yield line

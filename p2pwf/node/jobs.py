@@ -5,7 +5,6 @@ A job counts as finished only once its log is held here and, where there is one,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ from p2pwf.runner.masking import Masker
 from p2pwf.runner.pack import pack
 from p2pwf.runner.processes import Spawner
 from p2pwf.runner.report import report
+from p2pwf.runner.treewriter import read_manifest
 from p2pwf.runner.values import Artifact, Cache, JobRequest, JobResult, PinnedAction, RunnerEnv, Stored
 from p2pwf.store.blobs import BlobStore
 
@@ -285,7 +285,7 @@ class Jobs:
     async def tree(self, manifest: Cid, holders: Sequence[PeerId]) -> None:
         """Have a manifest here and all that it lists; raises as `blob` does, and RemoteError for what is none."""
         path = await self.blob(manifest, holders)
-        for cid in blobs_of(parse(await trio.to_thread.run_sync(path.read_bytes))):
+        for cid in blobs_of(parse(await trio.to_thread.run_sync(read_manifest, path, manifest))):
             await self.blob(cid, holders)
 
     async def _store_folder(self, folder: Path, chosen: frozenset[str] | None) -> Stored:
@@ -322,9 +322,3 @@ class Jobs:
 def _failed(running: Running, message: str) -> JobResult:
     """A job that this peer could not run; what it says of that may name anything that the job works with."""
     return JobResult(outcome="failure", conclusion="failure", error=running.masker.mask(message))
-
-
-def log_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a finished log as dicts {time, step, stream, text}."""
-    with path.open("rb") as file:
-        return [json.loads(line) for line in file if line.endswith(b"\n")]

@@ -16,7 +16,7 @@ import trio
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.tickets import Ticket
 from p2pwf.errors import Refused, RemoteError, TryAgain
-from p2pwf.net.network import open_network
+from p2pwf.net.opened import open_network
 from p2pwf.net.types import JoinReply, JoinRequest, NetConfig
 
 ASK_AGAIN: Final = 2.0

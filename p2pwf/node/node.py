@@ -23,7 +23,8 @@ from p2pwf.engine import Engine
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import InternalError, NotFound, StorageError
 from p2pwf.isolation import Level, labels_of
-from p2pwf.net.network import Network, open_network
+from p2pwf.net.network import Network
+from p2pwf.net.opened import open_network
 from p2pwf.net.types import (
     DuplicateIdentity,
     Frame,
@@ -94,6 +95,7 @@ class Node:
         """Where the actions and workflows of other repositories are found at submission."""
         self.identity = identity
         self.engine = engine
+        self.gatekeeper = gatekeeper
         self.store = store
         self.blobs = blobs
         self.started = now()

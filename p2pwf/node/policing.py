@@ -45,6 +45,14 @@ def read_policy(settings: NodeSettings) -> Policy:
     return parse_policy(found.table, str(found.path), found.text)
 
 
+def read_anew(settings: NodeSettings) -> Policy:
+    """The policy of a node that works, as its file is now. Raises UsageError for one that cannot be read."""
+    try:
+        return read_policy(settings)
+    except UsageError as error:
+        raise UsageError(f"{error.message}; the policy of before still holds", error.hint) from error
+
+
 def names_of(body: Mapping[str, Any]) -> tuple[str, ...]:
     """What the body of a run.submit or schedule.add calls its workflow: name and path."""
     return cast(str, body["name"]), cast(str, body["path"])

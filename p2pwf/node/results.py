@@ -6,8 +6,9 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+import attrs
 import structlog
 import trio
 
@@ -15,15 +16,18 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.errors import NotFound, P2pwfError, RemoteError
 from p2pwf.node.kept import artifacts_of
 from p2pwf.node.node import Node
+from p2pwf.runner.log import MAX_NUMBER
 from p2pwf.runner.manifest import LINK, MAX_MANIFEST, PROGRAM, parse
-from p2pwf.runner.report import MAX_REPORT
+from p2pwf.runner.report import MAX_REPORT, VERSION
+from p2pwf.runner.values import Annotation, StepResult
 from p2pwf.runs import Run
 from p2pwf.runs.view import keys_of, owners
 
 CHUNK: Final = 256 * 1024
 """Bytes of a file in one line of a stream."""
-MAX_LISTED: Final = 100_000
-"""Annotations and steps looked at in a report of another peer: more cannot fit its bytes."""
+STEP: Final = tuple(each.name for each in attrs.fields(StepResult))
+ANNOTATION: Final = tuple(each.name for each in attrs.fields(Annotation))
+DROPPED: Final = ("steps", "annotations", "summaries")
 
 log = structlog.get_logger()
 
@@ -79,18 +83,41 @@ async def _report(node: Node, cid: Cid, holders: list[PeerId]) -> dict[str, Any]
 
 
 def read_report(content: bytes) -> dict[str, Any]:
-    """A report from its bytes; raises RemoteError for what is none."""
+    """A report from its bytes: the fields of version 1, others left out; raises RemoteError for what is none."""
     try:
-        report = json.loads(content)
+        report = json.loads(content, parse_float=_no_number, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise RemoteError(f"a malformed report: {error}") from error
-    if not isinstance(report, dict) or report.get("version") != 1:
+    if not isinstance(report, dict) or report.get("version") != VERSION:
         raise RemoteError("a malformed report, or one of another version")
-    for name in ("steps", "annotations"):
-        rows = report.get(name)
-        if not isinstance(rows, list) or not all(isinstance(one, dict) for one in rows[:MAX_LISTED]):
-            raise RemoteError(f"a malformed report: {name} is no list of objects")
-    return report
+    dropped = report.get("dropped")
+    return {
+        "version": VERSION,
+        "steps": _rows(report, "steps", STEP),
+        "annotations": _rows(report, "annotations", ANNOTATION),
+        "dropped": _fields(dropped if isinstance(dropped, dict) else {}, DROPPED),
+    }
+
+
+def _rows(report: dict[str, Any], name: str, fields: tuple[str, ...]) -> list[dict[str, Any]]:
+    rows = report.get(name)
+    if not isinstance(rows, list) or not all(isinstance(one, dict) for one in rows):
+        raise RemoteError(f"a malformed report: {name} is no list of objects")
+    return [_fields(one, fields) for one in rows]
+
+
+def _fields(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The known fields of a row: text, a number that any reader of JSON takes, or null."""
+    kept = {name: row[name] for name in names if name in row}
+    for name, value in kept.items():
+        number = type(value) is int and abs(value) <= MAX_NUMBER
+        if not (value is None or isinstance(value, str) or number):
+            raise RemoteError(f"a malformed report: {name} is neither text nor a number")
+    return kept
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text[:20]} is no number of a report")
 
 
 def _holders(run: Run) -> list[PeerId]:

@@ -44,6 +44,7 @@ def _prepare(
         priority=request.priority,
         force=request.force,
         vars=node.engine.desk.settings.values(None),
+        secrets=frozenset(node.engine.desk.settings.secrets),
         pins=pins,
     )
     library = Library(node.repositories, taken.read, node.blobs)

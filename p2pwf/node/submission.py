@@ -5,7 +5,7 @@ No I/O of its own: what the workflow calls and uses is found by the `Library` th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
@@ -32,7 +32,7 @@ from p2pwf.workflow import (
     title_of,
     unsupported,
 )
-from p2pwf.workflow.asks import variables_of
+from p2pwf.workflow.asks import unset_secrets, variables_of
 
 ROOM: Final = 16
 """Bytes of a variable in an event beside its name and its value, at most."""
@@ -70,9 +70,10 @@ class Wanted:
     """What the user asked for. `payload`: the event's, or None to make one. `force`: also an untagged workflow. `pins`:
     labels that each job's peer must have beside those that it asks for.
 
-    `vars`: what the `vars` context holds; the body keeps those that the files name. The id and the number of a run are
-    known only once it is submitted: until then `run_id` stands for the one, which must be unlike that of any other run,
-    and `run_number` is a guess.
+    `vars`: what the `vars` context holds; the body keeps those that the files name. `secrets`: (environment, name) of
+    those that are set, None where nobody knows: a file that names others gets a warning. The id and the number of a run
+    are known only once it is submitted: until then `run_id` stands for the one, which must be unlike that of any other
+    run, and `run_number` is a guess.
     """
 
     text: bytes
@@ -85,6 +86,7 @@ class Wanted:
     key: str | None = None
     force: bool = False
     vars: Mapping[str, str] = attrs.field(factory=dict)
+    secrets: Collection[tuple[str | None, str]] | None = None
     pins: Sequence[str] = ()
     run_id: str = "0"
     run_number: int = 1
@@ -206,7 +208,8 @@ def make_body(wanted: Wanted, library: Finds | None = None) -> tuple[dict[str, A
         "schedule": None,
         "key": wanted.key,
     }
-    return body, parsed.diagnostics
+    lacking = () if wanted.secrets is None else unset_secrets(flow, wanted.secrets)
+    return body, (*parsed.diagnostics, *lacking)
 
 
 def _used(known: Mapping[str, str], flow: Flow) -> dict[str, str]:

@@ -227,8 +227,8 @@ def stats(engine: Engine) -> dict[str, Any]:
     return {
         "peer_id": desk.me,
         "total_workflows": len(desk.runs) + len(desk.cold),
-        "queue_size": len(engine.conductor.ready),
-        "running_jobs": len(engine.conductor.local),
+        "queue_size": len(engine.conductor.work.ready),
+        "running_jobs": len(engine.conductor.work.local),
         "peer_count": len(desk.roster.members),
         "connected_peers": len(engine.syncer.connected),
         "merkle_clock_height": max((head.lamport for head in heads), default=0),

@@ -10,14 +10,17 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from json.encoder import encode_basestring
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 import attrs
 import trio
 
 Stream = Literal["stdout", "stderr", "command", "system"]
 """`command`: a workflow command as it shows (a group, an annotation); `system`: what the runner itself says."""
+STREAMS: Final[frozenset[str]] = frozenset(get_args(Stream))
 READ_SIZE: Final = 1 << 16
+MAX_NUMBER: Final = 1 << 53
+"""What any reader of JSON takes as an integer."""
 
 
 @attrs.frozen(slots=True)
@@ -36,9 +39,26 @@ class LogLine:
         return f'{{"time":{self.time_ms},"step":{self.step},"stream":"{self.stream}","text":{text}}}'
 
 
+def read_fields(raw: bytes) -> dict[str, Any]:
+    """What one line of a log file says, {time, step, stream, text} and no more; raises ValueError if it is not one."""
+    try:
+        fields = json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    match fields:
+        case {"time": int(time), "step": int(step), "stream": str(stream), "text": str(text)} if (
+            {type(time), type(step)} == {int}
+            and 0 <= time <= MAX_NUMBER
+            and 0 <= step <= MAX_NUMBER
+            and stream in STREAMS
+        ):
+            return {"time": time, "step": step, "stream": stream, "text": text}
+    raise ValueError("not a line of a log")
+
+
 def read_line(raw: bytes) -> LogLine:
     """The line that one line of a log file says; raises ValueError if it is not one."""
-    fields = json.loads(raw)
+    fields = read_fields(raw)
     return LogLine(fields["time"], fields["step"], fields["stream"], fields["text"])
 
 

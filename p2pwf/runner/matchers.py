@@ -139,7 +139,7 @@ class Matchers:
 
     def _in_file(self, name: str) -> Iterator[Matcher]:
         path = self._workspace / self.to_host(name)
-        return _parse(path, _read(path) if self._hand is None else self._hand.do(_read, path))
+        return parse_matchers(path, _read(path) if self._hand is None else self._hand.do(_read, path))
 
     def begin(self) -> None:
         """A new chunk of output: everybody has all the time again."""
@@ -202,8 +202,8 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_FILE + 1)
 
 
-def _parse(path: Path, data: bytes) -> Iterator[Matcher]:
-    """The matchers in a file; raises UsageError for one that cannot be."""
+def parse_matchers(path: Path, data: bytes) -> Iterator[Matcher]:
+    """The matchers in what a file holds; raises UsageError for one that cannot be."""
     if len(data) > MAX_FILE:
         raise UsageError(f"the problem matcher file {path} is too large", f"the bound is {MAX_FILE} bytes")
     try:

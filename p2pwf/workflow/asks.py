@@ -6,17 +6,18 @@ are. A job of a called file names what its callers hand on to that file, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 import attrs
 
 from p2pwf.workflow.callrules import INHERIT
 from p2pwf.workflow.calls import Frame, Needs, located
+from p2pwf.workflow.diagnostics import Diagnostic
 from p2pwf.workflow.expr import Part, Value, fold, has_expression, parse, split
 from p2pwf.workflow.expr.tree import Constant, Index, Name, Node, children
 from p2pwf.workflow.legs import strategy_context
-from p2pwf.workflow.model import Condition
+from p2pwf.workflow.model import Condition, Job
 from p2pwf.workflow.nodes import MappingNode, Scalar, SequenceNode
 from p2pwf.workflow.plan import Flow
 from p2pwf.workflow.templates import Scope, evaluate_string, expressions_in
@@ -25,6 +26,9 @@ SECRETS: Final = "secrets"
 VARS: Final = "vars"
 DEBUG: Final = "ACTIONS_STEP_DEBUG"
 """A variable that a run reads although no file names it: it makes steps tell more."""
+
+OF_THE_RUNNER: Final = "GITHUB_"
+"""What the names of secrets begin with that nobody sets."""
 
 Names = frozenset[str] | None
 """Names in upper case, or None: all that there are."""
@@ -47,6 +51,39 @@ def _of_the_run(frame: Frame, names: Names) -> Names:
     if isinstance(given, Scalar) and given.text == INHERIT:
         return _of_the_run(frame.parent, names)
     return _of_the_run(frame.parent, names_in((given,), SECRETS))  # all of them are evaluated, named here or not
+
+
+def unset_secrets(flow: Flow, known: Collection[tuple[str | None, str]]) -> list[Diagnostic]:
+    """A warning for each secret that a run will find empty: named in its files, and not among the `known` ones.
+
+    `known`: (environment or None, name) of each that is set. Which environment a job runs in may take its needs to
+    tell, so for a job that names one those of every environment count. GITHUB_TOKEN and its like are no settings.
+    """
+    everywhere = {name for environment, name in known if environment is None}
+    anywhere = {name for _, name in known}
+    told: dict[str, Diagnostic] = {}
+    for job_id, planned in flow.layout.jobs.items():
+        names, _ = secrets_of(flow, job_id)
+        there = everywhere if planned.job.environment is None else anywhere
+        place = _place_in_the_run(planned.frame, planned.job).place
+        for name in sorted((names or frozenset()) - there):
+            if name.startswith(OF_THE_RUNNER):
+                continue
+            if name in anywhere:
+                message = f"the secret {name} is set for an environment, and the job {job_id!r} names none"
+                hint = "give the job that `environment`, or set the secret without --environment"
+            else:
+                message = f"the secret {name}, which the job {job_id!r} names, is not set: it will be empty"
+                hint = f"p2pwf secret set {name}"
+            told.setdefault(name, Diagnostic(place.line, place.column, "warning", "secret-not-set", message, hint))
+    return list(told.values())
+
+
+def _place_in_the_run(frame: Frame, job: Job) -> Job:
+    """The job of the run's own file that a job is, or that calls it."""
+    if frame.parent is None or frame.caller is None:
+        return job
+    return _place_in_the_run(frame.parent, frame.caller)
 
 
 def variables_of(flow: Flow) -> Names:

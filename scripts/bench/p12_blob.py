@@ -39,7 +39,8 @@ from multiaddr import Multiaddr
 
 from p2pwf.core.ids import PeerId, parse_cid
 from p2pwf.net import NetConfig
-from p2pwf.net.network import Network, open_network
+from p2pwf.net.network import Network
+from p2pwf.net.opened import open_network
 from p2pwf.store.blobs import BlobStore
 
 SIZE = 64 << 20

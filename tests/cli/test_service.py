@@ -48,6 +48,8 @@ def test_installed_without_systemd_it_says_what_to_do(unit: Path, capsys: pytest
     text = unit.read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
     assert line.endswith(f' up --data-dir {unit.parents[3] / "data"} --name "a \\"$$x%%h\\\\ b" --slots 2')
+    reload = line.partition(" up ")[0].replace("ExecStart=", "ExecReload=")
+    assert f"\n{reload} policy reload --data-dir {unit.parents[3] / 'data'}\n" in text
     for said in ("Type=notify", "Restart=on-failure", "RestartPreventExitStatus=2 5", "TimeoutStartSec=infinity"):
         assert f"\n{said}\n" in text
     assert run(["service", "show", "--user", "--json"]) == 0

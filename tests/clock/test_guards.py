@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import attrs
@@ -159,6 +160,16 @@ def test_t18_a_loop_of_links_would_wait_for_itself_and_be_let_go() -> None:
         pool.add(event, result.links, FLOODER, 0.0)
     pool.expire(pending.KEPT)
     assert len(pool) == 0
+
+
+def test_t18_without_letting_go_the_loop_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "KEPT", math.inf)
+    _, two = network(2)
+    event = two.rename("a")
+    pool = Pending()
+    pool.add(event, [block_cid(b"what waits for it")], FLOODER, 0.0)
+    pool.expire(1e9)
+    assert len(pool) == 1
 
 
 def test_t18_no_event_can_name_itself() -> None:

@@ -248,6 +248,9 @@ class MemoryApi:
         self.paused = on
         return {"paused": on, "running_jobs": 0}
 
+    async def policy_reload(self) -> JsonObject:
+        return {"origin": "config.toml", "rules": []}
+
     async def leave(self, keep_runs: bool) -> JsonObject:
         self.stopped.set()
         return {"peer_id": ME, "removed": True}

@@ -37,6 +37,13 @@ def test_t11_the_policy_of_a_machine_beats_what_the_network_has_assigned(tmp_pat
         two.start("--join", one.ticket()).ready()
         me, them = one.info["peer_id"], two.info["peer_id"]
         assert {job["owner"] for job in one.wait_for(one.submit(nightly, "--no-source"))["jobs"]} == {me, them}
+        (two.folder / "config.toml").write_text(POLICY.replace("members", "nobody"))
+        spoiled = p2pwf("policy", "reload", data=two.folder)
+        assert (spoiled.returncode, "the policy of before still holds" in spoiled.stderr) == (2, True)
+        assert {job["owner"] for job in one.wait_for(one.submit(nightly, "--no-source"))["jobs"]} == {me, them}
+        (two.folder / "config.toml").write_text(POLICY.replace("nightly", "weekly"))
+        assert [rule["workflows"] for rule in two.ask("policy", "reload")["rules"]] == [["weekly"]]
+        assert {job["owner"] for job in one.wait_for(one.submit(nightly, "--no-source"))["jobs"]} == {me}
         run = one.submit(other, "--no-source")
         done = one.wait_for(run)
         assert done["status"] == "completed"

@@ -10,6 +10,7 @@ import pytest
 
 from p2pwf.core.ids import blob_cid
 from tests.e2e.kit import PATIENCE, Node, p2pwf, three_nodes
+from tests.e2e.test_secrets import set_secret
 
 WORKFLOW = """\
 name: Each minute p2p-workflow
@@ -23,8 +24,10 @@ jobs:
     steps:
       - uses: actions/checkout@v4
       - id: t
+        env: {{PLACE: "${{{{ secrets.PLACE }}}}"}}
         run: |
           echo "when=${{{{ github.event.schedule }}}} $(cat said)" >> "$GITHUB_OUTPUT"
+          echo "the secret is $PLACE, of ${{#PLACE}} bytes; the other is '${{{{ secrets.LOST }}}}'"
           echo x >> {folder}/ran
 """
 
@@ -74,7 +77,11 @@ def test_a_tick_is_submitted_once_though_its_author_is_gone(tmp_path: Path) -> N
     with three_nodes(tmp_path) as (ada, bob, cyd):
         while time.time() % 60 > 50 or time.time() % 60 < 1:
             time.sleep(1)  # so that the first tick is not due while the schedule is being added
-        ada.ask("schedule", "add", str(file))
+        set_secret(ada, "PLACE", "correct-horse-battery")
+        made = ada.ask("schedule", "add", str(file))
+        assert [one["message"] for one in made["warnings"]] == [
+            "the secret LOST, which the job 'tick' names, is not set: it will be empty"
+        ]
         again = p2pwf("schedule", "list", data=cyd.folder)
         assert "Each minute" in again.stdout
         wait_until(lambda: bool(runs_of(bob)), 75)
@@ -82,6 +89,9 @@ def test_a_tick_is_submitted_once_though_its_author_is_gone(tmp_path: Path) -> N
         done = bob.wait_for(str(run["workflow_id"]))
         assert done["status"] == "completed", done
         assert done["event"] == "schedule"
+        log = p2pwf("workflow", "logs", str(run["workflow_id"]), data=cyd.folder).stdout
+        assert "the secret is ***, of 21 bytes; the other is ''" in log
+        assert "correct-horse" not in log
         assert done["jobs"][0]["outputs"] == {"when": "* * * * * from the source"}
         (row,) = cyd.ask("schedule", "list")
         assert row["last"]["workflow_id"] == run["workflow_id"]

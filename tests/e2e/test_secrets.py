@@ -55,6 +55,8 @@ def test_a_secret_set_on_one_node_is_masked_in_the_log_of_a_job_on_another(
     pair: tuple[Node, Node], tmp_path: Path
 ) -> None:
     one, two = pair
+    early = p2pwf("workflow", "submit", str(workflow(tmp_path, PRINTS % "nowhere")), "--no-source", data=one.folder)
+    assert "the secret DEPLOY_TOKEN, which the job 'print' names, is not set: it will be empty" in early.stderr
     done = set_secret(one, "Deploy_Token", VALUE + "\n")
     assert (done.returncode, done.stdout) == (0, "DEPLOY_TOKEN is sealed to 2 peers\n"), done.stderr
     assert p2pwf("variable", "set", "region", "eu-west", data=one.folder).returncode == 0

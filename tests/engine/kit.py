@@ -40,6 +40,8 @@ class Member:
         self.asked_to_seal: list[Reseal] = []
         self.policy: Policy | None = None
         """What it runs for whom, from its next boot on; None: everything."""
+        self.keeper: Gatekeeper | None = None
+        """Who judges by it."""
         self.engine: Engine
 
     @property
@@ -51,10 +53,10 @@ class Member:
         boot = next(self.net.boots).to_bytes(8)
         planner = self.net.planner()
         may_run: MayRun = accept_all
-        keeper = None
+        keeper = self.keeper = None
         if self.policy is not None:
             assert isinstance(planner, WorkflowPlanner)
-            keeper = Gatekeeper(self.policy, {Level.none}, self.peer, planner.flow)
+            keeper = self.keeper = Gatekeeper(self.policy, {Level.none}, self.peer, planner.flow)
             may_run = keeper.refusal
         config = EngineConfig(boot, "test", self.slots, planner, may_run)
         self.engine = Engine(self.key, self.net.genesis.cid, config, self.net.now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import TypeVar
@@ -288,6 +289,17 @@ def test_t22_a_node_that_slept_takes_nothing_over_before_it_has_synced() -> None
     assert not only(one.wait(LEASE - 1), StartJob)
 
 
+def test_t22_without_the_rule_for_who_wakes_the_job_is_taken_from_its_live_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2pwf.engine.liveness.WAKE_GAP", math.inf)
+    one, two = pair()
+    run, _ = run_owned_by(two, one)
+    one.time += 1000
+    taken = only([*one.give(Tick()), *one.wait(LEASE - 1)], StartJob)
+    assert [each.attempt.number for each in taken if each.attempt.run.text == run] == [2]
+
+
 def test_a_restarted_owner_closes_its_own_attempt_and_goes_on_with_the_next() -> None:
     bench = founder()
     start = only(submit(bench, {"a": []}), StartJob)[0]
@@ -513,7 +525,7 @@ def test_a_late_event_of_a_run_that_left_memory_brings_it_back() -> None:
     taken = only(one.hear(two, []), StartJob)
     assert not taken
     run_id = start.attempt.run
-    ours = next(attempt for attempt in one.engine.conductor.local.values() if attempt.run == run_id)
+    ours = next(attempt for attempt in one.engine.conductor.work.local.values() if attempt.run == run_id)
     one.give(JobEnded(ours, "success", "success"))
     for _ in range(KEPT_ENDED):
         other = only(submit(one, {"a": []}), StartJob)
@@ -629,12 +641,12 @@ def test_a_node_that_may_run_jobs_no_more_drops_what_it_had_queued() -> None:
     two.wait(LEASE + 1)
     for number in range(8):
         submit(two, {f"job{number}": []})
-    assert len(two.engine.conductor.ready) > 0
+    assert len(two.engine.conductor.work.ready) > 0
     exchange(one, two)
     one.give(RemoveMember("remove", two.peer, keep_runs=False))
     exchange(one, two)
     two.wait(5.0)
-    assert len(two.engine.conductor.ready) == 0
+    assert len(two.engine.conductor.work.ready) == 0
 
 
 def test_bytes_in_the_inputs_of_a_run_are_shown_and_break_nothing() -> None:

@@ -70,7 +70,7 @@ def test_jobs_of_a_group_run_one_after_the_other_over_runs_and_peers() -> None:
     outputs += submit(two, {"ship": []}, job_groups=deploy)
     outputs += settle(one, two)
     (first,) = only(outputs, StartJob)
-    owner = one if first.attempt in one.engine.conductor.local.values() else two
+    owner = one if first.attempt in one.engine.conductor.work.local.values() else two
     outputs = end(owner, first)
     outputs += settle(one, two)
     (second,) = only(outputs, StartJob)

@@ -64,11 +64,14 @@ def _damaged(chance: Random, data: bytes, corpus: tuple[bytes, ...]) -> bytes:
 
 
 def _changed(chance: Random, data: bytes) -> bytes:
-    """The same with one value in it replaced, dropped or added, in canonical form again."""
+    """The same with one value in it replaced, dropped or added, in canonical form again, or as JSON if it is that."""
     try:
-        value = decode(data)
-        return encode(_with_change(chance, value, 0))
+        return encode(_with_change(chance, decode(data), 0))
     except DagCborError:
+        pass
+    try:
+        return json.dumps(_with_change(chance, json.loads(data), 0), default=repr).encode()
+    except (ValueError, RecursionError):
         return data
 
 

@@ -32,6 +32,7 @@ from p2pwf.net.guards import require_signature
 from p2pwf.net.swarm import peer_text
 from p2pwf.node.planner import WorkflowPlanner
 from p2pwf.runner.manifest import parse as parse_manifest
+from tests.fuzz import content_targets, transport_targets
 from tests.fuzz.mutations import vectors
 
 NOTHING: Final = bytes(64)
@@ -237,6 +238,8 @@ def signed_event(data: bytes) -> None:
         return
 
 
+CONTENTS: Final = ("log", "report", "cache_index", "sealed", "ledger_node")
+
 PEER_TARGETS: Final[dict[str, tuple[Callable[[bytes], None], str]]] = {
     "codec": (codec, "events"),
     "event": (event, "events"),
@@ -253,13 +256,27 @@ PEER_TARGETS: Final[dict[str, tuple[Callable[[bytes], None], str]]] = {
     "logs": (_message(logs.decode_request, logs.decode_head), "logs"),
     "join": (_message(joins.decode_request, joins.decode_reply), "join"),
     "ticket": (ticket, "tickets"),
+    "presence": (clock_frame, "presence"),
     "manifest": (manifest, "source"),
+    "unpack": (content_targets.unpack, "source"),
+    "log": (content_targets.log, "log"),
+    "report": (content_targets.report, "report"),
+    "cache_index": (content_targets.cache_index, "cache_index"),
+    "sealed": (content_targets.sealed, "sealed"),
+    "ledger_node": (content_targets.ledger_node, "ledger_node"),
+    **{name: (check, name) for name, check in transport_targets.TRANSPORT_TARGETS.items()},
 }
-"""Each target with the vectors that its inputs are made of."""
+"""Each target with what its inputs are made of: vectors, or what `corpus` makes."""
 
 
 def corpus(name: str) -> tuple[bytes, ...]:
     """What the inputs of a target are made of."""
+    if name in transport_targets.CORPORA:
+        return transport_targets.CORPORA[name]
+    if name in CONTENTS:
+        return content_targets.contents(name)
+    if name == "presence":
+        return tuple(block for block in vectors("clock") if b"presence" in block)
     if name != "gossip":
         return vectors(name)
     key = Signer(b"\3" * 32)

@@ -32,6 +32,8 @@ from p2pwf.workflow import (
 from p2pwf.workflow.diagnostics import render
 from p2pwf.workflow.expr import Value
 from p2pwf.workflow.outline import outline
+from tests.fuzz.content_targets import backup
+from tests.fuzz.file_targets import FILE_TARGETS
 
 LONG: Final = 1_000_000
 SHORT: Final = 100
@@ -133,4 +135,6 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "expression": expression,
     "step_file": step_file,
     "output": output,
+    "backup": backup,
+    **FILE_TARGETS,
 }

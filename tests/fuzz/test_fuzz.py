@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,11 +13,15 @@ from hypothesis import strategies as st
 from p2pwf.workflow import evaluate, selects
 from p2pwf.workflow.cron import cron_fault, never_due
 from p2pwf.workflow.expr import Value, fold
+from tests.fuzz.content_targets import contents
+from tests.fuzz.file_targets import CORPORA
+from tests.fuzz.mutations import mutated
 from tests.fuzz.peer_targets import PEER_TARGETS
 from tests.fuzz.targets import TARGETS, expression, loader, output, step_file
 
 quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 HERE = Path(__file__).parent
+INPUTS = 100
 FINDINGS = sorted(path for path in HERE.glob("findings/*/*") if path.is_file())
 CORPUS = [path.read_bytes() for path in sorted((HERE.parent / "workflow/data").glob("*/*.yml"))]
 WORDS = st.sampled_from(
@@ -58,6 +63,15 @@ def test_what_was_found_once_is_not_found_again(path: Path) -> None:
 def test_any_bytes(data: bytes) -> None:
     for target in TARGETS.values():
         target(data)
+
+
+@pytest.mark.parametrize("name", [*CORPORA, "backup"])
+def test_damaged_files_of_a_job_an_action_or_a_machine(name: str) -> None:
+    """A small part of what `scripts/fuzz` does: the same inputs each time."""
+    made_of = CORPORA.get(name) or contents(name)
+    chance = Random(name)
+    for data in (*made_of, *(mutated(chance, made_of) for _ in range(INPUTS))):
+        TARGETS[name](data)
 
 
 @quick

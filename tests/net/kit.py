@@ -12,7 +12,8 @@ from attrs import evolve
 
 from p2pwf.core.ids import Cid, PeerId, peer_id_of
 from p2pwf.net import Frame, Gate, Gossip, NetConfig, NetEvent, PeerUp, Timing
-from p2pwf.net.network import Network, open_network
+from p2pwf.net.network import Network
+from p2pwf.net.opened import open_network
 
 LIMIT = 30.0
 """Seconds after which a test that waits for an event has failed; no correct run comes near."""

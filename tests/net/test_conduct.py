@@ -8,11 +8,14 @@ import pytest
 import trio
 from attrs import evolve
 
+from p2pwf.core.dagcbor import encode
 from p2pwf.core.ids import PeerId
 from p2pwf.errors import RemoteError, TryAgain
 from p2pwf.net import Frame, attend, conduct, links
+from p2pwf.net.blobs import PROTOCOL as BLOB
 from p2pwf.net.conduct import BAN_AT, FORGIVEN, OFFENDERS_KEPT, Allowance, Allowances, Conduct, InFlight
 from p2pwf.net.counters import Counters
+from p2pwf.net.framing import frame
 from p2pwf.net.gossip import BURST
 from p2pwf.net.network import Network
 from tests.net.kit import QUICK, Members, connections, count, join, network, networks, peer, still_serves, until, up
@@ -102,6 +105,40 @@ async def test_an_allowance_fills_up_again_and_who_wants_more_waits(autojump_clo
     await trio.sleep(100)
     assert not await allowance.pace(5.0)
     assert not allowance.spend(0.5)
+
+
+UNREADABLE = frame(b"not a request")
+ANOTHER_VERSIONS = frame(encode({"v": 2, "ask": "something new"}))
+
+
+async def ask_for_blobs(attacker: Network, target: PeerId, request: bytes, most: int) -> int:
+    """Send a request on streams of their own until there is no way on; how many were sent."""
+    for sent in range(most):
+        try:
+            stream = await attacker.open_to(target, BLOB)
+            await stream.write(request)
+            while await stream.read_some():
+                pass
+        except RemoteError:
+            continue
+        except TryAgain:
+            return sent
+    return most
+
+
+async def test_t26_few_frames_that_cannot_be_read_ban_and_many_that_may_be_another_versions_do_not() -> None:
+    async with networks(1, 2, 3) as (net, newer, attacker):
+        assert await ask_for_blobs(newer, net.peer_id, ANOTHER_VERSIONS, 10) == 10
+        assert await ask_for_blobs(attacker, net.peer_id, UNREADABLE, 10) <= 4
+        await until(lambda: net.statistics()["banned"] == [attacker.peer_id])
+        assert net.peers() == [newer.peer_id]
+
+
+async def test_t26_without_their_weight_frames_that_cannot_be_read_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conduct, "BROKEN_FRAME", conduct.OFFENCE)
+    async with networks(1, 2) as (net, attacker):
+        assert await ask_for_blobs(attacker, net.peer_id, UNREADABLE, 10) == 10
+        assert net.statistics()["banned"] == []
 
 
 async def junk(attacker: Network, target: PeerId, number: int) -> None:

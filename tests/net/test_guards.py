@@ -17,7 +17,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from p2pwf.errors import InternalError, RemoteError, TryAgain
-from p2pwf.net import Frame, guards
+from p2pwf.net import Frame, conduct, guards
 from p2pwf.net.conduct import BAN_AT, STREAM_REFUSED
 from p2pwf.net.network import Network
 from p2pwf.net.stream import WireStream
@@ -118,8 +118,9 @@ for name in ("frame", "key", "handler", "validator"):
 """
 
 
-async def test_t26_a_frame_that_claims_to_be_huge_is_refused_before_it_is_read() -> None:
+async def test_t26_a_frame_that_claims_to_be_huge_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """On gossip, the clock stream, and the three request protocols."""
+    monkeypatch.setattr(conduct, "BROKEN_FRAME", 1.0)  # else the third one bans
     async with networks(1, 2, 3) as (net, attacker, honest):
         for protocol in ("/p2pwf/blob/1.0.0", "/p2pwf/logs/1.0.0", "/p2pwf/join/1.0.0", MESH):
             stream = await attacker.open_to(net.peer_id, protocol)

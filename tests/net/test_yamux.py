@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 from libp2p.io.exceptions import ConnectionClosedError
-from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamReset
+from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamReset
 
 from p2pwf.net.counters import Counters
 from p2pwf.net.swarm import libp2p_id
@@ -96,6 +96,23 @@ async def test_a_writer_goes_on_when_it_is_given_credit() -> None:
     frames = -(-size // 65_507) + 1
     assert len(conn.sent) - size <= 12 * (frames + 1)
     assert stream.send_window == 0
+
+
+async def test_a_writer_that_waits_for_credit_sees_at_once_that_its_stream_was_reset(autojump_clock: object) -> None:
+    muxed, conn = muxer()
+    conn.let_go.set()
+    stream = GuardedYamuxStream(1, muxed, is_initiator=True)
+    began = trio.current_time()
+
+    async def write() -> None:
+        with pytest.raises(MuxedStreamClosed):
+            await stream.write(bytes(stream.send_window + 1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write)
+        await trio.testing.wait_all_tasks_blocked()
+        stream.closed = stream.reset_received = True
+    assert trio.current_time() == began
 
 
 async def test_what_came_before_a_reset_is_read_and_then_the_reset_is_told() -> None:

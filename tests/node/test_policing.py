@@ -9,7 +9,9 @@ import pytest
 
 from p2pwf.config import NodeSettings
 from p2pwf.core.events import Event
-from p2pwf.core.ids import PeerId
+from p2pwf.core.ids import Cid, PeerId
+from p2pwf.engine import Engine
+from p2pwf.engine.inputs import JobEnded, PolicyChanged
 from p2pwf.errors import UsageError
 from p2pwf.isolation import Level
 from p2pwf.node.node import open_node
@@ -17,7 +19,7 @@ from p2pwf.node.planner import WorkflowPlanner
 from p2pwf.node.policing import Gatekeeper
 from p2pwf.policy import Policy, Verdict, default_policy, parse_policy
 from p2pwf.testing import make_submission
-from tests.engine.kit import Net, of_workflows
+from tests.engine.kit import Member, Net, of_workflows
 from tests.kit import Writer
 
 LEGS = 8
@@ -96,6 +98,52 @@ def test_a_job_whose_secrets_are_not_let_in_moves_on_and_the_others_of_its_run_s
         assert here <= {"plain"}
         assert set(net.running(run)) == {("plain", 0), ("named", 0), ("every", 0)}
     assert any(job == "plain" for (_, job, _) in net.members[1].running)
+
+
+def with_queued_legs(members: int) -> tuple[Net, Cid]:
+    """Members with one slot each, and a run of which each has more; whoever is last has a policy, that lets all in."""
+    net = of_workflows(members=members, slots=1)
+    net.members[-1].policy = rules({"from": ["members"], "isolation": "none"})
+    net.restart(net.members[-1])
+    run = net.submit_text(WIDE)
+    net.wait(3)
+    return net, run
+
+
+def take_policy(member: Member, policy: Policy) -> None:
+    assert member.keeper is not None
+    member.keeper.policy = policy
+    member.give(PolicyChanged("anew"))
+
+
+def test_t11_by_a_policy_that_is_read_anew_what_waits_moves_on_and_what_runs_goes_on() -> None:
+    net, run = with_queued_legs(2)
+    one, two = net.members
+    waiting = len(two.engine.conductor.work.ready)
+    assert (len(two.running), waiting > 0) == (1, True)
+    take_policy(two, OTHERS)
+    net.wait(3)
+    refused = [event for event in one.disk if event.type == "job.refuse"]
+    assert {event.author for event in refused} == {two.peer}
+    assert (len(refused), len(two.running), two.stopped) == (waiting, 1, set())
+    assert sum(owner == two.peer for owner in owners_of(one.engine, run)) == 1
+
+
+def owners_of(engine: Engine, run: Cid) -> list[PeerId | None]:
+    held = engine.desk.runs[run]
+    return [held.owner(("a", leg)) for leg in range(LEGS)]
+
+
+def test_t11_what_nobody_else_may_run_is_not_started_by_who_lets_it_in_no_more() -> None:
+    net, run = with_queued_legs(1)
+    (one,) = net.members
+    take_policy(one, rules({"from": ["members", "!own"]}))
+    for place, order in list(one.running.items()):
+        one.give(JobEnded(order.attempt, "success", "success"))
+        del one.running[place]
+    net.wait(3)
+    assert not one.running
+    assert owners_of(one.engine, run).count(one.peer) == LEGS
 
 
 # -- facts ----------------------------------------------------------------------------------------------------------

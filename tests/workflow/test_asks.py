@@ -9,7 +9,7 @@ import pytest
 
 from p2pwf.errors import InvalidWorkflow
 from p2pwf.workflow import Flow, RunFacts, parse
-from p2pwf.workflow.asks import DEBUG, LegOf, environment_of, secrets_of, variables_of
+from p2pwf.workflow.asks import DEBUG, LegOf, environment_of, secrets_of, unset_secrets, variables_of
 
 JOB = "on: push\n{top}\njobs: {{j: {{runs-on: x, {job} steps: [{step}]}}}}"
 
@@ -117,3 +117,37 @@ jobs:
     made = flow(text, {"called.yml": called}, vars={"WHERE": "x"})
     assert set(variables_of(made) or ()) == {"TITLE", "GROUP", "WHERE", "ON", "STEP", "DEEP", DEBUG}
     assert variables_of(flow(JOB.format(step="{run: '${{ toJSON(vars) }}'}", job="", top=""))) is None
+
+
+TWO = """
+on: push
+jobs:
+  a: {runs-on: x, steps: [{run: "${{ secrets.SET }} ${{ secrets.lost }} ${{ secrets.GITHUB_TOKEN }}"}]}
+  b: {runs-on: x, environment: "${{ vars.e }}", steps: [{run: "${{ secrets.LOST }} ${{ secrets.OF_PROD }}"}]}
+  c: {runs-on: x, steps: [{run: "${{ secrets.OF_PROD }} ${{ toJSON(secrets) }}"}]}
+  d: {runs-on: x, steps: [{run: "${{ secrets.OF_PROD }}"}]}
+"""
+
+
+def test_a_secret_that_is_named_and_not_set_is_told_once_with_its_job() -> None:
+    known = [(None, "SET"), ("prod", "OF_PROD")]
+    found = [(one.line, one.severity, one.message, one.hint) for one in unset_secrets(flow(TWO), known)]
+    assert found == [
+        (
+            *(4, "warning", "the secret LOST, which the job 'a' names, is not set: it will be empty"),
+            "p2pwf secret set LOST",
+        ),
+        (
+            *(7, "warning", "the secret OF_PROD is set for an environment, and the job 'd' names none"),
+            "give the job that `environment`, or set the secret without --environment",
+        ),
+    ]
+
+
+def test_of_a_called_file_the_place_is_that_of_the_call() -> None:
+    text = "on: push\njobs:\n  call: {uses: ./in.yml, secrets: {token: '${{ secrets.LOST }}'}}\n"
+    (found,) = unset_secrets(flow(text, {"in.yml": CALLED}), [])
+    assert (found.line, found.message) == (
+        3,
+        "the secret LOST, which the job 'call/in' names, is not set: it will be empty",
+    )

@@ -31,7 +31,7 @@ import attrs
 from p2pwf.core.ids import Cid
 from p2pwf.runner.checkout import Fetch, layout, read_tree
 from p2pwf.runner.hand import Hand
-from p2pwf.runner.manifest import LINK, Manifest, ManifestError
+from p2pwf.runner.manifest import LINK, Manifest, ManifestError, is_path
 from p2pwf.runner.native.context import NativeContext
 from p2pwf.runner.native.globs import Patterns, is_below
 from p2pwf.runner.native.staging import Budget, stage
@@ -159,7 +159,7 @@ def _targets(tree: Manifest, places: Places, patterns: Patterns) -> dict[str, st
 
 
 def _move(folder: Path, tree: Manifest, targets: Mapping[str, str], places: Places, patterns: Patterns) -> None:
-    times, empty = _read_index(folder / INDEX)
+    times, empty = read_index((folder / INDEX).read_bytes())
     made: set[str] = set()
     for links in (False, True):
         for file in tree.files:
@@ -193,15 +193,21 @@ def _replace(source: str, target: str) -> None:
         shutil.move(source, target)
 
 
-def _read_index(path: Path) -> tuple[dict[str, int], list[str]]:
+def read_index(data: bytes) -> tuple[dict[str, int], list[str]]:
+    """The times of files and the empty folders that an index names; raises ManifestError for what is none."""
     try:
-        read: Any = json.loads(path.read_bytes())
+        read: Any = json.loads(data)
         times, folders = read["times"], read["folders"]
         known = read["v"] == VERSION and type(times) is dict and type(folders) is list
         kept = {name: time for name, time in times.items() if type(time) is int and 0 <= time < 2**43}
-        names = [name for name in folders if type(name) is str]
+        names = [name for name in folders if type(name) is str and _is_text(name) and is_path(name)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"its {INDEX} is none") from error
     if not known:
         raise ManifestError(f"its {INDEX} is of another form than {VERSION}", "upgrade this node")
     return kept, names
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name has no half of a surrogate pair, which JSON carries and no file system takes."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)

@@ -120,14 +120,14 @@ def _wanted(context: NativeContext) -> str:
         raise UsageError(f"The specified node version file at: {path} does not exist", "was it checked out?")
     with path.open("rb") as content:
         text = content.read(MAX_FILE).decode("utf-8", "replace")
-    found = _from_file(text, path.name)
+    found = version_in(text, path.name)
     if not found:
         raise UsageError(f"no version of Node.js in {file}", "it names none as actions/setup-node reads it")
     context.say(f"Resolved {file} as {found}")
     return found
 
 
-def _from_file(text: str, name: str) -> str:
+def version_in(text: str, name: str) -> str:
     """The version that a file asks for; empty if it asks for none."""
     if name.endswith(".json"):
         try:

@@ -128,7 +128,7 @@ def _wanted(context: NativeContext) -> list[str]:
         path = context.path(file)
         if not path.is_file():
             raise UsageError(f"The specified python version file at: {path} doesn't exist.", "was it checked out?")
-        found = _from_file(path)
+        found = versions_in(path)
         if not found:
             raise UsageError(f"no version of Python in {file}", "it names none as actions/setup-python reads it")
         context.say(f"Resolved {file} as {', '.join(found)}")
@@ -139,12 +139,13 @@ def _wanted(context: NativeContext) -> list[str]:
     )
     default = context.workspace / ".python-version"
     if default.is_file():
-        return _from_file(default)
+        return versions_in(default)
     context.warn("The `python-version` input is not set.  The version of Python currently in `PATH` will be used.")
     return []
 
 
-def _from_file(path: Path) -> list[str]:
+def versions_in(path: Path) -> list[str]:
+    """The versions that a file asks for; raises UsageError for one that cannot be read."""
     with path.open("rb") as file:
         text = file.read(MAX_FILE).decode("utf-8", "replace")
     if path.suffix == ".toml" or path.name == "Pipfile":
