@@ -215,7 +215,7 @@ class Conductor:
                 self.work.stop_local(run, key, siblings.why)
         elif self._liveness.suspended:
             self._look_within(TICK)
-        elif state.attempt in state.starts:
+        elif state.attempt in state.starts or run.was_begun(key, state.attempt, self._desk.me):
             self._takeover.close_interrupted(run, key, state)
         elif self.paused and not siblings.cancelled:
             self.work.unqueue(attempt)

@@ -206,6 +206,13 @@ class Run:
                 state.apply(entry)
         return state
 
+    def was_begun(self, key: Key, number: int, peer: PeerId) -> bool:
+        """Whether a peer has written that it starts an attempt, even if a cut has made that void since."""
+        return any(
+            entry.type == "job.start" and entry.attempt == number and entry.author == peer
+            for entry in self._by_leg.get(key, ())
+        )
+
     def leg(self, key: Key) -> Leg | None:
         """What is planned for a leg, by the submission or by the job's expand; None if there is no such leg."""
         return self._leg_at(key, None)

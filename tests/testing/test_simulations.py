@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pwf.runs import Run
 from p2pwf.testing import SCENARIOS, run_seed
 from p2pwf.testing.draw import draw
 from p2pwf.testing.mutants import MUTANTS, Mutant, hunt
@@ -16,6 +17,9 @@ from p2pwf.testing.plan import Plan
 from p2pwf.testing.player import play
 from p2pwf.testing.shrink import shrink
 
+FOLDER = Path(__file__).parent / "plans"
+PLANS = sorted(FOLDER.glob("*.json"))
+"""Shrunk histories that found a mistake."""
 SEEDS = 6
 """Of each scenario: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
 LARGE = 1
@@ -67,6 +71,18 @@ def test_a_plan_reads_back_as_it_was_written_and_plays_the_same(tmp_path: Path) 
     plan = draw("hurricane", 5)
     assert Plan.from_json(plan.to_json()) == plan
     assert play(Plan.from_json(plan.to_json()))[0].fingerprint() == play(plan)[0].fingerprint()
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_what_failed_once_does_not_fail_again(path: Path) -> None:
+    _, violations = play(Plan.from_json(path.read_text()))
+    assert not violations
+
+
+def test_an_attempt_begins_twice_where_void_starts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "was_begun", lambda *_: False)
+    plan = Plan.from_json((FOLDER / "a_cut_voids_what_starts_stood_on.json").read_text())
+    assert {violation.invariant for violation in play(plan)[1]} == {"I5"}
 
 
 def test_a_failing_history_is_shrunk_to_what_it_takes() -> None:
