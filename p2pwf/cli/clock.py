@@ -58,7 +58,11 @@ def log(session: Session, raw: bool) -> None:
 @anywhere
 @click.pass_obj
 def verify(session: Session) -> int:
-    """Check every event on disk anew: ids, signatures, rules. Exits with 1 if one does not check."""
+    """Check every event on disk anew: ids, signatures, rules. Exits with 1 if one does not check.
+
+    \b
+      p2pwf clock verify
+    """
     found = session.client.call("GET", "clock", "verify")
     session.answer(found, _draw_verdict)
     return 0 if found["ok"] else 1

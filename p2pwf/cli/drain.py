@@ -38,7 +38,11 @@ def node() -> None:
 @anywhere
 @click.pass_obj
 def pause(session: Session) -> None:
-    """Start no more jobs here; what runs goes on."""
+    """Start no more jobs here; what runs goes on.
+
+    \b
+      p2pwf node pause
+    """
     made = session.client.call("POST", "pause", body={"on": True})
     session.answer(made, lambda one: click.echo(f"paused; {_running(one['running_jobs'])}"))
 
@@ -47,7 +51,11 @@ def pause(session: Session) -> None:
 @anywhere
 @click.pass_obj
 def resume(session: Session) -> None:
-    """Start jobs here again."""
+    """Start jobs here again.
+
+    \b
+      p2pwf node resume
+    """
     made = session.client.call("POST", "pause", body={"on": False})
     session.answer(made, lambda _: click.echo("jobs start here again"))
 

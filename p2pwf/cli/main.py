@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from contextlib import suppress
-from typing import TextIO
+from typing import Final, TextIO
 
 import click
 
@@ -102,6 +103,20 @@ def _nowhere() -> TextIO:
     return open(os.devnull, "w")  # noqa: PTH123 - it stays open, and pathlib is no help
 
 
+AGAIN_S: Final = 0.002
+"""How long a dropped interrupt waits: longer than the callback takes to return, and nobody notices."""
+
+
+def _unraisable(lost: sys.UnraisableHookArgs) -> None:
+    """An interrupt that comes while Python runs a callback whose exceptions it drops (of a weak reference, say) would be
+    lost: it comes again as soon as that has returned. Where trio runs, interrupts are its own."""
+    if lost.exc_type is KeyboardInterrupt and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+    else:
+        sys.__unraisablehook__(lost)
+
+
 def main() -> None:
     """The console script."""
     # A shell can start us with either of them closed (>&-): what we say then goes nowhere, which is what was asked.
@@ -109,6 +124,7 @@ def main() -> None:
     sys.stderr = sys.stderr or _nowhere()
     if COMPLETION_ENV in os.environ:
         cli.main(prog_name="p2pwf")
+    sys.unraisablehook = _unraisable
     code = run(sys.argv[1:])
     # Nothing is left to do, and to take the interpreter apart would cost a short command an eighth of its time.
     for output in (sys.stdout, sys.stderr):

@@ -16,7 +16,11 @@ from p2pwf.isolation import told_labels
 @anywhere
 @click.pass_obj
 def status(session: Session) -> None:
-    """Show this node."""
+    """Show this node.
+
+    \b
+      p2pwf status --json | jq .peer_id
+    """
     session.answer(session.client.call("GET", "status"), _draw_status)
 
 
@@ -53,7 +57,11 @@ def _draw_status(found: dict[str, Any]) -> None:
 @anywhere
 @click.pass_obj
 def stats(session: Session) -> None:
-    """Count runs, events and queues."""
+    """Count runs, events and queues.
+
+    \b
+      p2pwf stats --json | jq .status_counts
+    """
     session.answer(session.client.call("GET", "stats"), _draw_stats)
 
 

@@ -331,3 +331,25 @@ def test_the_api_of_the_kit_is_whole() -> None:
     from p2pwf.control.api import ControlApi
 
     assert [name for name in vars(ControlApi) if not name.startswith("_") and not hasattr(MemoryApi, name)] == []
+
+
+def test_an_interrupt_that_python_drops_is_not_lost(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, time
+from p2pwf.cli import main
+
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100):
+            pass  # it is raised here
+
+def stay(_):
+    Dropped()
+    time.sleep(60)
+
+main._invoke = stay
+main.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")
