@@ -108,7 +108,7 @@ AGAIN_S: Final = 0.002
 
 
 def _unraisable(lost: sys.UnraisableHookArgs) -> None:
-    """An interrupt that comes while Python runs a callback whose exceptions it drops (of a weak reference, say) would be
+    """An interrupt that comes while Python runs a callback whose exceptions it drops (of a weak reference) would be
     lost: it comes again as soon as that has returned. Where trio runs, interrupts are its own."""
     if lost.exc_type is KeyboardInterrupt and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGALRM, signal.default_int_handler)
