@@ -58,10 +58,17 @@ LOST: Final = 20.0
 BANNED_LOOKS: Final = 5
 """Connections tried in vain before an offender takes it that it is kept out."""
 COUNTED: Final = (
-    *("banned", "banned_address", "connection_banned", "connection_banned_address", "stranger_closed"),
+    *(
+        "frame_let_wait",
+        "banned",
+        "banned_address",
+        "connection_banned",
+        "connection_banned_address",
+        "stranger_closed",
+    ),
     *("strike_flood", "strike_protocol", "strike_clock", "strike_gossip_frame", "strike_gossip_message"),
     *("strike_reported", "strike_too_many_streams", "strike_window", "stream_refused", "negotiation_failed"),
-    *("gossip_over_rate", "gossip_control_over_rate", "gossip_from_no_member", "handshake_failed"),
+    *("frame_let_wait", "gossip_over_rate", "gossip_control_over_rate", "gossip_from_no_member", "handshake_failed"),
 )
 """What the node counts that says how it met an attack."""
 

@@ -85,10 +85,14 @@ class InFlight:
         self._pieces = self._size = 0
         self._less = trio.Event()
 
+    def is_full(self, size: int) -> bool:
+        """Whether a piece of `size` bytes would have to wait."""
+        pieces, most = self._limits
+        return self._pieces > 0 and (self._pieces >= pieces or self._size + size > most)
+
     async def add(self, size: int) -> Callable[[], None]:
         """Wait until there is room for a piece of `size` bytes; what to call once it is handled."""
-        pieces, most = self._limits
-        while self._pieces and (self._pieces >= pieces or self._size + size > most):
+        while self.is_full(size):
             await self._less.wait()
         self._pieces += 1
         self._size += size

@@ -295,6 +295,8 @@ class Links:
             if self._conduct.is_banned(link.peer):
                 return
             if self._gate.is_member(link.peer):
+                if link.in_flight.is_full(len(data)):
+                    self._counters.count("frame_let_wait")
                 await self._emit(Frame(link.peer, data, await link.in_flight.add(len(data))))
             else:
                 self._counters.count("frame_of_no_member")  # it is being told, and closed

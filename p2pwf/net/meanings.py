@@ -27,6 +27,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "event_after_close": "events that nobody waited for any more when the network closed",
         "farewell_not_heard": "former members that did not read in time why they were closed",
         "frame_dropped_with_link": "frames that were queued when their clock stream ended",
+        "frame_let_wait": "frames that waited until the node was done with those of the same peer before them",
         "frame_not_queued": "frames not sent: no clock stream with the peer, or its queue was full",
         "frame_of_no_member": "frames of former members that came while they were being told",
         "gossip_control_over_rate": "gossip frames of which only the messages were taken: too many that ask",
