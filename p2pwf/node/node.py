@@ -36,7 +36,7 @@ from p2pwf.net.types import (
 )
 from p2pwf.node.birth import FirstStart, Identity, be_born, first_start, introducers, make_engine, own_seed
 from p2pwf.node.holds import Holds
-from p2pwf.node.jobs import Jobs
+from p2pwf.node.jobs import Jobs, RunJob
 from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
 from p2pwf.node.opening import reseal
@@ -47,6 +47,7 @@ from p2pwf.node.shell import Gate, NodeShell
 from p2pwf.node.sources import keep_scheduled
 from p2pwf.node.standing import Standing, is_removed, was_member
 from p2pwf.policy import Policy
+from p2pwf.runner.job import run_job
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner, open_spawner
@@ -80,7 +81,8 @@ class Node:
         store: EventStore,
         blobs: BlobStore,
         work: Path,
-        spawner: Spawner,
+        spawner: Spawner | None,
+        run: RunJob,
         nursery: trio.Nursery,
         repositories: Repositories,
     ) -> None:
@@ -107,6 +109,7 @@ class Node:
             gatekeeper=gatekeeper,
             recall=self.recall,
             external=engine.desk.config.external,
+            run=run,
         )
         self.holds = Holds(blobs, BLOB_QUOTA, self.shell.fetch_blob)
         self.shell.jobs, self.shell.holds = self.jobs, self.holds
@@ -289,8 +292,10 @@ async def _is_free(addresses: tuple[str, ...]) -> bool:
 
 
 @asynccontextmanager
-async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
+async def open_node(settings: NodeSettings, run: RunJob = run_job) -> AsyncIterator[Node]:
     """A node on its data folder, for the time of the block. Joins or founds its network first, if it must.
+
+    `run`: what runs its jobs; another one than the runner itself starts its own processes, if any.
 
     Raises Refused, StorageError, TryAgain or UsageError, with nothing changed but what was said to be.
     """
@@ -310,7 +315,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
         blobs = BlobStore(data.blobs, BLOB_QUOTA)
         stack.callback(blobs.close)
         await trio.to_thread.run_sync(sweep_leftovers, data.work)
-        spawner = await stack.enter_async_context(open_spawner())
+        spawner = await stack.enter_async_context(open_spawner()) if run is run_job else None
         nursery = await stack.enter_async_context(trio.open_nursery())
         node = Node(
             settings=settings,
@@ -321,6 +326,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
             blobs=blobs,
             work=data.work,
             spawner=spawner,
+            run=run,
             nursery=nursery,
             repositories=Repositories(
                 cache=data.path / "actions",
