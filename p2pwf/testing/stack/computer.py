@@ -52,12 +52,14 @@ class Computer:
         self.restored = self.doubled = False
         self.faults: list[str] = []
         """How its node ended by itself, where nothing excuses that."""
-        self.jobs_seconds = (0.2, 5.0)
+        self.job_seconds = (0.2, 5.0)
         self.executions: list[Execution] = []
+        self.admitted_by: Computer | None = None
         self._folder = folder
         self._lan = lan
         self._scope: trio.CancelScope | None = None
         self._ended = trio.Event()
+        self._ended.set()
         self._nursery: trio.Nursery | None = None
 
     # -- as the oracle sees it ----------------------------------------------------------------------------------
@@ -80,6 +82,10 @@ class Computer:
     def policy(self, submission: Event) -> str | None:
         """What it says of running a submission's jobs."""
         return None if self.trusts or submission.author == self.peer else "it runs its own runs only"
+
+    def knows(self, other: Computer) -> bool:
+        """Whether its node knows the other as a member."""
+        return self.engine is not None and self.engine.desk.roster.holds(other.peer, None)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -126,13 +132,17 @@ class Computer:
             self.faults.append(f"the node ended by itself: {error!r}")
 
     async def _run(self, settings: NodeSettings) -> None:
-        runner = Runner(self.executions, self.jobs_seconds)
+        runner = Runner(self.executions, self.job_seconds)
         async with open_node(settings, runner.run) as node, trio.open_nursery() as nursery:
             runner.peer = self.peer = node.me
             self.node, self.api, self._nursery = node, NodeApi(node, trio.Event()), nursery
             await make_ready(node)
             self.ready = True
             await trio.sleep_forever()
+
+    async def wait_ended(self) -> None:
+        """Wait until nothing is left of the life before."""
+        await self._ended.wait()
 
     async def kill(self, power: bool) -> None:
         """End the node at whatever it waits for; returns once nothing of it is left. `power`: the machine as well."""

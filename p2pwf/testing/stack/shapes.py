@@ -28,6 +28,7 @@ _EACH: Final = (
     "  each:\n    needs: find\n    strategy: {matrix: {n: '${{ fromJSON(needs.find.outputs.list) }}'}}\n"
     "    runs-on: linux\n    steps: [{run: 'true'}]\n"
 )
+_ALWAYS: Final = {"if": "always()"}
 _DEPLOY: Final = "{group: Deploy}"
 
 WORKFLOWS: Final[Mapping[str, str]] = {
@@ -41,13 +42,20 @@ WORKFLOWS: Final[Mapping[str, str]] = {
         _job("c", needs="[a, b]"),
     ),
     "dynamic": _workflow(_EACH, _job("sum", needs="each")),
-    "failing": _workflow(
-        _job("bad"), _job("after", needs="bad"), "  always:\n    if: always()\n    needs: bad\n" + _STEP.format(on="linux")
-    ),
+    "failing": _workflow(_job("bad"), _job("after", needs="bad"), _job("always", needs="bad", **_ALWAYS)),
     "nowhere": _workflow(_job("a", on="nowhere")),
+    "nowhere then always": _workflow(
+        _job("a", on="nowhere", strategy="{matrix: {n: [1, 2, 3]}}"), _job("b", needs="a", **_ALWAYS)
+    ),
+    "always dynamic": _workflow(_EACH.replace("needs: find\n", "needs: find\n    if: always()\n")),
     "ci": _workflow(_job("one"), concurrency="ci"),
     "ci, two waves": _workflow(_job("a"), _job("b"), _job("c", needs="[a, b]"), concurrency="CI"),
     "ci, cancels": _workflow(_job("a"), _job("b", needs="a"), concurrency="{group: ci, cancel-in-progress: true}"),
+    "ci, queues": _workflow(
+        _job("a"),
+        _job("b", needs="a", strategy="{matrix: {n: [1, 2]}}"),
+        concurrency="{group: ci, queue: max}",
+    ),
     "deploys": _workflow(_job("build"), _job("deploy", needs="build", concurrency=_DEPLOY)),
     "ci, deploys": _workflow(
         _job("deploy", strategy="{matrix: {n: [1, 2, 3]}}", concurrency=_DEPLOY), concurrency="ci"
@@ -55,4 +63,5 @@ WORKFLOWS: Final[Mapping[str, str]] = {
     "deploys, cancels": _workflow(
         _job("deploy", concurrency="{group: deploy, cancel-in-progress: true}"), _job("end", needs="deploy")
     ),
+    "deploys, queues": _workflow(_job("deploy", concurrency="{group: deploy, queue: max}")),
 }

@@ -54,7 +54,7 @@ class StackWorld:
         self.crashes = 0
         self.time = 0.0
         """The last moment, once it is over."""
-        self._folder = folder
+        self.folder = folder
         self._nursery: trio.Nursery | None = None
 
     # -- as the oracle sees it ----------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class StackWorld:
     def make(self, *, trusts: bool) -> Computer:
         number = len(self.computers) + 1
         chance = random.Random(f"{self.seed} machine {number}")
-        made = Computer(number, self._folder / f"n{number}", self.lan, chance, trusts=trusts)
+        made = Computer(number, self.folder / f"n{number}", self.lan, chance, trusts=trusts)
         made.job_seconds = self.conditions.job_seconds
         self.computers.append(made)
         return made
@@ -112,6 +112,8 @@ class StackWorld:
         except P2pwfError:
             return None
         made = self.make(trusts=trusts)
+        made.admitted_by = admin
+        made.left = admin.left
         self.start(made, ticket["ticket"])
         await self.until(lambda: bool(made.peer), BIRTH_SECONDS)
         self.granted[made.peer] = frozenset(roles)
@@ -121,6 +123,12 @@ class StackWorld:
         """Boot a computer, unless it is up or gone."""
         if self._nursery is not None and not computer.machine.alive and not computer.gone:
             self._nursery.start_soon(computer.live, join, self.random)
+
+    async def restart(self, computer: Computer) -> None:
+        """Boot a computer that was killed, on the disk that it left."""
+        if not computer.machine.alive:
+            await computer.wait_ended()
+        self.start(computer)
 
     async def crash(self, computer: Computer) -> None:
         """A computer's node is killed, or all of the machine loses power."""
