@@ -17,13 +17,13 @@ from p2pwf.config import NodeSettings
 from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine import Engine
-from p2pwf.errors import P2pwfError, StorageError
+from p2pwf.errors import P2pwfError
 from p2pwf.node.api import NodeApi
 from p2pwf.node.loop import first_error
 from p2pwf.node.node import Node, make_ready, open_node
 from p2pwf.testing.machines import Execution
 from p2pwf.testing.stack.lan import Lan
-from p2pwf.testing.stack.machine import Machine, here
+from p2pwf.testing.stack.machine import Machine, NoRoom, here
 from p2pwf.testing.stack.runner import Runner
 from p2pwf.testing.stack.sockets import address_of
 
@@ -128,7 +128,7 @@ class Computer:
             self.ready = False
 
     def _note(self, error: Exception) -> None:
-        if not isinstance(error, StorageError) or not self.machine.full:
+        if not isinstance(error, NoRoom):
             self.faults.append(f"the node ended by itself: {error!r}")
 
     async def _run(self, settings: NodeSettings) -> None:
@@ -164,4 +164,3 @@ async def _do(what: Callable[[NodeApi], Awaitable[object]], api: NodeApi) -> Non
         await what(api)
     except P2pwfError as error:
         structlog.get_logger().info("refused", error=error.message)
-

@@ -1,8 +1,8 @@
 """What a process sees of its machine: clocks, threads, randomness, all of them the simulation's within `stand_ins`.
 
-Whose code runs is known by a context variable, which trio hands on to every task that a node starts. Threads run inline:
-their work is done at one moment of virtual time, before or after a wait that stands for the disk, so what is stored is
-stored whole or not at all; and a machine that has died does no more work, whatever its tasks still try on their way out.
+Whose code runs is known by a context variable, which trio hands on to every task that a node starts. What goes to a
+thread is done inline, at one moment of virtual time, before or after a wait that stands for the disk; so it is stored
+whole or not at all. A machine that has died does no more work, whatever its tasks still try on their way out.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ DISK_SECONDS: Final = (0.0001, 0.004)
 """Seconds for a piece of work in a thread on a healthy machine: a commit on a solid-state disk takes about one ms."""
 WRITES: Final = frozenset(("commit", "put_file", "put_bytes", "put_open", "append", "pin_all"))
 """The work that a full disk refuses, by the names of the store's methods."""
+
+
+class NoRoom(StorageError):
+    """What a full disk of the simulation says."""
 
 
 @attrs.define(eq=False)
@@ -68,7 +72,7 @@ class Machine:
         if not self.alive:
             raise OSError(errno.EIO, "this machine is off")
         if self.full and getattr(job, "__name__", "") in WRITES:
-            raise StorageError("no room to write: simulated", "it has room again in a while")
+            raise NoRoom("no room to write", "it has room again in a while")
         return True
 
     async def _wait(self, seconds: float) -> None:

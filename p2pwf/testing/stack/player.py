@@ -48,8 +48,10 @@ class StackPlayer:
     async def play(self, world: StackWorld) -> None:
         """Play it to its end, and judge it."""
         self._world, plan = world, self.plan
+        source = world.folder / "source"  # its name is the repository's
+        source.mkdir()
         for number, name in enumerate(WORKFLOWS):
-            self._files[name] = world.folder / f"{number}.yml"
+            self._files[name] = source / f"{number}.yml"
             self._files[name].write_text(WORKFLOWS[name])
         await world.found(plan.machines, ADMINS, plan.wary)
         world.conditions.loss = self.scenario.loss

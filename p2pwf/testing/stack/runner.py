@@ -55,6 +55,12 @@ class Runner:
             execution.ended = trio.current_time()
         outputs = {"list": "[1, 2, 3]"} if request.job_id == LISTS else {"value": request.job_id}
         step = StepResult(
-            number=1, id="", name="a", outcome=outcome, conclusion=outcome, started_ms=started, completed_ms=env.now_ms()
+            number=1,
+            id="",
+            name="a",
+            outcome=outcome,
+            conclusion=outcome,
+            started_ms=started,
+            completed_ms=env.now_ms(),
         )
         return JobResult(outcome=outcome, conclusion=outcome, outputs=outputs, steps=(step,))

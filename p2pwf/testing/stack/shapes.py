@@ -1,6 +1,6 @@
 """The runs that simulated networks of real nodes are given: workflow files, by the names that `testing.shapes` has.
 
-What the simulated runner makes of a job is in its name: jobs called `bad` fail, `find` puts out a list of three. Values.
+What the simulated runner makes of a job is in its name: one called `bad` fails, `find` puts out a list of three.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ _DEPLOY: Final = "{group: Deploy}"
 
 WORKFLOWS: Final[Mapping[str, str]] = {
     "one": _workflow(_job("one")),
-    "chain": _workflow(
-        _job("build"), _job("test", needs="build", strategy=_FOUR), _job("ship", needs="test")
-    ),
+    "chain": _workflow(_job("build"), _job("test", needs="build", strategy=_FOUR), _job("ship", needs="test")),
     "parallel": _workflow(
         _job("a", strategy="{max-parallel: 2, matrix: {n: [1, 2, 3]}}"),
         _job("b", strategy="{max-parallel: 2, matrix: {n: [1, 2]}}"),

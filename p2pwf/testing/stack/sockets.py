@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import trio
 
@@ -64,7 +64,7 @@ class SimSocket(trio.socket.SocketType):
     def setsockopt(self, *_: object) -> None:
         """All options are as they are."""
 
-    def getsockopt(self, level: int, optname: int, buflen: int | None = None) -> Any:  # noqa: ANN401, ARG002 - trio's
+    def getsockopt(self, level: int, optname: int, buflen: int | None = None) -> Any:  # noqa: ANN401 - trio's
         return int(self._listens)
 
     def getsockname(self) -> tuple[str, int]:
@@ -88,7 +88,7 @@ class SimSocket(trio.socket.SocketType):
             raise OSError(errno.EADDRINUSE, "address in use")
         self._local = name, port
 
-    def listen(self, backlog: int = 0) -> None:  # noqa: ARG002 - what waits here is bounded by who connects
+    def listen(self, backlog: int = 0) -> None:
         self._listens = True
         self._host.listening[self._local[1]] = self._offer
 
@@ -127,12 +127,12 @@ class SimSocket(trio.socket.SocketType):
             self._lan.close(self._reading, self._writing)
             self._must_be_open()
 
-    async def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401, ARG002 - trio's signature
+    async def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401 - trio's signature
         if self._writing is None:
             raise OSError(errno.ENOTCONN, "not connected")
         return await self._lan.send(self._writing, bytes(data))
 
-    async def recv(self, limit: int, flags: int = 0) -> bytes:  # noqa: ARG002 - trio's signature
+    async def recv(self, limit: int, flags: int = 0) -> bytes:
         if self._reading is None:
             raise OSError(errno.ENOTCONN, "not connected")
         return await self._lan.receive(self._reading, limit)
@@ -149,7 +149,7 @@ class SimSocket(trio.socket.SocketType):
         if self._reading is not None and self._writing is not None:
             self._lan.close(self._reading, self._writing)
 
-    def __enter__(self) -> SimSocket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 import trio
-from trio._core import _run as trio_run  # noqa: PLC2701 - the switch that makes its order a seed's has no public name
+from trio._core import _run as trio_run
 from trio.testing import MockClock
 
 from p2pwf.core.ids import Cid, PeerId
@@ -30,6 +30,8 @@ from p2pwf.testing.stack.sockets import Sockets
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system in memory, where there is one: SQLite syncs often
 LOUD: Final = frozenset(("error", "exception", "critical"))
 """Levels of log lines that no fault of others excuses."""
+ALLOW: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
+"""Trio's switch for it, which has no public name."""
 BIRTH_SECONDS: Final = 30.0
 
 
@@ -139,7 +141,7 @@ class StackWorld:
     async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait until something holds, for so long at most; whether it does."""
         with trio.move_on_after(seconds):
-            while not holds():
+            while not holds():  # noqa: ASYNC110 - the clock is virtual, and nodes have no event for it
                 await trio.sleep(0.1)
         return holds()
 
@@ -190,14 +192,14 @@ class StackWorld:
 @contextmanager
 def _deterministic(seed: int) -> Iterator[None]:
     """The order in which trio runs its tasks is the seed's."""
-    before, state = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()  # noqa: SLF001 - as above
-    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
-    trio_run._r.seed(seed)  # noqa: SLF001
+    before, state = getattr(trio_run, ALLOW), trio_run._r.getstate()
+    setattr(trio_run, ALLOW, True)
+    trio_run._r.seed(seed)
     try:
         yield
     finally:
-        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = before  # noqa: SLF001
-        trio_run._r.setstate(state)  # noqa: SLF001
+        setattr(trio_run, ALLOW, before)
+        trio_run._r.setstate(state)
 
 
 def history(seed: int, conditions: Conditions, play: Callable[[StackWorld], Awaitable[None]]) -> StackWorld:
