@@ -39,8 +39,6 @@ class StackPlayer:
         self.plan = plan
         self.scenario = STACK[plan.scenario]
         self.violations: list[Violation] = []
-        self.settled_after = 0.0
-        """Seconds from the end of all faults until all agreed and had ended."""
         self._banned: dict[str, None] = {}
         self._world: StackWorld
         self._files: dict[str, Path] = {}
@@ -57,6 +55,7 @@ class StackPlayer:
         world.conditions.loss = self.scenario.loss
         for number, computer in enumerate(world.computers):
             computer.machine.skew_ms = plan.skews[number] if plan.skews else 0
+            computer.machine.rate = plan.rates[number] if plan.rates else 1.0
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             await self._perform()
@@ -82,9 +81,7 @@ class StackPlayer:
         for computer in world.computers:
             computer.machine.full, computer.machine.slowness = False, 0.0
             await world.restart(computer)
-        since = trio.current_time()
         await world.until(world.settled, PEACE)
-        self.settled_after = trio.current_time() - since
 
     async def _act(self, action: Action) -> None:
         if action.machine < len(self._world.computers):
@@ -233,9 +230,9 @@ class StackPlayer:
         by.do(cut)
 
 
-def play(plan: Plan) -> tuple[StackWorld, StackPlayer]:
-    """Play a plan to its end; returns the world as it was left, and its player, who has judged it."""
+def play(plan: Plan) -> tuple[StackWorld, list[Violation]]:
+    """Play a plan to its end; returns the world as it was left, and what was violated."""
     scenario = STACK[plan.scenario]
     player = StackPlayer(plan)
     conditions = Conditions(delay=scenario.delay, job_seconds=scenario.job_seconds)
-    return history(plan.seed, conditions, player.play), player
+    return history(plan.seed, conditions, player.play), player.violations

@@ -1,7 +1,7 @@
 """What may go wrong in a history of real nodes, by name. Values, of the kind that `testing.scenarios` has.
 
 Left out are what a process cannot do to itself: to be stopped with its clock running on (`pauses`), to write with a
-stolen key or an old disk (`restores`, `forks`, `hostile`). Schedules are due by the minute, so of `ticks` the core level sees more.
+stolen key or an old disk (`restores`, `forks`, `hostile`). Schedules are due by the minute: the core level sees ticks.
 """
 
 from __future__ import annotations
