@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
 from typing import Any, Final
 
 import trio
 
 from p2pwf.engine.liveness import Liveness
+from p2pwf.engine.outputs import Output, Store
 from p2pwf.net.dialler import Dialler
-from p2pwf.net.yamux import GuardedYamux
-from p2pwf.node import shell
-from p2pwf.node.node import Gate
+from p2pwf.net.network import Network
+from p2pwf.net.types import NetEvent, PeerDown
+from p2pwf.node.loop import EngineLoop, Waiting
 from p2pwf.node.policing import Gatekeeper
-from p2pwf.store.events import Commit, EventStore, StoredEvent
+from p2pwf.node.shell import NodeShell
+from p2pwf.store.events import Commit, EventStore
 from p2pwf.testing.mutants import Mutant
 
-_load = EventStore.load
 _commit = EventStore.commit
+_emit = Network._emit
+_perform = EngineLoop._perform
 
 
 def _nothing(*_: object, **__: object) -> None:
     return None
 
 
-def _always(*_: object) -> bool:
-    return True
-
-
-def _without_the_newest(self: EventStore) -> Iterator[StoredEvent]:
-    yield from list(_load(self))[:-1]
-
-
 def _no_submissions(self: EventStore, *commits: Commit) -> None:
     kept = (Commit(tuple(each for each in one.events if each.type != "run.submit"), one.meta) for one in commits)
     _commit(self, *kept)
+
+
+async def _tell_first(self: EngineLoop, outputs: list[Output]) -> None:
+    await _perform(self, [output for output in outputs if not isinstance(output, Store)])
+    await _perform(self, [output for output in outputs if isinstance(output, Store)])
+
+
+async def _only_when_told(self: EngineLoop) -> deque[Waiting]:
+    return deque([await self._receive.receive()])
 
 
 async def _dial_once(self: Any, peer: Any, scope: trio.CancelScope) -> None:  # noqa: ANN401 - as the method it replaces
@@ -43,17 +47,18 @@ async def _dial_once(self: Any, peer: Any, scope: trio.CancelScope) -> None:  # 
         await trio.sleep_forever()
 
 
-async def _never_silent(self: GuardedYamux) -> None:
-    await self.event_shutting_down.wait()
+async def _nobody_goes(self: Network, event: NetEvent) -> None:
+    if not isinstance(event, PeerDown):
+        await _emit(self, event)
 
 
 STACK_MUTANTS: Final = (
-    Mutant("the newest event does not come back from the disk", "crash", EventStore, "load", _without_the_newest),
     Mutant("submissions are told and not stored", "crash", EventStore, "commit", _no_submissions),
+    Mutant("it is told before it is stored", "torn", EngineLoop, "_perform", _tell_first),
+    Mutant("the loop wakes only when something comes", "crash", EngineLoop, "_next_batch", _only_when_told),
+    Mutant("nobody is brought up to date", "partition", NodeShell, "_send_bulk", _nothing),
     Mutant("a lost peer is not dialled again", "crash", Dialler, "_keep", _dial_once),
-    Mutant("a silent connection is kept", "gone", GuardedYamux, "_measure_rtt_loop", _never_silent),
-    Mutant("nobody is brought up to date", "partition", shell.NodeShell, "_send_bulk", _nothing),
+    Mutant("the end of a connection is not told", "crash", Network, "_emit", _nobody_goes),
     Mutant("addresses of those who are no members yet are forgotten", "members", Liveness, "_take_hints", _nothing),
     Mutant("the policy is not asked", "wary", Gatekeeper, "refusal", _nothing),
-    Mutant("who is no member may speak", "members", Gate, "is_member", _always),
 )

@@ -29,6 +29,7 @@ STACK: Final[Mapping[str, Scenario]] = {
     "one-way": attrs.evolve(_BASE, one_way=2),
     "skew": attrs.evolve(_BASE, skew=True, jumps=3, loss=0.05, crashes=1),
     "disks": attrs.evolve(_BASE, full_disks=2, slow_disks=2, crashes=1),
+    "torn": attrs.evolve(_BASE, slow_disks=5, crashes=5, submissions=(8, 12), nodes=(3, 4)),
     "members": attrs.evolve(_BASE, joins=2, removals=1, leaves=1, loss=0.02, crashes=1, nodes=(4, 5)),
     "storm": attrs.evolve(
         _BASE, loss=0.1, delay=(0.001, 0.3), crashes=3, partitions=1, one_way=1, skew=True, jumps=1,
