@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
 
 from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Output, Store
+from p2pwf.errors import TryAgain
 from p2pwf.net.dialler import Dialler
 from p2pwf.net.network import Network
 from p2pwf.net.types import NetEvent, PeerDown
@@ -43,7 +45,8 @@ async def _only_when_told(self: EngineLoop) -> deque[Waiting]:
 
 async def _dial_once(self: Any, peer: Any, scope: trio.CancelScope) -> None:  # noqa: ANN401 - as the method it replaces
     with scope:
-        await self.connect(peer, self.addresses(peer))
+        with suppress(TryAgain):
+            await self.connect(peer, self.addresses(peer))
         await trio.sleep_forever()
 
 
