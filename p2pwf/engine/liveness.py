@@ -62,6 +62,8 @@ class Liveness:
         self.lost_peers: set[PeerId] = set()
         self._first_seen: dict[PeerId, float] = {}
         self.presence: dict[PeerId, Presence] = {}
+        self._hints: dict[PeerId, tuple[str, ...]] = {}
+        """Addresses at second hand of peers that are no members, as far as is known here."""
         self._addresses: tuple[str, ...] = ()
         self._paused = False
         self._last_step = desk.now.mono
@@ -159,6 +161,7 @@ class Liveness:
         if now >= self._next_beat:
             self._next_beat = now + BEAT
             self._beat(held())
+        self._take_hints()
         for peer in self._desk.roster.members:
             self._first_seen.setdefault(peer, now)
         if now >= self._next_presence and self._desk.roster.holds(self._desk.me, None):
@@ -211,9 +214,17 @@ class Liveness:
             self._desk.emit(Send(peer, Peers(known)))
 
     def told(self, message: Peers) -> None:
-        """Addresses at second hand: taken where the member itself has not been heard."""
-        for peer, addresses in message.addresses.items():
-            if peer != self._desk.me and peer not in self.presence and self._desk.roster.holds(peer, None):
+        """Addresses at second hand: taken where the member itself has not been heard.
+
+        A node that has just joined is told them before the events that say who is a member, so those of others wait:
+        the newest such message's, which is bounded."""
+        self._hints = dict(message.addresses)
+        self._take_hints()
+
+    def _take_hints(self) -> None:
+        for peer in [peer for peer in self._hints if self._desk.roster.holds(peer, None)]:
+            addresses = self._hints.pop(peer)
+            if peer != self._desk.me and peer not in self.presence:
                 self._desk.emit(Learned(peer, addresses))
 
     def _starts(self) -> bool:

@@ -56,7 +56,6 @@ class Dialler:
         self._limit = trio.CapacityLimiter(MAX_DIALS)
         self._wake = trio.Event()
         self._news = trio.Event()
-        self._jitter = random.Random()  # noqa: S311 - spreads load, protects nothing
 
     def want(self, addresses: Mapping[PeerId, Sequence[str]]) -> None:
         """The peers to keep connected, with the addresses to try in this order; replaces what was wanted before."""
@@ -141,7 +140,8 @@ class Dialler:
                 if peer in self._came_up:
                     self._came_up.discard(peer)
                     lost_at, delay = trio.current_time(), self._timing.retry_first
-                with trio.move_on_after(delay * self._jitter.uniform(0.5, 1.0)) as waited:
+                jitter = random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, protects nothing
+                with trio.move_on_after(delay * jitter) as waited:
                     await self._wake.wait()
                 if self._is_connected(peer):
                     continue

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from traceback import format_exception
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import attrs
 import structlog
@@ -50,6 +50,9 @@ EXTERNAL_SECONDS: Final = 6 * 3600.0
 SILENT: Final = "the client that took it on has not said what became of it within 6 hours"
 PIN_MS: Final = 90 * 24 * 3600 * 1000
 """A run's blobs stay for 90 days at its runner and its submitter."""
+
+RunJob: TypeAlias = Callable[[JobRequest, RunnerEnv], Awaitable[JobResult]]
+"""How one attempt is run: `runner.job.run_job`, or what a simulation has in its place."""
 
 log = structlog.get_logger()
 
@@ -97,6 +100,7 @@ class Jobs:
         recall: Callable[[Cid], Awaitable[None]],
         keeper: Keeper,
         external: bool = False,
+        run: RunJob = run_job,
     ) -> None:
         """`external`: jobs are run by clients, which `end` them."""
         self._keeper = keeper
@@ -112,6 +116,7 @@ class Jobs:
         self._gatekeeper = gatekeeper
         self._recall = recall
         self._external = external
+        self._run_it = run
         self.running: dict[Attempt, Running] = {}
         self._idle = trio.lowlevel.ParkingLot()
         self._begun = 0
@@ -240,7 +245,7 @@ class Jobs:
             cancel=running.cancel,
             now_ms=wall_ms,
         )
-        return await run_job(request, env)
+        return await self._run_it(request, env)
 
     async def _run_outside(self, order: StartJob, running: Running) -> JobResult:
         """A job that a client runs: its log is what is known here of its beginning and its end."""

@@ -38,7 +38,7 @@ from p2pwf.net.types import (
 )
 from p2pwf.node.birth import FirstStart, Identity, be_born, first_start, introducers, make_engine, own_seed
 from p2pwf.node.holds import Holds
-from p2pwf.node.jobs import Jobs
+from p2pwf.node.jobs import Jobs, RunJob
 from p2pwf.node.joining import peer_of
 from p2pwf.node.loop import EngineLoop, now
 from p2pwf.node.opening import reseal
@@ -51,6 +51,7 @@ from p2pwf.node.standing import Standing, is_removed, was_member
 from p2pwf.policy import Policy
 from p2pwf.runner.isolation.keeper import Keeper
 from p2pwf.runner.isolation.probe import UNTRIED, Probe, levels, probe_all
+from p2pwf.runner.job import run_job
 from p2pwf.runner.leftovers import sweep_leftovers
 from p2pwf.runner.log import FileLog
 from p2pwf.runner.processes import Spawner, open_spawner
@@ -84,7 +85,8 @@ class Node:
         store: EventStore,
         blobs: BlobStore,
         work: Path,
-        spawner: Spawner,
+        spawner: Spawner | None,
+        run: RunJob,
         nursery: trio.Nursery,
         repositories: Repositories,
         keeper: Keeper,
@@ -117,6 +119,7 @@ class Node:
             recall=self.recall,
             keeper=keeper,
             external=engine.desk.config.external,
+            run=run,
         )
         self.holds = Holds(blobs, BLOB_QUOTA, self.shell.fetch_blob)
         self.shell.jobs, self.shell.holds = self.jobs, self.holds
@@ -298,16 +301,18 @@ async def _is_free(addresses: tuple[str, ...]) -> bool:
     return True
 
 
-async def _levels(settings: NodeSettings, keeper: Keeper, spawner: Spawner) -> dict[Level, Probe]:
+async def _levels(settings: NodeSettings, keeper: Keeper, spawner: Spawner | None) -> dict[Level, Probe]:
     """The levels of isolation, tried; nothing is, where this node runs no jobs itself."""
-    if settings.slots == 0 or settings.executor == EXTERNAL:
+    if spawner is None or settings.slots == 0 or settings.executor == EXTERNAL:
         return {Level.none: UNTRIED}
     return await probe_all(keeper, spawner)
 
 
 @asynccontextmanager
-async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
+async def open_node(settings: NodeSettings, run: RunJob = run_job) -> AsyncIterator[Node]:
     """A node on its data folder, for the time of the block. Joins or founds its network first, if it must.
+
+    `run`: what runs its jobs; another one than the runner itself starts its own processes, if any.
 
     Raises Refused, StorageError, TryAgain or UsageError, with nothing changed but what was said to be.
     """
@@ -316,7 +321,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
     made = not data.path.exists()
     async with AsyncExitStack() as stack:
         stack.enter_context(data.lock())
-        spawner = await stack.enter_async_context(open_spawner())
+        spawner = await stack.enter_async_context(open_spawner()) if run is run_job else None
         keeper = Keeper(data.work)
         stack.callback(keeper.close)
         with first_start(data, made=made) as start, ExitStack() as unborn:
@@ -343,6 +348,7 @@ async def open_node(settings: NodeSettings) -> AsyncIterator[Node]:
             blobs=blobs,
             work=data.work,
             spawner=spawner,
+            run=run,
             nursery=nursery,
             keeper=keeper,
             available=available,

@@ -1,8 +1,8 @@
 """`python -m p2pwf.testing`: plays fault schedules and prints what was violated, with the line that replays it.
 
-A failing schedule is shrunk (`--no-shrink`: not), and printed as one line of JSON, which `--plan FILE` plays again.
-`--mutants` plants bugs, one after the other, and says by which seed each was caught. Exit code 0 if nothing was
-violated, and every planted bug caught; 1 otherwise.
+`--full` plays them on networks of whole nodes, libp2p included. A failing schedule is shrunk (`--no-shrink`: not), and
+printed as one line of JSON, which `--plan FILE` plays again. `--mutants` plants bugs, one after the other, and says by
+which seed each was caught. Exit code 0 if nothing was violated, and every planted bug caught; 1 otherwise.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from p2pwf.testing.draw import draw
-from p2pwf.testing.mutants import MUTANTS, hunt
+from p2pwf.testing.level import Level, engines, measure, nodes
+from p2pwf.testing.mutants import hunt, mutants_of
+from p2pwf.testing.oracle import Violation
 from p2pwf.testing.plan import Plan
-from p2pwf.testing.player import play
 from p2pwf.testing.scenarios import SCENARIOS
 from p2pwf.testing.shrink import shrink
 
@@ -28,7 +27,8 @@ SHOWN = 5
 def main() -> int:
     """Play the schedules that the command line asks for."""
     parser = argparse.ArgumentParser(prog="scripts/sim", description=__doc__)
-    parser.add_argument("--scenario", choices=[*SCENARIOS, "all"], default="all", help="which faults (default: all)")
+    parser.add_argument("--full", action="store_true", help="whole nodes with their libp2p, not engines alone")
+    parser.add_argument("--scenario", default="all", help="which faults (default: all): " + ", ".join(SCENARIOS))
     parser.add_argument("--seeds", type=int, default=100, help="how many seeds of each scenario (default: 100)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--seed", type=int, help="replay this one seed")
@@ -38,69 +38,57 @@ def main() -> int:
     parser.add_argument("--only", metavar="TEXT", default="", help="with --mutants: those whose names hold this")
     parser.add_argument("--json", action="store_true", help="one JSON line for each scenario")
     given = parser.parse_args()
+    level = nodes() if given.full else engines()
     if given.plan is not None:
-        return _replay(Plan.from_json(Path(given.plan).read_text()))
+        return _replay(level, Plan.from_json(Path(given.plan).read_text()))
     if given.mutants:
-        return _mutants(given.only, given.seeds, given.json)
+        return _mutants(level, given.only, given.seeds, given.json)
+    if given.scenario not in ("all", *level.scenarios):
+        parser.error(f"no scenario {given.scenario}: there are {', '.join(level.scenarios)}")
     seeds = [given.seed] if given.seed is not None else range(given.first, given.first + given.seeds)
-    names = list(SCENARIOS) if given.scenario == "all" else [given.scenario]
-    failed = [name for name in names if not _scenario(name, seeds, given.json, not given.no_shrink)]
+    names = list(level.scenarios) if given.scenario == "all" else [given.scenario]
+    failed = [name for name in names if not _scenario(level, name, seeds, given.json, not given.no_shrink)]
     return 1 if failed else 0
 
 
-def _replay(plan: Plan) -> int:
-    _, violations = play(plan)
+def _replay(level: Level, plan: Plan) -> int:
+    _, violations = level.play(plan)
     for violation in violations[:SHOWN]:
         sys.stderr.write(f"{plan.scenario}: {violation}\n")
     sys.stdout.write(f"{len(violations)} violations\n")
     return 1 if violations else 0
 
 
-def _scenario(name: str, seeds: Iterable[int], as_json: bool, smaller: bool) -> bool:
+def _scenario(level: Level, name: str, seeds: Iterable[int], as_json: bool, smaller: bool) -> bool:
     """Play seeds of a scenario and print its figures; whether nothing was violated."""
-    started, steps, virtual, played, bad = time.monotonic(), 0, 0.0, 0, []
-    digest = ""
-    for seed in seeds:
-        plan = draw(name, seed)
-        world, violations = play(plan)
-        played += 1
-        steps += world.steps
-        virtual += world.time
-        digest = world.fingerprint()
-        if violations:
-            bad.append(seed)
-            for violation in violations[:SHOWN]:
-                sys.stderr.write(f"{name}: {violation}\n")
-            sys.stderr.write(f"replay: scripts/sim --scenario {name} --seed {seed}\n")
-            if smaller and len(bad) == 1:  # what else fails is most likely the same
-                sys.stderr.write(f"shrunk: {shrink(plan, violations).to_json()}\n")
-    seconds = time.monotonic() - started
-    figures = {
-        "scenario": name,
-        "seeds": played,
-        "violating": bad,
-        "steps": steps,
-        "simulated_seconds": round(virtual),
-        "seconds": round(seconds, 1),
-        "speedup": round(virtual / seconds),
-        "last_fingerprint": digest[:16],
-    }
+    shrunk = not smaller
+
+    def failed(plan: Plan, violations: list[Violation]) -> None:
+        nonlocal shrunk
+        for violation in violations[:SHOWN]:
+            sys.stderr.write(f"{name}: {violation}\n")
+        sys.stderr.write(f"replay: scripts/sim {level.flag}--scenario {name} --seed {plan.seed}\n")
+        if not shrunk:  # what else fails is most likely the same
+            shrunk = True
+            sys.stderr.write(f"shrunk: {shrink(plan, violations, level.tries, level.play).to_json()}\n")
+
+    found = measure(level, name, seeds, failed)
     if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
+        sys.stdout.write(found.to_json() + "\n")
     else:
-        verdict = f"{len(bad)} violating" if bad else "ok"
-        speed = f"{figures['speedup']:5} x real time"
-        sys.stdout.write(f"{name:12} {played:6} seeds  {steps:9} steps  {speed}  {verdict}\n")
+        verdict = f"{len(found.violating)} violating" if found.violating else "ok"
+        speed = f"{found.virtual / max(found.seconds, 0.001):5.0f} x real time"
+        sys.stdout.write(f"{name:12} {found.seeds:6} seeds  {found.steps:9} steps  {speed}  {verdict}\n")
     sys.stdout.flush()
-    return not bad
+    return not found.violating
 
 
-def _mutants(only: str, seeds: int, as_json: bool) -> int:
+def _mutants(level: Level, only: str, seeds: int, as_json: bool) -> int:
     missed = 0
-    for mutant in MUTANTS:
+    for mutant in mutants_of(level):
         if only not in mutant.name:
             continue
-        caught = hunt(mutant, seeds)
+        caught = hunt(mutant, seeds, level)
         missed += caught is None
         if as_json:
             sys.stdout.write(json.dumps({"mutant": mutant.name, "scenario": mutant.scenario, "caught": caught}) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Final
 
@@ -19,9 +19,9 @@ LIES_TOLD: Final = 24
 """By each hostile machine."""
 
 
-def draw(name: str, seed: int) -> Plan:
+def draw(name: str, seed: int, scenarios: Mapping[str, Scenario] = SCENARIOS) -> Plan:
     """The plan of one seed of a scenario; equal for equal seeds, on any machine."""
-    scenario = SCENARIOS[name]
+    scenario = scenarios[name]
     choose = Random(f"plan {seed}")
     low, high = scenario.nodes
     machines = low + seed % (high - low + 1)

@@ -6,7 +6,7 @@ the wrong one. `hunt` plays seeds of the scenario in which it should show until 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Final
@@ -38,8 +38,7 @@ from p2pwf.runs import Run
 from p2pwf.runs.placement import RunPlacement
 from p2pwf.runs.tally import LegState, RunEvent, Tally
 from p2pwf.testing import sim
-from p2pwf.testing.draw import draw
-from p2pwf.testing.player import play
+from p2pwf.testing.level import Level, engines
 
 SHOWN: Final = 60
 """Characters of an exception that a planted bug ends in."""
@@ -69,17 +68,27 @@ class Mutant:
             setattr(self.target, self.attribute, genuine)
 
 
-def hunt(mutant: Mutant, seeds: int) -> tuple[int, str] | None:
+def hunt(mutant: Mutant, seeds: int, level: Level | None = None) -> tuple[int, str] | None:
     """The first of so many seeds that catches a planted bug, with the invariant that it violates; None if none does."""
+    level = engines() if level is None else level
     with mutant.planted():
         for seed in range(seeds):
             try:
-                _, violations = play(draw(mutant.scenario, seed))
+                _, violations = level.play(level.draw(mutant.scenario, seed))
             except Exception as error:  # noqa: BLE001 - a bug may end the node, which is noticed too
                 return seed, repr(error)[:SHOWN]
             if violations:
                 return seed, violations[0].invariant
     return None
+
+
+def mutants_of(level: Level) -> Sequence[Mutant]:
+    """The bugs that are planted at a level."""
+    if not level.flag:
+        return MUTANTS
+    from p2pwf.testing.stack.mutants import STACK_MUTANTS
+
+    return STACK_MUTANTS
 
 
 def _never(*_: object) -> bool:

@@ -22,14 +22,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import combinations, pairwise
 from math import inf
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import attrs
 
-from p2pwf.core.events import Event, parse
+from p2pwf.core.events import Event, SignedBlock, parse
 from p2pwf.core.ids import Cid, PeerId
+from p2pwf.engine import Engine
+from p2pwf.engine.outputs import Alarm, Misbehaved, StartJob
 from p2pwf.testing.machines import Execution
-from p2pwf.testing.sim import EPOCH, World
+from p2pwf.testing.sim import EPOCH
 from p2pwf.testing.witness import Snapshot, look
 
 LATE_MS = 60_000
@@ -53,10 +55,51 @@ class Violation:
 Found = Iterator[tuple[str, str]]
 
 
+class Judged(Protocol):
+    """One machine, as far as it is looked at: a simulated shell around an engine, or a whole node."""
+
+    @property
+    def honest(self) -> bool: ...
+    @property
+    def engine(self) -> Engine | None: ...
+    @property
+    def blocks(self) -> Mapping[Cid, SignedBlock]: ...
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def restored(self) -> bool: ...
+    @property
+    def doubled(self) -> bool: ...
+    def policy(self, submission: Event, /) -> str | None: ...
+
+
+class History(Protocol):
+    """A world at its end, as far as it is looked at."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def time(self) -> float: ...
+    @property
+    def nodes(self) -> Mapping[PeerId, Judged]: ...
+    @property
+    def executions(self) -> list[Execution]: ...
+    @property
+    def acknowledged(self) -> Mapping[Cid, tuple[PeerId, int]]: ...
+    @property
+    def granted(self) -> Mapping[PeerId, frozenset[str]]: ...
+    @property
+    def alarms(self) -> list[tuple[PeerId, Alarm]]: ...
+    @property
+    def misbehaved(self) -> list[tuple[PeerId, Misbehaved]]: ...
+    @property
+    def unopened(self) -> list[StartJob]: ...
+
+
 class _Evidence:
     """What there is to judge by."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: History) -> None:
         self.world = world
         now_ms = EPOCH + int(world.time * 1000)
         self.snapshots: list[Snapshot] = [
@@ -93,7 +136,7 @@ class _Evidence:
         return str(event.body["repository"]).lower(), str(legs[leg]["concurrency"]["group"]).lower()
 
 
-def check(world: World, exclusive: bool) -> list[Violation]:
+def check(world: History, exclusive: bool) -> list[Violation]:
     """The violations in a world that has been left in peace long enough for everything to end."""
     evidence = _Evidence(world)
     found = [*_lost_or_open(evidence), *_diverged(evidence), *_forked(evidence), *_ran_wrongly(evidence)]
@@ -277,7 +320,7 @@ def _unsealed(evidence: _Evidence) -> Found:
                 yield "I13", f"{sorted(able - peers)} cannot open {secret} at {snapshot.peer}"
 
 
-def _complained(world: World) -> Found:
+def _complained(world: History) -> Found:
     for peer, alarm in world.alarms:
         if world.nodes[peer].honest:
             yield "alarm", f"{peer}: {alarm.message}"
@@ -286,6 +329,6 @@ def _complained(world: World) -> Found:
             yield "blame", f"{peer} blames {one.peer}: {one.reason}"
 
 
-def _honest(world: World, peer: PeerId) -> bool:
+def _honest(world: History, peer: PeerId) -> bool:
     node = world.nodes.get(peer)
     return node is not None and node.honest

@@ -7,20 +7,23 @@ quarters and so on, to a plan of which no single action can go.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
 from p2pwf.testing.oracle import Violation
 from p2pwf.testing.plan import Action, Plan
-from p2pwf.testing.player import play
+from p2pwf.testing.player import play as play_engines
 
 TRIES: Final = 300
 """Histories that a shrinking plays at most: some minutes."""
 
 
-def shrink(plan: Plan, violations: Sequence[Violation], tries: int = TRIES) -> Plan:
-    """A smaller plan that violates one of the same invariants; `plan` itself if there is none."""
+Play: TypeAlias = Callable[[Plan], tuple[object, list[Violation]]]
+
+
+def shrink(plan: Plan, violations: Sequence[Violation], tries: int = TRIES, play: Play = play_engines) -> Plan:
+    """A smaller plan that violates one of the same invariants when it is played; `plan` itself if there is none."""
     wanted = {one.invariant for one in violations}
     left = tries
 
