@@ -19,10 +19,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.chaos_lanes import failover  # noqa: E402 - after the path
-from scripts.chaos_nodes import load  # noqa: E402 - as above
+from scripts.chaos_kills import kills
+from scripts.chaos_lanes import failover
+from scripts.chaos_nodes import load
 
-LANES: dict[str, tuple[Callable[..., dict[str, Any]], int, int]] = {"failover": (failover, 4, 40)}
+LANES: dict[str, tuple[Callable[..., dict[str, Any]], int, int]] = {
+    "failover": (failover, 4, 40),
+    "kills": (kills, 3, 200),
+}
 """Of each lane its function, and how many nodes and rounds it has unless told."""
 
 
@@ -36,7 +40,7 @@ def main() -> int:
     lane, nodes, rounds = LANES[given.lane]
     before, began = load(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="p2pwf-chaos-") as folder:
-        chance = random.Random(given.seed)  # noqa: S311 - draws faults, protects nothing
+        chance = random.Random(given.seed)
         found = lane(Path(folder), given.nodes or nodes, given.rounds or rounds, chance)
     found |= {"seconds": round(time.monotonic() - began), "load": [before, load()], "seed": given.seed}
     sys.stdout.write(json.dumps(found) + "\n")

@@ -50,7 +50,9 @@ def wait_until(
 class Node:
     """One node. Its folder outlives its process; `prefix` are words before its command line."""
 
-    def __init__(self, folder: Path, host: str = LOOPBACK, prefix: Sequence[str] = (), options: Sequence[str] = ()):
+    def __init__(
+        self, folder: Path, host: str = LOOPBACK, prefix: Sequence[str] = (), options: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.client = Client(folder)
         self.peer = ""
@@ -114,6 +116,11 @@ class Node:
 
     def is_final(self, run: str) -> bool:
         return self.ask("runs", run)["status"] in ("completed", "failed", "cancelled")
+
+    def has_ended_all(self) -> bool:
+        """Whether it knows of no run that is open."""
+        counts = self.ask("stats")["status_counts"]
+        return not any(counts[word] for word in ("pending", "assigned", "in_progress"))
 
     def is_linked(self, others: int) -> bool:
         return bool(self.ask("stats")["connected_peers"] >= others)
@@ -199,14 +206,10 @@ class Cluster:
         for node in self.live():
             wait_until(f"{node.folder.name} connected to {others}", node.is_linked, others)
 
-    def wait_equal(self, seconds: float = PATIENCE) -> float:
-        """Seconds until all live nodes have equal heads. Raises Hung."""
-
-        def equal() -> bool:
-            heads = {json.dumps(sorted(head["cid"] for head in node.ask("clock", "heads"))) for node in self.live()}
-            return len(heads) == 1
-
-        return wait_until("equal heads", equal, seconds=seconds)
+    def heads_are_equal(self) -> bool:
+        """Whether all live nodes have the same heads."""
+        heads = {json.dumps(sorted(head["cid"] for head in node.ask("clock", "heads"))) for node in self.live()}
+        return len(heads) == 1
 
 
 def figures(values: Sequence[float], digits: int = 2) -> dict[str, Any]:
