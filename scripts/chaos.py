@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts.chaos_healing import healing
 from scripts.chaos_kills import kills
 from scripts.chaos_lanes import failover
 from scripts.chaos_nodes import load
@@ -26,6 +27,7 @@ from scripts.chaos_nodes import load
 LANES: dict[str, tuple[Callable[..., dict[str, Any]], int, int]] = {
     "failover": (failover, 4, 40),
     "kills": (kills, 3, 200),
+    "healing": (healing, 10, 30),
 }
 """Of each lane its function, and how many nodes and rounds it has unless told."""
 

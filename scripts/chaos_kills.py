@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from p2pwf.errors import P2pwfError
-from scripts.chaos_nodes import Cluster, Node, figures, wait_until
+from scripts.chaos_nodes import Cluster, Node, figures, say, wait_until
 
 SUBMITTERS: Final = 4
 """Threads that submit, each one after the other."""
@@ -85,6 +85,7 @@ def kills(base: Path, count: int, rounds: int, chance: random.Random) -> dict[st
                 ready.append(time.monotonic() - began)
                 wait_until("a submission", load.has_more_than, before, look=0.005)
                 serving.append(time.monotonic() - began)
+                say(f"{len(serving)} kills, {len(load.acknowledged)} acknowledged, serving after {serving[-1]:.2f} s")
         promised = set(load.acknowledged)
         began = time.monotonic()
         wait_until("equal heads", cluster.heads_are_equal, seconds=SETTLED)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.chaos_nodes import Cluster, Node, figures, wait_until
+from scripts.chaos_nodes import Cluster, Node, figures, say, wait_until
 
 LONG: Final = """labels: p2p-workflow
 on: workflow_dispatch
@@ -63,8 +63,9 @@ def failover(base: Path, count: int, rounds: int, chance: random.Random) -> dict
             owner.kill()
             wait_until("a second start", started_again, notes)
             took.append(times(notes, "start")[1] - killed)
+            say(f"round {number}: {took[-1]:.2f} s")
             owner.start()
-            cluster.wait_linked()
+            wait_until("all connected", cluster.is_linked)
             again += len(times(notes, "start")) > 2
             wait_until("the cancel", submitter.cancel, run)
             wait_until("the end of the run", submitter.is_final, run)

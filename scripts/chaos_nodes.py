@@ -122,9 +122,6 @@ class Node:
         counts = self.ask("stats")["status_counts"]
         return not any(counts[word] for word in ("pending", "assigned", "in_progress"))
 
-    def is_linked(self, others: int) -> bool:
-        return bool(self.ask("stats")["connected_peers"] >= others)
-
     def memory(self, field: str = "VmRSS") -> float:
         """Resident memory, in MB; `VmHWM` is the most there ever was."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
@@ -176,7 +173,7 @@ class Cluster:
             first.start()
             for node in others:
                 node.start("--join", str(first.client.call("POST", "invites", body={})["ticket"]))
-            self.wait_linked()
+            wait_until("all connected", self.is_linked)
         except BaseException:
             self._stop()
             raise
@@ -200,11 +197,10 @@ class Cluster:
     def of(self, peer: str) -> Node:
         return next(node for node in self.nodes if node.peer == peer)
 
-    def wait_linked(self) -> None:
-        """Until every live node is connected to every other one."""
+    def is_linked(self) -> bool:
+        """Whether every live node is connected to every other one."""
         others = len(self.live()) - 1
-        for node in self.live():
-            wait_until(f"{node.folder.name} connected to {others}", node.is_linked, others)
+        return all(node.ask("stats")["connected_peers"] >= others for node in self.live())
 
     def heads_are_equal(self) -> bool:
         """Whether all live nodes have the same heads."""
@@ -224,6 +220,11 @@ def figures(values: Sequence[float], digits: int = 2) -> dict[str, Any]:
         "p99": round(ordered[min(count - 1, -(-count * 99 // 100) - 1)], digits),
         "max": round(ordered[-1], digits),
     }
+
+
+def say(what: str) -> None:
+    """How it goes, for who watches."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {what}\n")
 
 
 def load() -> list[float]:
