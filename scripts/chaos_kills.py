@@ -16,6 +16,8 @@ SUBMITTERS: Final = 4
 """Threads that submit, each one after the other."""
 PAUSE: Final = 0.02
 """Seconds between two submissions of a thread: the load is to be steady, not all that the node can take."""
+DOWN: Final = 0.1
+"""Seconds that a thread waits more after it was not answered."""
 REAL: Final = 10
 """Each so many-th submission runs a step; the others are over once they are looked at."""
 SKIPPED: Final = """labels: p2p-workflow
@@ -63,6 +65,7 @@ class Load:
                 made = self._node.client.call("POST", "runs", body=body)
             except P2pwfError as error:  # it is down, or it goes down just now: then nothing was promised
                 self.refused[error.code] += 1
+                self._over.wait(DOWN)
             else:
                 self.acknowledged[made["workflow_id"]] = made["copies"]
 
