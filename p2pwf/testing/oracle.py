@@ -93,7 +93,7 @@ class _Evidence:
         return str(event.body["repository"]).lower(), str(legs[leg]["concurrency"]["group"]).lower()
 
 
-def check(world: World, exclusive: bool) -> list[Violation]:
+def check(world: World, exclusive: bool, steady: bool = False) -> list[Violation]:
     """The violations in a world that has been left in peace long enough for everything to end."""
     evidence = _Evidence(world)
     found = [*_lost_or_open(evidence), *_diverged(evidence), *_forked(evidence), *_ran_wrongly(evidence)]
@@ -102,6 +102,8 @@ def check(world: World, exclusive: bool) -> list[Violation]:
         found.extend(_broke_groups(evidence))
         found.extend(_broke_schedules(evidence))
         found.extend(_broke_plans(evidence))
+    if steady:
+        found.extend(_took_over_in_vain(evidence))
     found.extend(_unsealed(evidence))
     found.extend(("I13", f"{start.attempt} was started without a box") for start in world.unopened)
     found.extend(_complained(world))
@@ -175,6 +177,14 @@ def _ran_wrongly(evidence: _Evidence) -> Found:
             yield "I8", f"{execution.peer} ran {execution.attempt}, which its policy refuses"
         if not any("run" in snapshot.members.get(execution.peer, ()) for snapshot in evidence.snapshots):
             yield "I4", f"{execution.peer} ran {execution.attempt} without the role"
+
+
+def _took_over_in_vain(evidence: _Evidence) -> Found:
+    """Nobody was ever gone for long."""
+    for cid, signed in next(iter(evidence.world.nodes.values())).blocks.items():
+        event = parse(signed)
+        if event.type == "job.reassign" and event.body["reason"] == "silent":
+            yield "I14", f"{event.author} took over what was not silent: {event.body['job']}, {cid}"
 
 
 def _ran_together(executions: list[Execution]) -> Found:
