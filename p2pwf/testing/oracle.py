@@ -11,7 +11,8 @@ one.
 And where no partition, pause or hostile member excuses it: I5b no two peers ran one job instance together. I7 of
 one concurrency group no two runs or jobs were under way together, and the newest is never dropped. I9 of each tick of a
 schedule one run ran, in time. I12 a job starts after those that it needs have ended, and no more of its legs run at
-once than it allows. An honest node is blamed by nobody, and raises no alarm.
+once than it allows. Where nobody is gone for longer than a stall, I14 nobody takes over what is silent. An honest node
+is blamed by nobody, and raises no alarm.
 
 Knows the world's log, blocks as they lie on disks, and snapshots; of the engine nothing. What is promised is promised
 to honest members: a machine that lied, or was removed, is neither asked nor answered for.
@@ -181,10 +182,10 @@ def _ran_wrongly(evidence: _Evidence) -> Found:
 
 def _took_over_in_vain(evidence: _Evidence) -> Found:
     """Nobody was ever gone for long."""
-    for cid, signed in next(iter(evidence.world.nodes.values())).blocks.items():
+    for signed in next(iter(evidence.world.nodes.values())).blocks.values():
         event = parse(signed)
         if event.type == "job.reassign" and event.body["reason"] == "silent":
-            yield "I14", f"{event.author} took over what was not silent: {event.body['job']}, {cid}"
+            yield "I14", f"{event.author} took over what was not silent: {event.cid.text}"
 
 
 def _ran_together(executions: list[Execution]) -> Found:
