@@ -23,7 +23,7 @@ from p2pwf.core.events import EventError, SignedBlock, parse
 from p2pwf.core.ids import PeerId
 from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
-from p2pwf.errors import Refused, TryAgain, UsageError
+from p2pwf.errors import Overloaded, Refused, TryAgain, UsageError
 from p2pwf.net.conduct import Standing
 from p2pwf.node import external, views
 from p2pwf.node.actions import Library
@@ -47,6 +47,9 @@ from p2pwf.workflow import Diagnostic
 LEAVE_SECONDS: Final = 5.0
 """How long a node that leaves waits for the others to learn of it."""
 LEAVE_LOOKS: Final = 100
+MAX_PREPARING: Final = 64
+"""Submissions that are read and checked at a time, each in a thread if there is one: one may take a second, and hold
+some MB."""
 MAX_TTL: Final = 30 * 24 * 3600
 """Seconds a ticket may last: a month; who needs longer makes a new one."""
 
@@ -59,6 +62,7 @@ class NodeApi:
         self._stop = stop
         self.left = False
         """Whether this node leaves its network by its own will."""
+        self._preparing = 0
         self.control = ""
         """The path of the control socket, once it is served."""
 
@@ -207,9 +211,15 @@ class NodeApi:
         """Start a run: {workflow_id, status, copies, name, left_out, warnings}; durable here when it returns."""
         node = self._node
         self._require_ready()
+        if self._preparing >= MAX_PREPARING:
+            raise Overloaded(f"{self._preparing} submissions are being prepared", "submit less at a time")
         number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
         pins = self._pins(request)
-        body, diagnostics, left_out = await trio.to_thread.run_sync(self._prepare, request, number, pins)
+        self._preparing += 1
+        try:
+            body, diagnostics, left_out = await trio.to_thread.run_sync(self._prepare, request, number, pins)
+        finally:
+            self._preparing -= 1
         answer = await node.loop.ask(partial(to_engine.Submit, body=body))
         run = await self._run(answer["workflow_id"])
         return {
