@@ -80,6 +80,12 @@ class StorageError(TryAgain):
     code = "storage"
 
 
+class Overloaded(TryAgain):
+    """This node has all the work that it takes in at a time; whoever brings more is to wait. Nothing was changed."""
+
+    code = "overloaded"
+
+
 class RemoteError(P2pwfError):
     """A remote peer broke a protocol: drop the peer, never the node."""
 
@@ -101,6 +107,7 @@ BY_CODE: dict[str, type[P2pwfError]] = {
         Refused,
         TryAgain,
         StorageError,
+        Overloaded,
         RemoteError,
         InternalError,
     )

@@ -39,6 +39,7 @@ HINTS = {
     "refused": "see `p2pwf status` for what this node may do",
     "try_again": "try again in a moment",
     "storage": "look at the disk of the node's data folder",
+    "overloaded": "wait until some runs have ended",
     "remote": "try again: another peer may answer",
     "bug": "please report it, with the node's log",
 }

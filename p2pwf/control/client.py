@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from p2pwf.control.protocol import Exchange, Gone
-from p2pwf.errors import NoNode, Refused
+from p2pwf.errors import NoNode, Overloaded, Refused
 from p2pwf.places import SOCKET_NAME, SOCKET_NOTE, fits_socket
 
 CONNECT_SECONDS: Final = 5.0
@@ -22,6 +23,8 @@ ANSWER_SECONDS: Final = 120.0
 MAX_NOTE: Final = 4096
 """Bytes read of the file that names the socket."""
 CHUNK: Final = 64 * 1024
+CROWD_SECONDS: Final = 0.02
+"""Between two attempts to reach a node before which more callers wait than the system holds."""
 START_HINT: Final = "start one with `p2pwf up`"
 
 
@@ -108,7 +111,10 @@ class Client:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(CONNECT_SECONDS)
-            connection.connect(path)
+            _connect_patiently(connection, path)
+        except BlockingIOError as error:
+            connection.close()
+            raise Overloaded(f"the node of {self.folder} has no time for callers", "try again in a moment") from error
         except PermissionError as error:
             connection.close()
             raise Refused(f"the node of {self.folder} belongs to another user", START_HINT) from error
@@ -119,3 +125,20 @@ class Client:
             connection.close()
             raise
         return connection
+
+
+def _connect_patiently(connection: socket.socket, path: str) -> None:
+    """Connect; where too many callers wait a Unix socket refuses at once, so come again, for CONNECT_SECONDS.
+
+    Raises BlockingIOError if there was no room in all that time.
+    """
+    until = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(CROWD_SECONDS)
+        else:
+            return

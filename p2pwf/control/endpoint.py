@@ -20,8 +20,8 @@ from typing import Final, Protocol
 from p2pwf.errors import Refused, StorageError
 from p2pwf.places import SOCKET_NAME, SOCKET_NOTE, fits_socket
 
-BACKLOG: Final = 64
-"""Connections that may wait to be accepted: a shell loop of commands, not a crowd."""
+BACKLOG: Final = 256
+"""Connections that may wait to be accepted: as many as are served at a time. Beyond, a Unix socket refuses at once."""
 PRIVATE: Final = 0o700
 _LOCAL_PEERCRED: Final = 1
 """macOS: option of level 0 that gives a struct xucred."""

@@ -21,6 +21,7 @@ STATUS_OF: Final = {
     "refused": 409,
     "try_again": 503,
     "storage": 507,
+    "overloaded": 429,
     "remote": 502,
     "bug": 500,
 }

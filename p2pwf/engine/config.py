@@ -39,6 +39,9 @@ RECEIPT_WAIT: Final = 0.25
 """Seconds that a submission waits for one other peer's receipt before it is acknowledged with one copy."""
 WAKE_GAP: Final = 3.0
 """Seconds between two ticks after which this node slept or was stopped: it trusts nothing it believed before."""
+STUMBLE: Final = 1.0
+"""Seconds between two inputs, two ticks' time, after which this node stood still: what it was told meanwhile waits to
+be read, so that time is nobody's silence."""
 RESUME_WAIT: Final = 1.5
 """Seconds after its first sync that a node that started or woke still writes nothing: a tick, and a slow round trip."""
 SETTLE: Final = 1.0

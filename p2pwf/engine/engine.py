@@ -31,6 +31,7 @@ from p2pwf.core.sign import Signer, verify
 from p2pwf.engine.conductor import PAUSED, Conductor
 from p2pwf.engine.config import RECEIPT_WAIT, TICK, EngineConfig
 from p2pwf.engine.desk import Desk, integral
+from p2pwf.engine.entrance import check_room
 from p2pwf.engine.forks import Forks
 from p2pwf.engine.inputs import (
     AddMember,
@@ -330,6 +331,7 @@ class Engine:
         if key is not None and key in desk.keys:
             self._acknowledge(desk.keys[key], request.token, copies=1)
             return
+        check_room(desk, len(self._submitted))
         event = self._write_submission(request.body)
         if self.syncer.connected:
             self._submitted[event.cid] = (request.token, desk.now.mono + RECEIPT_WAIT)

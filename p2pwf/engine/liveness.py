@@ -1,7 +1,8 @@
 """Who is alive, as far as this node can tell, on its own monotonic clock; beats, probes, presence.
 
 Silence counts from the latest of: last heard, own start, own wake (a gap in ticks), own first completed sync. After
-such a gap this node judges nothing and writes no outcome until it has synced with a member or waited a lease.
+such a gap this node judges nothing and writes no outcome until it has synced with a member or waited a lease. A shorter
+gap, in which this node stood still, is no silence of others: what they said meanwhile waits to be read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from p2pwf.engine.config import (
     PRESENCE_LASTS,
     PROBE_LEAD,
     RESUME_WAIT,
+    STUMBLE,
     WAKE_GAP,
     WATCHERS,
 )
@@ -37,8 +39,8 @@ TOLD_ADDRESSES = 4
 
 @attrs.define(slots=True, eq=False)
 class _Watched:
-    """Times of an attempt of another peer: when it was first seen here, when its owner was last heard of it, since when
-    beats are expected, when it was last asked for."""
+    """Times of an attempt of another peer, in attended seconds: when it was first seen here, when its owner was last
+    heard of it, since when beats are expected, when it was last asked for."""
 
     known: float
     heard: float
@@ -67,6 +69,10 @@ class Liveness:
         self._addresses: tuple[str, ...] = ()
         self._paused = False
         self._last_step = desk.now.mono
+        self._attended = 0.0
+        """Seconds since the start without the gaps in which this node stood still."""
+        self._trusted_since = 0.0
+        """In attended seconds, from when on silence counts at all."""
         self._awake_since = desk.now.mono
         self._first_sync: float | None = None
         self._next_beat = 0.0
@@ -131,18 +137,17 @@ class Liveness:
     def step(self) -> None:
         """Before anything else of every input: notice a gap, and the first sync after one."""
         now = self._desk.now.mono
-        if now - self._last_step > WAKE_GAP:
+        gap, self._last_step = now - self._last_step, now
+        if gap <= STUMBLE:
+            self._attended += gap
+        if gap > WAKE_GAP:
             self._awake_since = now
             self._first_sync = None
-        self._last_step = now
+            self._trusted_since = self._attended
         synced = self._syncer.synced_at
         if self._first_sync is None and synced is not None and synced >= self._awake_since:
             self._first_sync = synced
-
-    @property
-    def trusted_since(self) -> float:
-        """From when on silence counts at all."""
-        return self._awake_since if self._first_sync is None else self._first_sync
+            self._trusted_since = self._attended
 
     @property
     def suspended(self) -> bool:
@@ -189,7 +194,7 @@ class Liveness:
             watched.expecting = None
             return False
         if watched.expecting is None:
-            watched.expecting = self._desk.now.mono
+            watched.expecting = self._attended
         return True
 
     def _watch(self, attempt: Attempt) -> _Watched:
@@ -197,7 +202,7 @@ class Liveness:
         watched = self._watched.setdefault(attempt.run, {})
         found = watched.get(attempt)
         if found is None:
-            found = watched[attempt] = _Watched(self._desk.now.mono, self._desk.now.mono)
+            found = watched[attempt] = _Watched(self._attended, self._attended)
         return found
 
     def greet(self, peer: PeerId) -> None:
@@ -250,7 +255,7 @@ class Liveness:
             if run is None or run.leg(key) is None or run.owner(key) != peer:
                 continue
             if run.tally.leg(key).attempt == attempt.number:
-                self._watch(attempt).heard = self._desk.now.mono
+                self._watch(attempt).heard = self._attended
 
     def probe(self, peer: PeerId, message: Probe, holds: Callable[[Attempt], bool]) -> None:
         """Answer at once for what this node holds of what it is asked for."""
@@ -262,17 +267,17 @@ class Liveness:
         """Remember when this node first saw that another peer owns an attempt; and hear its owner in the start."""
         watched = self._watch(attempt)
         if started and not watched.started:
-            watched.started, watched.heard = True, self._desk.now.mono
+            watched.started, watched.heard = True, self._attended
 
     def silence(self, attempt: Attempt) -> float:
-        """Seconds for which nothing was heard of an attempt that another peer owns."""
+        """Attended seconds for which nothing was heard of an attempt that another peer owns."""
         watched = self._watch(attempt)
         expecting = watched.known if watched.expecting is None else watched.expecting
-        return self._desk.now.mono - max(watched.heard, expecting, self.trusted_since)
+        return self._attended - max(watched.heard, expecting, self._trusted_since)
 
     def ask(self, owner: PeerId, attempt: Attempt, deadline: float) -> None:
         """Shortly before a takeover, ask the owner once more."""
-        now, watched = self._desk.now.mono, self._watch(attempt)
+        now, watched = self._attended, self._watch(attempt)
         if self.silence(attempt) >= deadline - PROBE_LEAD and now - watched.probed >= PROBE_LEAD:
             watched.probed = now
             if owner in self._syncer.connected:

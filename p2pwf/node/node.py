@@ -101,6 +101,8 @@ class Node:
         self.store = store
         self.blobs = blobs
         self.started = now()
+        self.preparing = 0
+        """Submissions that are being read and checked."""
         self.available = available
         """What came of trying each level of isolation at the start."""
         self.shell = NodeShell(store, blobs, nursery, engine.desk.me)

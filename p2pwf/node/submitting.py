@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import trio
 
 from p2pwf.core.ids import PeerId
 from p2pwf.engine import inputs as to_engine
-from p2pwf.errors import Refused, TryAgain
+from p2pwf.errors import Overloaded, Refused, TryAgain
 from p2pwf.node import views
 from p2pwf.node.actions import Library
 from p2pwf.node.node import Node
@@ -22,12 +22,24 @@ from p2pwf.requests import SubmitRequest
 from p2pwf.runs.labels import peer_label
 from p2pwf.workflow import Diagnostic
 
+MAX_PREPARING: Final = 64
+"""Submissions that are read and checked at a time, each in a thread if there is one: one may take a second, and hold
+some MB."""
+
 
 async def submit(node: Node, request: SubmitRequest) -> dict[str, Any]:
-    """Start a run: {workflow_id, copies, name, left_out, warnings}; durable here when it returns."""
+    """Start a run: {workflow_id, copies, name, left_out, warnings}; durable here when it returns. Raises
+    Overloaded."""
     require_ready(node)
     number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
-    body, diagnostics, left_out = await trio.to_thread.run_sync(_prepare, node, request, number, pins(node, request))
+    if node.preparing >= MAX_PREPARING:
+        raise Overloaded(f"{node.preparing} submissions are being prepared", "submit less at a time")
+    pinned = pins(node, request)
+    node.preparing += 1
+    try:
+        body, diagnostics, left_out = await trio.to_thread.run_sync(_prepare, node, request, number, pinned)
+    finally:
+        node.preparing -= 1
     answer = await node.loop.ask(partial(to_engine.Submit, body=body))
     return {
         "workflow_id": answer["workflow_id"],

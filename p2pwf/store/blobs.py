@@ -65,6 +65,8 @@ class BlobStore:
         self._uses: dict[Cid, int] = {}
         self._uses_lost = 0
         self._downloads: set[Cid] = set()
+        self._unsynced: set[Cid] = set()
+        """Blobs whose names a power cut may still take: who puts one of them again does not find it held."""
         self._evicted = Collected(0, 0)
         self._files = BlobFiles(root)
         self._index = BlobIndex(root / "blobs.db")
@@ -212,7 +214,7 @@ class BlobStore:
 
     def _held(self, cid: Cid) -> bool:
         """Whether a blob that is to be put is held already, whole."""
-        if not self.has(cid):
+        if not self.has(cid) or cid in self._unsynced:
             return False
         try:
             self._verified(cid, again=False).close()
@@ -246,6 +248,7 @@ class BlobStore:
                     with disk_errors(path):
                         if self._files.size(blob.cid) is None:
                             self._total += blob.size
+                        self._unsynced.add(blob.cid)
                         self._files.adopt(blob.path, blob.cid)
                     folders.add(path.parent)
                     kept.append((blob.cid, blob.size, now))
@@ -253,6 +256,8 @@ class BlobStore:
                 self._index.add(kept)
         with disk_errors(self._files.root):
             sync_files(sorted(folders), os.O_DIRECTORY)
+        with self._lock:
+            self._unsynced.difference_update(blob.cid for blob in written)
 
     def _reserve(self, size: int) -> None:
         """Count `size` more bytes of partial downloads (less, if negative); raises StorageError beyond the quota."""

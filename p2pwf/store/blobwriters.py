@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -67,7 +68,7 @@ class BlobWriter:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
-            self._path.unlink(missing_ok=True)
+            discard(self._path)
 
     def write(self, chunk: bytes) -> None:
         """Add to the blob; raises StorageError."""
@@ -119,7 +120,7 @@ class BlobBatch:
                 self._keep(tuple(self._written.values()))
         finally:
             for written in self._written.values():
-                written.path.unlink(missing_ok=True)
+                discard(written.path)
 
     def put_bytes(self, content: bytes) -> Cid:
         """Add a blob; returns its CID."""
@@ -144,7 +145,7 @@ class BlobBatch:
         source.seek(0)
         written = self._copy(source)
         if written.cid in self._written:  # it changed under our hands, into another of this batch
-            written.path.unlink()
+            discard(written.path)
         else:
             self._written[written.cid] = written
         return written.cid
@@ -159,7 +160,7 @@ class BlobBatch:
                 digest.update(chunk)
                 size += len(chunk)
         except BaseException:
-            path.unlink(missing_ok=True)
+            discard(path)
             raise
         finally:
             os.close(handle)
@@ -190,6 +191,8 @@ class PartialBlob:
                 raise
         self._resumed = self.offset > 0
         self._open = True
+        self._torn = False
+        """Whether something of a chunk that was not taken may lie behind `offset`."""
 
     def __enter__(self) -> Self:
         return self
@@ -204,11 +207,14 @@ class PartialBlob:
         self._reserve(len(chunk))
         with disk_errors(self._path):
             try:
+                self._cut_back()
+                self._torn = True
                 write_all(self._handle, chunk)
+                self._torn = False
             except OSError:
-                os.ftruncate(self._handle, self.offset)
-                os.lseek(self._handle, self.offset, os.SEEK_SET)
                 self._reserve(-len(chunk))
+                with suppress(OSError):  # at the next chunk, if not now
+                    self._cut_back()
                 raise
         self._digest.update(chunk)
         self.offset += len(chunk)
@@ -234,11 +240,18 @@ class PartialBlob:
                 f"what was received is not {self._cid}: it hashes to {received}", "ask another peer for it"
             )
         with disk_errors(self._path):
+            self._cut_back()
             os.fsync(self._handle)
         self._keep((Written(self._cid, self.offset, self._path),))
         self._reserve(-self.offset)
         self.close()
         return self._cid
+
+    def _cut_back(self) -> None:
+        if self._torn:
+            os.ftruncate(self._handle, self.offset)
+            os.lseek(self._handle, self.offset, os.SEEK_SET)
+            self._torn = False
 
     def close(self) -> None:
         """Stop here; what was received stays for the next attempt. Calling it twice is fine."""
@@ -246,6 +259,12 @@ class PartialBlob:
             self._open = False
             os.close(self._handle)
             self._release()
+
+
+def discard(path: Path) -> None:
+    """Remove a file that nobody will ask for; what a failing disk does not let go of is swept at the next start."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _new_file(folder: Path) -> tuple[int, Path]:

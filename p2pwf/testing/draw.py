@@ -8,7 +8,7 @@ from typing import Final
 
 from p2pwf.testing.hostile import LIES
 from p2pwf.testing.plan import Action, Plan
-from p2pwf.testing.scenarios import SCENARIOS, Scenario
+from p2pwf.testing.scenarios import SCENARIOS, STALL, Scenario
 from p2pwf.testing.shapes import GROUPED, NOWHERE, PLAIN
 
 EARLY: Final = 3.0
@@ -102,6 +102,7 @@ def _faults(choose: Random, scenario: Scenario, machines: int) -> Iterator[Actio
         (scenario.partitions, _split),
         (scenario.one_way, _block),
         (scenario.pauses, _pause),
+        (scenario.stalls, _stall),
         (scenario.jumps, _jump),
         (scenario.full_disks, _fill),
         (scenario.slow_disks, _slow),
@@ -136,6 +137,10 @@ def _block(choose: Random, _: Scenario, machines: int, at: float) -> Iterator[Ac
 
 def _pause(choose: Random, _: Scenario, machines: int, at: float) -> Iterator[Action]:
     yield Action(at, "pause", choose.randrange(machines), {"seconds": choose.uniform(1, 30)})
+
+
+def _stall(choose: Random, _: Scenario, machines: int, at: float) -> Iterator[Action]:
+    yield Action(at, "pause", choose.randrange(machines), {"seconds": choose.uniform(0.1, STALL)})
 
 
 def _jump(choose: Random, _: Scenario, machines: int, at: float) -> Iterator[Action]:

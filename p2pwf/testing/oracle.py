@@ -11,7 +11,8 @@ one.
 And where no partition, pause or hostile member excuses it: I5b no two peers ran one job instance together. I7 of
 one concurrency group no two runs or jobs were under way together, and the newest is never dropped. I9 of each tick of a
 schedule one run ran, in time. I12 a job starts after those that it needs have ended, and no more of its legs run at
-once than it allows. An honest node is blamed by nobody, and raises no alarm.
+once than it allows. Where nobody is gone for longer than a stall, I14 nobody takes over what is silent. An honest node
+is blamed by nobody, and raises no alarm.
 
 Knows the world's log, blocks as they lie on disks, and snapshots; of the engine nothing. What is promised is promised
 to honest members: a machine that lied, or was removed, is neither asked nor answered for.
@@ -136,7 +137,7 @@ class _Evidence:
         return str(event.body["repository"]).lower(), str(legs[leg]["concurrency"]["group"]).lower()
 
 
-def check(world: History, exclusive: bool) -> list[Violation]:
+def check(world: History, exclusive: bool, steady: bool = False) -> list[Violation]:
     """The violations in a world that has been left in peace long enough for everything to end."""
     evidence = _Evidence(world)
     found = [*_lost_or_open(evidence), *_diverged(evidence), *_forked(evidence), *_ran_wrongly(evidence)]
@@ -145,6 +146,8 @@ def check(world: History, exclusive: bool) -> list[Violation]:
         found.extend(_broke_groups(evidence))
         found.extend(_broke_schedules(evidence))
         found.extend(_broke_plans(evidence))
+    if steady:
+        found.extend(_took_over_in_vain(evidence))
     found.extend(_unsealed(evidence))
     found.extend(("I13", f"{start.attempt} was started without a box") for start in world.unopened)
     found.extend(_complained(world))
@@ -218,6 +221,14 @@ def _ran_wrongly(evidence: _Evidence) -> Found:
             yield "I8", f"{execution.peer} ran {execution.attempt}, which its policy refuses"
         if not any("run" in snapshot.members.get(execution.peer, ()) for snapshot in evidence.snapshots):
             yield "I4", f"{execution.peer} ran {execution.attempt} without the role"
+
+
+def _took_over_in_vain(evidence: _Evidence) -> Found:
+    """Nobody was ever gone for long."""
+    for signed in next(iter(evidence.world.nodes.values())).blocks.values():
+        event = parse(signed)
+        if event.type == "job.reassign" and event.body["reason"] == "silent":
+            yield "I14", f"{event.author} took over what was not silent: {event.cid.text}"
 
 
 def _ran_together(executions: list[Execution]) -> Found:

@@ -59,7 +59,7 @@ class Player:
             node.full, node.commit_seconds = False, 0.0
             world.restart(node)
         world.run(end + PEACE, stop=world.settled)
-        return world, check(world, self.scenario.exclusive)
+        return world, check(world, self.scenario.exclusive, self.scenario.steady)
 
     def _act(self, action: Action) -> None:
         if action.machine < len(self._machines):

@@ -15,6 +15,10 @@ PEACE: Final = 240.0
 """Simulated seconds after the last fault within which every run must end: several doublings of the lease."""
 
 
+STALL: Final = 3.0
+"""Simulated seconds that a process may stand still without being taken for dead: the lease less two beats' time."""
+
+
 @attrs.frozen(slots=True)
 class Scenario:
     """What may go wrong, and for how long (simulated seconds)."""
@@ -27,6 +31,8 @@ class Scenario:
     one_way: int = 0
     """Partitions in which messages pass in one direction only."""
     pauses: int = 0
+    stalls: int = 0
+    """Times that a process stands still for up to STALL: a garbage collector, a busy machine."""
     skew: bool = False
     """Whether wall clocks are off by up to an hour, and monotonic ones run by up to 1 % too fast or slow."""
     jumps: int = 0
@@ -66,6 +72,13 @@ class Scenario:
         """Whether nothing here excuses two peers running one job at the same time."""
         return not (self.partitions or self.one_way or self.pauses or self.removals or self.hostile or self.forks)
 
+    @property
+    def steady(self) -> bool:
+        """Whether nobody is ever gone for longer than STALL: then any takeover of what is silent is a false one."""
+        dead = self.crashes or self.gone or self.restores or self.full_disks or self.crash_between
+        parted = self.removals or self.leaves or self.joins
+        return self.exclusive and not (dead or parted)
+
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "calm": Scenario(reruns=2),
@@ -85,6 +98,10 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "partition": Scenario(loss=0.02, partitions=2),
     "one-way": Scenario(one_way=2),
     "pause": Scenario(pauses=3),
+    "busy": Scenario(
+        loss=0.05, delay=(0.001, 0.2), stalls=150, slow_disks=6, skew=True, seconds=600.0, nodes=(4, 6),
+        submissions=(14, 18), job_seconds=(5.0, 40.0),
+    ),
     "skew": Scenario(skew=True, jumps=3, loss=0.05, crashes=1),
     "disks": Scenario(full_disks=2, slow_disks=2, crashes=1),
     "members": Scenario(
