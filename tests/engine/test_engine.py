@@ -292,7 +292,8 @@ def test_t22_a_node_that_slept_takes_nothing_over_before_it_has_synced() -> None
 def test_t22_without_the_rule_for_who_wakes_the_job_is_taken_from_its_live_owner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("p2pwf.engine.liveness.WAKE_GAP", math.inf)
+    for rule in ("WAKE_GAP", "STUMBLE"):
+        monkeypatch.setattr(f"p2pwf.engine.liveness.{rule}", math.inf)
     one, two = pair()
     run, _ = run_owned_by(two, one)
     one.time += 1000

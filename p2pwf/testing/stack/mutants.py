@@ -17,12 +17,17 @@ from p2pwf.net.types import NetEvent, PeerDown
 from p2pwf.node.loop import EngineLoop, Waiting
 from p2pwf.node.policing import Gatekeeper
 from p2pwf.node.shell import NodeShell
+from p2pwf.policy import Verdict
 from p2pwf.store.events import Commit, EventStore
 from p2pwf.testing.mutants import Mutant
 
 _commit = EventStore.commit
 _emit = Network._emit
 _perform = EngineLoop._perform
+
+
+def _all_allowed(*_: object) -> Verdict:
+    return Verdict(allowed=True, reason="")
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -63,5 +68,5 @@ STACK_MUTANTS: Final = (
     Mutant("a lost peer is not dialled again", "crash", Dialler, "_keep", _dial_once),
     Mutant("the end of a connection is not told", "crash", Network, "_emit", _nobody_goes),
     Mutant("addresses of those who are no members yet are forgotten", "members", Liveness, "_take_hints", _nothing),
-    Mutant("the policy is not asked", "wary", Gatekeeper, "refusal", _nothing),
+    Mutant("the policy is not asked", "wary", Gatekeeper, "verdict", _all_allowed),
 )
