@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import trio
 
-from p2pwf.control import connections, server
-from p2pwf.control.client import Client
+from p2pwf.control import client, connections, server
+from p2pwf.control.client import Client, find_socket
+from p2pwf.control.replies import error_reply
 from p2pwf.control.requests import MAX_BODY
-from p2pwf.errors import InvalidWorkflow, NoNode, NotFound, P2pwfError, Refused, TryAgain, UsageError
+from p2pwf.errors import InvalidWorkflow, NoNode, NotFound, Overloaded, P2pwfError, Refused, TryAgain, UsageError
 from tests.control.kit import ME, OTHER, MemoryApi, call, node, raw, served
 
 
@@ -228,6 +229,38 @@ async def test_t48_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(server, "peer_uid", lambda _: os.geteuid() + 1)
         with pytest.raises(Refused, match="another user"):
             await call(folder, "GET", "info")
+
+
+async def test_a_node_that_has_all_it_takes_answers_429_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with node() as (api, folder):
+
+        async def submit_none(_: object) -> dict[str, Any]:
+            raise Overloaded("10000 runs are open", "wait until some have ended")
+
+        monkeypatch.setattr(api, "submit", submit_none)
+        with pytest.raises(Overloaded, match="10000") as told:
+            await submit(folder)
+    assert told.value.hint == "wait until some have ended"
+    assert error_reply(told.value).status_code == 429
+
+
+async def test_a_caller_before_whom_too_many_wait_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with node() as (_, folder):
+        path = find_socket(folder)
+        real, refused = socket.socket.connect, ["once", "twice"]
+
+        def connect(connection: socket.socket, address: str) -> None:
+            if address == path and refused and refused.pop():
+                raise BlockingIOError
+            real(connection, address)
+
+        monkeypatch.setattr(socket.socket, "connect", connect)
+        monkeypatch.setattr(client, "CROWD_SECONDS", 0.0)
+        assert await call(folder, "GET", "runs") == []
+        refused.extend(["once"] * 10)
+        monkeypatch.setattr(client, "CONNECT_SECONDS", 0.0)
+        with pytest.raises(Overloaded, match="no time"):
+            await call(folder, "GET", "runs")
 
 
 async def test_a_connection_over_the_bound_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
