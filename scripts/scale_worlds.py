@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Hashable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -233,8 +234,8 @@ def nodes(count: int) -> None:
     gc.collect()
     before = resident()
     history(1, Conditions(), play)
-    cpu = [later[0] - earlier[0] for earlier, later in zip(looks[:2], looks[1:], strict=True)]
-    sent = [later[1] - earlier[1] for earlier, later in zip(looks[:2], looks[1:], strict=True)]
+    cpu = [later[0] - earlier[0] for earlier, later in pairwise(looks)]
+    sent = [later[1] - earlier[1] for earlier, later in pairwise(looks)]
     tell(
         part="nodes",
         peers=count,
