@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -135,7 +136,7 @@ def plant(full: bool, seeds: int, jobs: int) -> Iterator[Caught]:
 
 def measured(seconds: float, jobs: int) -> str:
     """When, on what."""
-    told = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
+    told = [shutil.which("git") or "git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
     commit = subprocess.run(told, capture_output=True, text=True, check=True).stdout.strip()
     day = time.strftime("%Y-%m-%d", time.gmtime())
     return f"{day}, commit {commit}, Python {platform.python_version()}, {jobs} processes, {seconds / 60:.0f} minutes."

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import trio
 
-from p2pwf.engine.liveness import Liveness
 from p2pwf.engine.outputs import Output, Store
 from p2pwf.errors import TryAgain
 from p2pwf.net.dialler import Dialler
@@ -67,6 +66,5 @@ STACK_MUTANTS: Final = (
     Mutant("nobody is brought up to date", "partition", NodeShell, "_send_bulk", _nothing),
     Mutant("a lost peer is not dialled again", "crash", Dialler, "_keep", _dial_once),
     Mutant("the end of a connection is not told", "crash", Network, "_emit", _nobody_goes),
-    Mutant("addresses of those who are no members yet are forgotten", "members", Liveness, "_take_hints", _nothing),
     Mutant("the policy is not asked", "wary", Gatekeeper, "verdict", _all_allowed),
 )

@@ -29,6 +29,10 @@ from p2pwf.testing.stack.world import StackWorld, history
 TASKS_PER_NODE: Final = 60
 TASKS_PER_LINK: Final = 40
 """Tasks of a node at rest, and more for each other node: about twice what they are."""
+SOURCE: Final = "source"
+"""The folder of the workflows, and so the name of their repository."""
+SOURCE_BYTES: Final = 1_200_000
+"""Of a file that travels with runs: more than one chunk of the blob protocol, and than one window of a stream."""
 LOOK_SECONDS: Final = 2.0
 
 
@@ -46,8 +50,9 @@ class StackPlayer:
     async def play(self, world: StackWorld) -> None:
         """Play it to its end, and judge it."""
         self._world, plan = world, self.plan
-        source = world.folder / "source"  # its name is the repository's
+        source = world.folder / SOURCE
         source.mkdir()
+        (source / "data").write_bytes(bytes(SOURCE_BYTES))
         for number, name in enumerate(WORKFLOWS):
             self._files[name] = source / f"{number}.yml"
             self._files[name].write_text(WORKFLOWS[name])
@@ -119,8 +124,15 @@ class StackPlayer:
     # -- work ---------------------------------------------------------------------------------------------------
 
     async def _submit(self, computer: Computer, action: Action) -> None:
+        world = self._world
+        # Where a run has to succeed it takes nothing along: who submitted it may be gone, and its files with it.
+        alone = self.scenario.groups or action.args["number"] % 2 == 0
         request = SubmitRequest(
-            file=str(self._files[action.args["shape"]]), priority=action.args["priority"], no_source=True, force=True
+            file=str(self._files[action.args["shape"]]),
+            priority=action.args["priority"],
+            source_dir=None if alone else str(world.folder / SOURCE),
+            no_source=alone,
+            force=True,
         )
 
         async def submit(api: NodeApi) -> None:

@@ -13,6 +13,7 @@ import trio
 from p2pwf.clock.messages import Attempt
 from p2pwf.core.ids import PeerId, parse_cid
 from p2pwf.runner.log import LogLine
+from p2pwf.runner.manifest import blobs_of, parse
 from p2pwf.runner.values import JobRequest, JobResult, Outcome, RunnerEnv, StepResult
 from p2pwf.testing.machines import Execution
 from p2pwf.testing.stack.machine import HERE
@@ -45,7 +46,9 @@ class Runner:
             env.log.write(LogLine(started, 1, "stdout", f"{request.leg_name} on {request.runner_name}"))
             env.log.flush()
             if request.source is not None:
-                await env.fetch_blob(request.source)
+                manifest = await env.fetch_blob(request.source)
+                for cid in blobs_of(parse(manifest.read_bytes())):
+                    await env.fetch_blob(cid)
             with trio.move_on_after(machine.random.uniform(*self._seconds)):
                 if env.cancel is not None:
                     await env.cancel.wait()
