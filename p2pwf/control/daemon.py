@@ -23,8 +23,9 @@ from p2pwf.control.server import serve_control
 from p2pwf.errors import InternalError, P2pwfError
 from p2pwf.node.api import NodeApi
 from p2pwf.node.loop import first_error, keep_history
-from p2pwf.node.node import Node, make_ready, offer, open_node, wait_for_signal
+from p2pwf.node.node import Node
 from p2pwf.node.standing import is_removed, removal
+from p2pwf.node.start import make_ready, offer, open_node, wait_for_signal
 from p2pwf.undumped import undumped
 
 SETTINGS_ENV = "P2PWF_SETTINGS"

@@ -22,7 +22,7 @@ RSS = "print(int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e6)"
 IDLE = f"""
 import trio
 from p2pwf.config import NodeSettings
-from p2pwf.node.node import make_ready, open_node
+from p2pwf.node.start import make_ready, open_node
 async def main(folder):
     settings = NodeSettings(data_dir=folder, listen=("/ip4/127.0.0.1/tcp/0",))
     async with open_node(settings) as node:

@@ -14,9 +14,9 @@ from p2pwf.engine import Engine
 from p2pwf.engine.inputs import JobEnded, PolicyChanged
 from p2pwf.errors import UsageError
 from p2pwf.isolation import Level
-from p2pwf.node.node import open_node
 from p2pwf.node.planner import WorkflowPlanner
 from p2pwf.node.policing import Gatekeeper
+from p2pwf.node.start import open_node
 from p2pwf.policy import Policy, Verdict, default_policy, parse_policy
 from p2pwf.testing import make_submission
 from tests.engine.kit import Member, Net, of_workflows

@@ -20,7 +20,8 @@ from p2pwf.engine import Engine
 from p2pwf.errors import P2pwfError
 from p2pwf.node.api import NodeApi
 from p2pwf.node.loop import first_error
-from p2pwf.node.node import Node, make_ready, open_node
+from p2pwf.node.node import Node
+from p2pwf.node.start import make_ready, open_node
 from p2pwf.testing.machines import Execution
 from p2pwf.testing.stack.lan import Lan
 from p2pwf.testing.stack.machine import Machine, NoRoom, here
