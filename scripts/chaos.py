@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.chaos_healing import healing
 from scripts.chaos_kills import kills
 from scripts.chaos_lanes import failover
-from scripts.chaos_nodes import load
+from scripts.chaos_nodes import end_nodes_at_sigterm, load
 
 LANES: dict[str, tuple[Callable[..., dict[str, Any]], int, int]] = {
     "failover": (failover, 4, 40),
@@ -41,6 +41,7 @@ def main() -> int:
     given = parser.parse_args()
     lane, nodes, rounds = LANES[given.lane]
     before, began = load(), time.monotonic()
+    end_nodes_at_sigterm()
     with tempfile.TemporaryDirectory(prefix="p2pwf-chaos-") as folder:
         chance = random.Random(given.seed)
         found = lane(Path(folder), given.nodes or nodes, given.rounds or rounds, chance)

@@ -227,6 +227,11 @@ def say(what: str) -> None:
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {what}\n")
 
 
+def end_nodes_at_sigterm() -> None:
+    """Whoever ends this process ends its nodes as well."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def load() -> list[float]:
     """The load averages of this machine."""
     return [round(one, 1) for one in os.getloadavg()]
