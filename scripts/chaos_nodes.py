@@ -141,6 +141,14 @@ class Node:
         self._close()
         return when
 
+    def wait(self, seconds: float) -> int | None:
+        """Wait until it ends by itself; its exit code, None if it does not."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def stop(self) -> None:
         """End it, gently if it goes."""
         if self._process is None:
