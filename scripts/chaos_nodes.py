@@ -141,6 +141,14 @@ class Node:
         self._close()
         return when
 
+    def wait(self, seconds: float) -> int | None:
+        """Wait until it ends by itself; its exit code, None if it does not."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def stop(self) -> None:
         """End it, gently if it goes."""
         if self._process is None:
@@ -225,6 +233,11 @@ def figures(values: Sequence[float], digits: int = 2) -> dict[str, Any]:
 def say(what: str) -> None:
     """How it goes, for who watches."""
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {what}\n")
+
+
+def end_nodes_at_sigterm() -> None:
+    """Whoever ends this process ends its nodes as well."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def load() -> list[float]:

@@ -23,12 +23,14 @@ from typing import Any, Final, Self
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from p2pwf.errors import Overloaded, P2pwfError, TryAgain
-from scripts.chaos_nodes import Cluster, Node, figures, load, say, wait_until
+from scripts.chaos_nodes import Cluster, Node, end_nodes_at_sigterm, figures, load, say, wait_until
 
 CLIENTS: Final = 96
 """Threads that submit at once: more than a node prepares at a time, so that the door is met."""
 BACK_OFF: Final = 0.2
 """Seconds until a client that was told to wait comes again."""
+STUCK: Final = 15.0
+"""Seconds without an acknowledgement after which the door counts as closed."""
 SMALL_EVERY: Final = 2.0
 """Seconds between two runs of somebody else, who is to get on meanwhile."""
 SETTLED: Final = 3600.0
@@ -64,7 +66,7 @@ jobs:
 class Burst:
     """Clients of one node that submit `count` runs of a file between them, and come again when told to wait."""
 
-    def __init__(self, node: Node, file: Path, count: int) -> None:
+    def __init__(self, node: Node, file: Path, count: int, clients: int = CLIENTS) -> None:
         self.acknowledged: list[str] = []
         self.told: Counter[str] = Counter()
         self.took: list[float] = []
@@ -72,16 +74,31 @@ class Burst:
         self._file = file
         self._left = count
         self._lock = threading.Lock()
+        self._began = self._ended = 0.0
+        self._threads = [threading.Thread(target=self._submit) for _ in range(min(clients, count))]
 
-    def run(self, clients: int) -> float:
-        """Submit all; seconds."""
-        began = time.monotonic()
-        threads = [threading.Thread(target=self._submit) for _ in range(clients)]
-        for thread in threads:
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        for thread in self._threads:
             thread.start()
-        for thread in threads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for thread in self._threads:
             thread.join()
-        return time.monotonic() - began
+
+    @property
+    def is_over(self) -> bool:
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def seconds(self) -> float:
+        """From the first submission to the last acknowledgement until now."""
+        return self._ended - self._began
+
+    def wait(self) -> None:
+        """Until all is acknowledged, or nothing more has been for a while."""
+        while not self.is_over and time.monotonic() - max(self._began, self._ended) < STUCK:
+            time.sleep(0.5)
 
     def _submit(self) -> None:
         while True:
@@ -97,7 +114,8 @@ class Burst:
                 except TryAgain as error:
                     self.told[error.code] += 1
                     time.sleep(BACK_OFF)
-            self.took.append(time.monotonic() - began)
+            self._ended = time.monotonic()
+            self.took.append(self._ended - began)
             self.acknowledged.append(run)
 
 
@@ -147,15 +165,16 @@ def burst(base: Path, count: int) -> dict[str, Any]:
         front, other = nodes
         time.sleep(8)  # past the first lease
         before = {node.folder.name: round(node.memory(), 1) for node in nodes}
-        with Meanwhile(other, small, nodes) as meanwhile:
-            submitted = Burst(front, later, count)
-            seconds = submitted.run(CLIENTS)
-            say(f"{count} submitted in {seconds:.0f} s")
+        with Meanwhile(other, small, nodes) as meanwhile, Burst(front, later, count) as submitted:
+            submitted.wait()
+            at_once, seconds = len(submitted.acknowledged), submitted.seconds()
+            say(f"{at_once} acknowledged in {seconds:.0f} s, {dict(submitted.told)} told to wait")
             one_more = _one_more(front, later)
             alive = [node.up for node in nodes]
             began = time.monotonic()
             cluster.nodes.append(helper)
             helper.start("--join", str(front.client.call("POST", "invites", body={})["ticket"]))
+            wait_until("all acknowledged", lambda: submitted.is_over, seconds=SETTLED, look=1)
             wait_until("the end of all", helper.has_ended_all, seconds=SETTLED, look=1)
             ended = time.monotonic() - began
         promised = set(submitted.acknowledged)
@@ -169,7 +188,8 @@ def burst(base: Path, count: int) -> dict[str, Any]:
     return {
         "name": "burst of submissions",
         "acknowledged": len(promised),
-        "a_second": round(len(promised) / seconds, 1),
+        "at_once": at_once,
+        "a_second": round(at_once / seconds, 1),
         "to_acknowledgement": figures(submitted.took),
         "told_to_wait": dict(submitted.told),
         "one_more": one_more,
@@ -205,8 +225,9 @@ def queue(base: Path, count: int) -> dict[str, Any]:
         before = {node.folder.name: round(node.memory(), 1) for node in nodes}
         answers: list[float] = []
         with Meanwhile(front, small, nodes) as meanwhile:
-            submitted = Burst(front, file, count)
-            seconds = submitted.run(8)
+            with Burst(front, file, count, clients=8) as submitted:
+                submitted.wait()
+            seconds = submitted.seconds()
             began = time.monotonic()
             while not busy.has_ended_all():
                 asked = time.monotonic()
@@ -273,6 +294,7 @@ def main() -> int:
     given = parser.parse_args()
     lane, count = LANES[given.lane]
     before, began = load(), time.monotonic()
+    end_nodes_at_sigterm()
     with tempfile.TemporaryDirectory(prefix="p2pwf-overload-") as folder:
         try:
             found = lane(Path(folder), given.count or count)

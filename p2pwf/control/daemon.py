@@ -5,13 +5,15 @@ Settings come as JSON in P2PWF_SETTINGS; `p2pwf up` puts them there.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 import trio
@@ -34,6 +36,13 @@ READY_FIELDS = ("peer_id", "name", "addrs", "network", "control")
 
 def main() -> int:
     """Run a node until SIGTERM or SIGINT; returns the exit code."""
+    try:
+        return _main()
+    finally:
+        _let_go_of_what_was_not_said()
+
+
+def _main() -> int:
     text = os.environ.pop(SETTINGS_ENV, None)
     if text is None:
         sys.stderr.write("error: this is the daemon of `p2pwf up`\nhint: run `p2pwf up`\n")
@@ -71,10 +80,34 @@ def _say(error: P2pwfError, as_json: bool) -> int:
     """Tell an error as every command does; returns its exit code."""
     hint = error.hint or "see `p2pwf up --help`"
     if as_json:
-        sys.stderr.write(json.dumps({"error": {**error.to_json(), "hint": hint}}) + "\n")
+        _TALK.write(json.dumps({"error": {**error.to_json(), "hint": hint}}) + "\n")
     else:
-        sys.stderr.write(f"error: {_plain(error.message)}\nhint: {_plain(hint)}\n")
+        _TALK.write(f"error: {_plain(error.message)}\nhint: {_plain(hint)}\n")
     return error.exit_code
+
+
+class _Talk(io.TextIOBase):
+    """stderr, which may be a file on the very disk that is full: what cannot be said there ends nothing."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
+_TALK = _Talk()
+
+
+def _let_go_of_what_was_not_said() -> None:
+    """What could not be written is tried again when Python ends, and would change the exit code."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _plain(text: str) -> str:
@@ -164,7 +197,7 @@ async def _announce(node: Node, api: NodeApi, manager: ServiceManager) -> None:
 
 def _configure_log() -> None:
     """Log lines to stderr, one event a line; libp2p's own chatter only from warnings on."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_TALK)
     handler.setFormatter(_PlainLines("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.lastResort = handler  # libp2p keeps its lines from the root, and gives them no handler
@@ -178,7 +211,7 @@ def _configure_log() -> None:
                 colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
             ),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _TALK)),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
 

@@ -12,6 +12,7 @@ import heapq
 import random
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from hashlib import sha256
+from math import inf, nextafter
 
 from p2pwf.clock.messages import MAX_FRAME, Attempt, Events, Message, encode_message
 from p2pwf.core.dagcbor import Value
@@ -374,7 +375,7 @@ class World:
                 if output.error is None and isinstance(output.token, tuple) and output.token[0] == "submit":
                     self.acknowledged[run_of(output)] = (node.peer, output.result["copies"])
             case WakeAt():
-                self._tick_later(node, output.mono / node.rate)
+                self._tick_later(node, _when(output.mono, node.rate))
             case MembersChanged():
                 self._part(node)
             case Alarm():
@@ -497,6 +498,15 @@ class World:
     def fingerprint(self) -> str:
         """A digest of the whole history: equal for equal seeds."""
         return self._digest.hexdigest()
+
+
+def _when(mono: float, rate: float) -> float:
+    """The virtual time at which a clock that runs at `rate` shows `mono`, and not a rounding before: a node that is
+    woken too early would ask to be woken at the same moment again, for ever."""
+    when = mono / rate
+    while when * rate < mono:
+        when = nextafter(when, inf)
+    return when
 
 
 def _takes(engine: Engine, peer: PeerId) -> bool:
