@@ -181,7 +181,7 @@ def events(most: int) -> None:
 
 
 def _again(world: Counted, node: SimNode) -> dict[str, float]:
-    """What it costs to start a node again on its disk, and to bring one up to date that has lost it."""
+    """What it costs to start a node again on its disk; it is up to date when this returns."""
     meter = Meter()
     world.crash(node)
     world.restart(node)

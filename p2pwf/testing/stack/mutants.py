@@ -64,7 +64,7 @@ STACK_MUTANTS: Final = (
     Mutant("it is told before it is stored", "torn", EngineLoop, "_perform", _tell_first),
     Mutant("the loop wakes only when something comes", "crash", EngineLoop, "_next_batch", _only_when_told),
     Mutant("nobody is brought up to date", "partition", NodeShell, "_send_bulk", _nothing),
-    Mutant("a lost peer is not dialled again", "crash", Dialler, "_keep", _dial_once),
+    Mutant("a lost peer is not dialled again", "partition", Dialler, "_keep", _dial_once),
     Mutant("the end of a connection is not told", "crash", Network, "_emit", _nobody_goes),
     Mutant("the policy is not asked", "wary", Gatekeeper, "verdict", _all_allowed),
 )
