@@ -37,7 +37,7 @@ COMMANDS = {
     "graph": ("p2pwf.cli.graph:graph", "Draw the jobs of a workflow file."),
     "expr": ("p2pwf.cli.expr:expr", "Evaluate an expression."),
     "explain": ("p2pwf.cli.explain:explain", "Show why a job runs where it runs."),
-    "clock": ("p2pwf.cli.clock:clock", "Look at the Merkle clock."),
+    "clock": ("p2pwf.cli.clock:clock", "Look at the Merkle clock, write it into a file, take one in."),
     "doctor": ("p2pwf.cli.doctor:doctor", "Look for what may go wrong, and say what to do."),
     "config": ("p2pwf.cli.config:config", "Show this node's settings, and where they come from."),
     "policy": ("p2pwf.cli.policy:policy", "Show what this machine runs for whom."),

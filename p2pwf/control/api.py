@@ -135,3 +135,6 @@ class ControlApi(Protocol):
 
     async def clock_verify(self) -> JsonObject:
         """Check every event on disk anew: {ok, events, problems: [{cid, problem}]}."""
+
+    async def clock_import(self, file: str) -> JsonObject:
+        """Take in an archive of this network's clock, all of it or nothing: {events, new, blobs}."""

@@ -227,6 +227,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               _object(cid=TEXT), {"raw": FLAG}, stream=True),
     Operation("GET", "/clock/verify", "clock_verify", "Check every event on disk anew",
               _object(ok={"type": "boolean"}, events=NUMBER, problems=_list(OBJECT))),
+    Operation("POST", "/clock/import", "clock_import", "Take in an archive of this network's clock",
+              _object(events=NUMBER, new=NUMBER, blobs=NUMBER), body=_object(file=NEEDED)),
 )  # fmt: skip
 NEEDED_QUERY: Final = {("explain", "job")}
 """Parameters of a query that must be there."""

@@ -312,12 +312,17 @@ def _submission(fields: Fields) -> SubmitRequest:
         key=fields.text("key"),
     )
     fields.done()
-    for path in (request.file, request.source_dir):
+    _check_paths(request.file, request.source_dir)
+    return request
+
+
+def _check_paths(*paths: str | None) -> None:
+    """Raise UsageError for what the node could not open, whoever asks."""
+    for path in paths:
         if path is not None and not path.startswith("/"):
             raise UsageError(f"{path!r} is not an absolute path", "the node has a working folder of its own")
         if path is not None and not _is_name(path):
             raise UsageError(f"{path[:80]!r} is no name that a file can have", "give the path of a file")
-    return request
 
 
 def _is_name(path: str) -> bool:
@@ -341,4 +346,16 @@ def _clock_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
     async def verify(_: Request) -> Response:
         return json_reply(await api.clock_verify())
 
-    return [("GET", "/clock/heads", heads), ("GET", "/clock/log", log), ("GET", "/clock/verify", verify)]
+    async def take_in(request: Request) -> Response:
+        fields = await body_fields(request)
+        file = fields.needed_text("file")
+        fields.done()
+        _check_paths(file)
+        return json_reply(await api.clock_import(file))
+
+    return [
+        ("GET", "/clock/heads", heads),
+        ("GET", "/clock/log", log),
+        ("GET", "/clock/verify", verify),
+        ("POST", "/clock/import", take_in),
+    ]

@@ -58,6 +58,7 @@ from p2pwf.engine.inputs import (
     SetPriority,
     Stop,
     Submit,
+    TakeIn,
     Tick,
     Token,
     UpdateSelf,
@@ -202,12 +203,22 @@ class Engine:
                 self.membership.join(input)
             case JobEnded():
                 self.conductor.work.ended(input)
+            case Recalled() | TakeIn():
+                self._from_disk(input)
+            case Addresses():
+                self.liveness.set_addresses(input.addresses)
+            case _:
+                assert_never(input)
+
+    def _from_disk(self, input: Recalled | TakeIn) -> None:
+        match input:
             case Recalled():
                 self.desk.restore(input.run, input.blocks)
                 if input.token is not None:
                     self.desk.emit(Reply(input.token, {}))
-            case Addresses():
-                self.liveness.set_addresses(input.addresses)
+            case TakeIn():
+                self.desk.emit(Reply(input.token, {"new": self.intake.take_in(input.blocks)}))
+                self.syncer.check()
             case _:
                 assert_never(input)
 

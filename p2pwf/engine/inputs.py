@@ -198,6 +198,14 @@ class Recalled:
 
 
 @attrs.frozen(slots=True)
+class TakeIn:
+    """Events from a file, each after what it stands on: judged as if a peer had sent them, which nobody has."""
+
+    token: Token
+    blocks: tuple[SignedBlock, ...]
+
+
+@attrs.frozen(slots=True)
 class Pause:
     """Start no more jobs here (`on`), or go on; what runs goes on in any case. Kept over restarts."""
 
@@ -256,6 +264,7 @@ Input: TypeAlias = (
     | JoinAsked
     | JobEnded
     | Recalled
+    | TakeIn
     | Pause
     | PolicyChanged
     | Begin

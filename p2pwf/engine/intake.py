@@ -14,6 +14,7 @@ from p2pwf.core.ids import Cid, PeerId, block_cid
 from p2pwf.engine.config import MAX_WANT
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.outputs import Misbehaved, Send
+from p2pwf.errors import Refused
 
 MAX_REFUSED = 32
 """Of one message: who sends that many is about to be banned, and each may have cost a check of a signature."""
@@ -39,6 +40,19 @@ class Intake:
             result = self._desk.clock.accept(event, trusted=True)
             if isinstance(result, Accepted):
                 self._desk.take(event, result, store=False)
+
+    def take_in(self, blocks: Iterable[SignedBlock]) -> int:
+        """Take in blocks that nobody sent, each after what it stands on; returns how many were new.
+
+        Raises Refused at the first that is not accepted: what came before it stays."""
+        before = self.accepted
+        for signed in blocks:
+            cid = block_cid(signed.block)
+            if cid not in self._desk.clock.dag:
+                self._settle(self._desk.me, parse(signed))
+                if cid not in self._desk.clock.dag:
+                    raise Refused(f"event {cid} is not accepted here", "see `p2pwf clock verify`")
+        return self.accepted - before
 
     def blocks(self, source: PeerId, blocks: Iterable[SignedBlock]) -> None:
         """Take in blocks that `source` sent, whoever wrote them."""

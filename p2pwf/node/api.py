@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ import trio
 
 from p2pwf import __version__
 from p2pwf.config import EXTERNAL, NATIVE
+from p2pwf.core.events import SignedBlock
 from p2pwf.engine import inputs as to_engine
 from p2pwf.errors import Refused, UsageError
 from p2pwf.node import external, members, views
@@ -28,6 +30,7 @@ from p2pwf.node.schedules import add_schedule, list_schedules, remove_schedule
 from p2pwf.node.settings import list_secrets, list_variables, remove, set_secret, set_variable
 from p2pwf.node.standing import is_removed, require_member
 from p2pwf.node.submitting import pins, require_ready, submit
+from p2pwf.node.taking import check, facts, opened, take
 from p2pwf.node.verify import verify_store
 from p2pwf.requests import SubmitRequest
 from p2pwf.runs import Run
@@ -326,3 +329,18 @@ class NodeApi:
         """Check every event on disk anew, signatures and rules: {ok, events, problems: [{cid, problem}]}."""
         node = self._node
         return await trio.to_thread.run_sync(verify_store, node.store, node.identity.network)
+
+    async def clock_import(self, file: str) -> dict[str, Any]:
+        """Take in an archive of this network's clock: {events, new, blobs}; see taking."""
+        return await trio.to_thread.run_sync(self._take_in, Path(file))
+
+    def _take_in(self, path: Path) -> dict[str, Any]:
+        """The same; blocks, in a thread that trio started."""
+        node, folder = self._node, Path(self._node.settings.data_dir)
+
+        def keep(blocks: tuple[SignedBlock, ...]) -> None:
+            trio.from_thread.run(node.loop.ask, partial(to_engine.TakeIn, blocks=blocks))
+
+        with opened(path) as file:
+            checked = check(file, node.store, folder)
+            return facts(take(file, checked, node.identity.network, keep, node.blobs))

@@ -127,12 +127,12 @@ class Backup:
         files: dict[str, Written] = {}
         left_out = 0
         for name, path in self._plain():
-            with _Source(path, progress) as source:
+            with Source(path, progress) as source:
                 files[name] = archive.add(name, source.size, source)
         for cid, _ in self._blobs:
             name = blob_name(cid)
             try:
-                with _Source(self._data.path / name, progress) as source:
+                with Source(self._data.path / name, progress) as source:
                     if source.is_whole(cid):
                         files[name] = archive.add(name, source.size, source)
                     else:
@@ -202,10 +202,10 @@ def _peer_of(folder: Path, meta: dict[str, bytes]) -> PeerId:
     return peer
 
 
-class _Source:
+class Source:
     """A file to be read into a backup, telling of what is read; errors of the disk are told as such, and as of here."""
 
-    def __init__(self, path: Path, progress: Progress) -> None:
+    def __init__(self, path: Path, progress: Progress = lambda _: None) -> None:
         """Raises NotFound, StorageError."""
         self._path = path
         self._progress = progress

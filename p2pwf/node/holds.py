@@ -17,7 +17,7 @@ import trio
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.outputs import Named
 from p2pwf.errors import P2pwfError
-from p2pwf.node.jobs import PIN_MS
+from p2pwf.node.facts import PIN_MS
 from p2pwf.node.loop import wall_ms
 from p2pwf.runner.manifest import MAX_MANIFEST, blobs_of, parse
 from p2pwf.store.blobindex import SMALLEST

@@ -22,6 +22,7 @@ from p2pwf.engine.inputs import JobEnded
 from p2pwf.engine.outputs import StartJob
 from p2pwf.errors import NotFound, P2pwfError, Refused
 from p2pwf.node.birth import Identity
+from p2pwf.node.facts import PIN_MS
 from p2pwf.node.kept import artifacts_of, find_cache
 from p2pwf.node.loop import wall_ms
 from p2pwf.node.opening import Given, for_job
@@ -48,8 +49,6 @@ HOLDERS_TRIED: Final = 3
 EXTERNAL_SECONDS: Final = 6 * 3600.0
 """How long a client may take over a job: what GitHub gives a job whose timeout nobody sets."""
 SILENT: Final = "the client that took it on has not said what became of it within 6 hours"
-PIN_MS: Final = 90 * 24 * 3600 * 1000
-"""A run's blobs stay for 90 days at its runner and its submitter."""
 
 RunJob: TypeAlias = Callable[[JobRequest, RunnerEnv], Awaitable[JobResult]]
 """How one attempt is run: `runner.job.run_job`, or what a simulation has in its place."""

@@ -17,7 +17,7 @@ from p2pwf.core.ids import Cid
 from p2pwf.engine import Engine
 from p2pwf.errors import InvalidWorkflow, NotFound, UsageError
 from p2pwf.node.actions import Read, pinned_blobs, source_reader
-from p2pwf.node.jobs import PIN_MS
+from p2pwf.node.facts import PIN_MS
 from p2pwf.node.loop import now
 from p2pwf.node.repositories import read_below
 from p2pwf.node.submission import SourceFacts

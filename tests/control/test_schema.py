@@ -22,7 +22,7 @@ from tests.e2e.kit import Node
 
 LEFT_OUT = {("/v1/shutdown", "post"), ("/v1/runs/{run}/watch", "get")}
 """What would end the node, and what lasts until a run ends."""
-FILES = ("/v1/runs", "/v1/schedules")
+FILES = ("/v1/runs", "/v1/schedules", "/v1/clock/import")
 """Where files are named, of which no schema says whether they are there."""
 EXAMPLES, MANY = 6, 200
 CHUNK = 65_536

@@ -12,8 +12,8 @@ import trio
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.outputs import Named
 from p2pwf.net.network import Network
+from p2pwf.node.facts import PIN_MS
 from p2pwf.node.holds import UNNAMED_MS, Holds, owner_of
-from p2pwf.node.jobs import PIN_MS
 from p2pwf.node.loop import wall_ms
 from p2pwf.runner.pack import pack
 from p2pwf.store.blobs import BlobStore

@@ -11,8 +11,9 @@ from p2pwf.clock import messages, pending, sync
 from p2pwf.core import bodies, dagcbor, events, sign, tickets
 from p2pwf.engine import config, desk, sealing
 from p2pwf.mcp import http, resources, schemas, server, token
-from p2pwf.node import boxes
+from p2pwf.node import boxes, portable, taking
 from p2pwf.runner import filecommands, report, values
+from p2pwf.store import car
 from tests.protocols.kit import ROOT
 
 
@@ -30,6 +31,13 @@ def row(name: str, first: str) -> str:
 @pytest.mark.parametrize(
     ("name", "first", "values"),
     [
+        ("archive", "version", [portable.VERSION]),
+        ("archive", "header", [car.MAX_HEADER]),
+        ("archive", "length", [car.MAX_VARINT]),
+        ("archive", "own blocks", [taking.MAX_SMALL]),
+        ("archive", "group", [1, portable.GROUP]),
+        ("archive", "event", [events.MAX_EVENT]),
+        ("archive", "blobs", [portable.MAX_BLOBS]),
         ("events", "version", [events.VERSION]),
         ("events", "block", [events.MAX_EVENT]),
         ("events", "nesting", [dagcbor.MAX_DEPTH]),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from io import BytesIO
 from typing import Any
 
 import cbor2
 import pytest
 
 from p2pwf.core.bodies import FORMS
+from p2pwf.store.car import read_car
 from tests.protocols.kit import ROOT, load, named
 
 pycddl = pytest.importorskip("pycddl", reason="no wheel of pycddl for this machine")
@@ -125,6 +127,17 @@ def test_a_node_of_an_embedded_clock_validates(vector: dict[str, Any]) -> None:
 def test_a_node_with_a_broken_form_does_not(vector: dict[str, Any]) -> None:
     expected = vector["class"] == "chain" or vector["why"] in BEYOND | LAX
     assert is_valid("embedded", "node", bytes.fromhex(vector["block"])) == expected
+
+
+@pytest.mark.parametrize("vector", load("archive")["accepted"], ids=named)
+def test_the_blocks_of_an_archive_validate(vector: dict[str, Any]) -> None:
+    _, sections = read_car(BytesIO(bytes.fromhex(vector["archive"])))
+    blocks = {section.cid.text: b"".join(section.chunks()) for section in sections}
+    others = {one["cid"] for one in (*vector["events"], *vector["blobs"])}
+    own = [block for cid, block in blocks.items() if cid not in others]
+    for rule, block in zip(("opening", "group", "ending"), own, strict=True):
+        assert is_valid("archive", rule, block)
+    assert not any(is_valid("archive", "block", blocks[cid]) for cid in others & blocks.keys() if blocks[cid][0] > 0x7F)
 
 
 @pytest.mark.parametrize("vector", load("tickets")["accepted"], ids=named)
