@@ -51,9 +51,32 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+_WITH_SLEEP: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+_WITHOUT: Final[int | None] = getattr(
+    time, "CLOCK_MONOTONIC" if hasattr(time, "CLOCK_BOOTTIME") else "CLOCK_UPTIME_RAW", None
+)
+"""Clocks of Linux, and of macOS, that go on while the machine sleeps, and stand still like `time.monotonic`."""
+
+
+def _ahead() -> float:
+    """Seconds that the machine has slept since it was started; 0 where nobody tells."""
+    if _WITH_SLEEP is None or _WITHOUT is None:
+        return 0.0
+    return time.clock_gettime(_WITH_SLEEP) - time.clock_gettime(_WITHOUT)
+
+
+_AHEAD_AT_START: Final = _ahead()
+
+
+def mono() -> float:
+    """Seconds on a clock that is never set, and that a machine's sleep does not stop: who slept for a week has to know
+    that others have heard nothing of it for a week. Whole seconds of sleep are added."""
+    return time.monotonic() + round(_ahead() - _AHEAD_AT_START)
+
+
 def now() -> Now:
     """The time, as the engine takes it."""
-    return Now(time.monotonic(), wall_ms())
+    return Now(mono(), wall_ms())
 
 
 def keep_history() -> None:
@@ -145,9 +168,9 @@ class EngineLoop:
 
     async def _next_batch(self) -> deque[Waiting]:
         batch: deque[Waiting] = deque()
-        with trio.move_on_after(max(0.0, self._wake - time.monotonic())):
+        with trio.move_on_after(max(0.0, self._wake - mono())):
             batch.append(await self._receive.receive())
-        if not batch or time.monotonic() >= self._wake:
+        if not batch or mono() >= self._wake:
             batch.append((Tick(), None))
         while len(batch) < BATCH:
             try:

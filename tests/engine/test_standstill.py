@@ -7,11 +7,12 @@ import pytest
 from p2pwf.clock.messages import Beat, encode_message
 from p2pwf.engine import entrance, liveness
 from p2pwf.engine.config import LEASE, WAKE_GAP
-from p2pwf.engine.inputs import Frame, JobEnded, Tick
+from p2pwf.engine.inputs import Frame, JobEnded, PeerDown, Tick
 from p2pwf.engine.outputs import StartJob, Store
 from p2pwf.errors import Overloaded
-from tests.engine.test_engine import founder, only, pair, replies, run_owned_by, submit
+from tests.engine.test_engine import connect, founder, only, pair, replies, run_owned_by, submit
 
+WEEK = 7 * 24 * 3600.0
 STOOD = WAKE_GAP - 0.1
 """Seconds that a node stands still without taking it for sleep."""
 
@@ -43,6 +44,22 @@ def test_an_owner_that_is_dead_is_taken_over_by_a_node_that_stands_still_now_and
         one.time += STOOD
         taken += only([*one.give(Tick()), *one.wait(1.0)], StartJob)
     assert [each.attempt.number for each in taken if each.attempt.run.text == run] == [2]
+
+
+def test_a_node_that_slept_for_a_week_learns_what_became_of_its_jobs_before_it_says_how_they_ended() -> None:
+    one, two = pair()
+    run, start = run_owned_by(two, one)
+    taken = only(one.wait(LEASE + 2), StartJob)
+    assert [each.attempt.number for each in taken if each.attempt.run.text == run] == [2]
+    two.time += WEEK
+    two.give(PeerDown(one.peer))
+    woken = [*two.give(Tick()), *two.give(JobEnded(start.attempt, "success", "success"))]
+    assert not only(woken, Store)
+    one.give(JobEnded(taken[0].attempt, "success", "success"))
+    connect(one, two)
+    two.hear(one, one.disk)
+    assert not [output for output in two.wait(LEASE + 2) if isinstance(output, (Store, StartJob))]
+    assert two.engine.desk.runs[start.attempt.run].tally.end is not None
 
 
 def test_a_node_that_has_all_it_takes_says_so_until_something_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
