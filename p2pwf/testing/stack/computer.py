@@ -55,6 +55,8 @@ class Computer:
         self.job_seconds = (0.2, 5.0)
         self.executions: list[Execution] = []
         self.admitted_by: Computer | None = None
+        self.roles: frozenset[str] = frozenset()
+        """What an admin's ticket gave it."""
         self._folder = folder
         self._lan = lan
         self._scope: trio.CancelScope | None = None
