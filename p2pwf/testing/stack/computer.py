@@ -138,9 +138,12 @@ class Computer:
         async with open_node(settings, runner.run) as node, trio.open_nursery() as nursery:
             runner.peer = self.peer = node.me
             self.node, self.api, self._nursery = node, NodeApi(node, trio.Event()), nursery
-            await make_ready(node)
-            self.ready = True
-            await trio.sleep_forever()
+            try:
+                await make_ready(node)
+                self.ready = True
+                await trio.sleep_forever()
+            finally:
+                self.api = self._nursery = None  # nobody can use it any more, while it ends
 
     async def wait_ended(self) -> None:
         """Wait until nothing is left of the life before."""
