@@ -24,6 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "protocols" / "scale.md"
 WORLDS = ROOT / "scripts" / "scale_worlds.py"
+FURTHER = 10
+"""Times the largest size measured, up to which is extrapolated: beyond that a power law says little."""
 BAR = 40
 """Characters of the longest bar of a plot."""
 LOOK = 0.5
@@ -137,7 +139,7 @@ COLUMNS: dict[str, tuple[str, Shown]] = {
     "seconds_to_rest": ("seconds from the last submission to rest", _number),
 }
 SIZE = {"peers": ("peers", 10_000), "events": ("events", 0), "open": ("runs", 100_000), "nodes": ("peers", 100)}
-"""By part, what grows, and up to where it is extrapolated in any case (0: to the size that was asked for)."""
+"""By part, what grows, and up to where it is extrapolated at most (0: to the size that was asked for)."""
 PLOTTED = {
     "peers": ("cpu_us_per_event_and_peer", "rest_bytes_per_second_and_peer"),
     "events": ("cpu_us_per_event_and_peer", "start_seconds"),
@@ -151,7 +153,7 @@ def _part(part: str, rows: Sequence[Row], wanted: int) -> str:
     size, further = SIZE[part]
     names = [name for name in COLUMNS if name in rows[-1]]
     shown: list[tuple[str, Row]] = [(f"{row[size]:,}", row) for row in rows]
-    target = further or wanted
+    target = min(further or wanted, FURTHER * rows[-1][size])
     if target > rows[-1][size] * 1.1 and len(rows) > 1:
         shown.append((f"*{target:,}*", {name: _extrapolated(rows, size, name, target) for name in names}))
     lines = [f"| {size} | " + " | ".join(COLUMNS[name][0] for name in names) + " |"]

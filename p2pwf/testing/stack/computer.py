@@ -56,6 +56,8 @@ class Computer:
         self.job_seconds = (0.2, 5.0)
         self.executions: list[Execution] = []
         self.admitted_by: Computer | None = None
+        self.roles: frozenset[str] = frozenset()
+        """What an admin's ticket gave it."""
         self._folder = folder
         self._lan = lan
         self._scope: trio.CancelScope | None = None
@@ -137,9 +139,12 @@ class Computer:
         async with open_node(settings, runner.run) as node, trio.open_nursery() as nursery:
             runner.peer = self.peer = node.me
             self.node, self.api, self._nursery = node, NodeApi(node, trio.Event()), nursery
-            await make_ready(node)
-            self.ready = True
-            await trio.sleep_forever()
+            try:
+                await make_ready(node)
+                self.ready = True
+                await trio.sleep_forever()
+            finally:
+                self.api = self._nursery = None  # nobody can use it any more, while it ends
 
     async def wait_ended(self) -> None:
         """Wait until nothing is left of the life before."""

@@ -47,7 +47,6 @@ class StackWorld:
         self.acknowledged: dict[Cid, tuple[PeerId, int]] = {}
         self.numbers: dict[int, Cid] = {}
         """Of the submissions that were acknowledged, by their numbers in the plan."""
-        self.granted: dict[PeerId, frozenset[str]] = {}
         self.alarms: list[tuple[PeerId, Alarm]] = []
         self.misbehaved: list[tuple[PeerId, Misbehaved]] = []
         self.unopened: list[StartJob] = []
@@ -64,6 +63,10 @@ class StackWorld:
     @property
     def nodes(self) -> dict[PeerId, Computer]:
         return {computer.peer: computer for computer in self.computers if computer.peer}
+
+    @property
+    def granted(self) -> dict[PeerId, frozenset[str]]:
+        return {computer.peer: computer.roles for computer in self.computers if computer.peer}
 
     @property
     def executions(self) -> list[Execution]:
@@ -91,7 +94,7 @@ class StackWorld:
         first = self.make(trusts=0 not in wary)
         self.start(first, None)
         await self.until(lambda: first.ready, BIRTH_SECONDS)
-        self.granted[first.peer] = frozenset(("admin", "run", "submit"))
+        first.roles = frozenset(("admin", "run", "submit"))
         for number in range(1, count):
             roles = ["admin", "run", "submit"] if number < admins else ["run", "submit"]
             await self.join(first, roles, trusts=number not in wary)
@@ -116,9 +119,9 @@ class StackWorld:
         made = self.make(trusts=trusts)
         made.admitted_by = admin
         made.left = admin.left
+        made.roles = frozenset(roles)
         self.start(made, ticket["ticket"])
         await self.until(lambda: bool(made.peer), BIRTH_SECONDS)
-        self.granted[made.peer] = frozenset(roles)
         return made
 
     def start(self, computer: Computer, join: str | None = None) -> None:
