@@ -211,6 +211,8 @@ class NodeApi:
         """Start a run: {workflow_id, status, copies, name, left_out, warnings}; durable here when it returns."""
         node = self._node
         self._require_ready()
+        if request.key is None or request.key not in node.engine.desk.keys:
+            node.engine.check_room()  # before it is read and checked: who is refused comes again
         if self._preparing >= MAX_PREPARING:
             raise Overloaded(f"{self._preparing} submissions are being prepared", "submit less at a time")
         number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)

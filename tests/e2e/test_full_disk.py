@@ -23,7 +23,7 @@ NOTHING = "labels: p2p-workflow\non: workflow_dispatch\njobs:\n  a: {runs-on: li
 def test_a_node_whose_disk_is_full_says_so_and_goes_on_once_there_is_room(tmp_path: Path) -> None:
     file = workflow(tmp_path / "flow", NOTHING)
     asked = {"file": str(file), "no_source": True}
-    acknowledged, errors = [], list[P2pwfError]()
+    acknowledged, errors = list[str](), list[P2pwfError]()
     with Node(tmp_path / "node") as node:
         node.start().ready()
         client = Client(node.folder)
