@@ -27,8 +27,8 @@ from scripts.chaos_nodes import Cluster, Node, end_nodes_at_sigterm, figures, lo
 
 CLIENTS: Final = 96
 """Threads that submit at once: more than a node prepares at a time, so that the door is met."""
-BACK_OFF: Final = 0.2
-"""Seconds until a client that was told to wait comes again."""
+BACK_OFF: Final = 1.0
+"""Seconds until a client that was told to wait comes again, as `Retry-After` says."""
 STUCK: Final = 15.0
 """Seconds without an acknowledgement after which the door counts as closed."""
 SMALL_EVERY: Final = 2.0
@@ -75,6 +75,7 @@ class Burst:
         self._left = count
         self._lock = threading.Lock()
         self._began = self._ended = 0.0
+        self._given_up = False
         self._threads = [threading.Thread(target=self._submit) for _ in range(min(clients, count))]
 
     def __enter__(self) -> Self:
@@ -83,7 +84,8 @@ class Burst:
             thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._given_up = kind is not None
         for thread in self._threads:
             thread.join()
 
@@ -112,6 +114,8 @@ class Burst:
                     run = self._node.submit(self._file)
                     break
                 except TryAgain as error:
+                    if self._given_up:
+                        return
                     self.told[error.code] += 1
                     time.sleep(BACK_OFF)
             self._ended = time.monotonic()

@@ -26,6 +26,8 @@ STATUS_OF: Final = {
     "bug": 500,
 }
 """The HTTP status of each error's code."""
+AGAIN_SECONDS: Final = 1
+"""After which who was told that there is too much may come again: each time costs this node a request."""
 JSON_TYPE: Final = "application/json"
 LINES_TYPE: Final = "application/x-ndjson"
 
@@ -56,9 +58,9 @@ def json_reply(value: object) -> Response:
 
 def error_reply(error: P2pwfError, status: int | None = None) -> Response:
     """An error, with the status that fits its code."""
-    return Response(
-        to_bytes(error_body(error)), status_code=status or STATUS_OF.get(error.code, 500), media_type=JSON_TYPE
-    )
+    code = status or STATUS_OF.get(error.code, 500)
+    headers = {"Retry-After": str(AGAIN_SECONDS)} if code == STATUS_OF["overloaded"] else None
+    return Response(to_bytes(error_body(error)), status_code=code, headers=headers, media_type=JSON_TYPE)
 
 
 class LineStream(Response):

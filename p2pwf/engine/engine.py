@@ -31,7 +31,7 @@ from p2pwf.core.sign import Signer, verify
 from p2pwf.engine.conductor import PAUSED, Conductor
 from p2pwf.engine.config import RECEIPT_WAIT, TICK, EngineConfig
 from p2pwf.engine.desk import Desk, integral
-from p2pwf.engine.entrance import check_room
+from p2pwf.engine.entrance import Entrance
 from p2pwf.engine.forks import Forks
 from p2pwf.engine.inputs import (
     AddMember,
@@ -110,6 +110,7 @@ class Engine:
         self.timetable = Timetable(self.desk, self.liveness, self._write_submission)
         self.forks = Forks(self.desk, self.liveness)
         self.recovery = Recovery(self.desk, self.syncer)
+        self._entrance = Entrance(self.desk)
         self._submitted: dict[Cid, tuple[Token, float]] = {}
         self.misbehaved = 0
         self.bugs = 0
@@ -342,12 +343,16 @@ class Engine:
         if key is not None and key in desk.keys:
             self._acknowledge(desk.keys[key], request.token, copies=1)
             return
-        check_room(desk, len(self._submitted))
+        self.check_room()
         event = self._write_submission(request.body)
         if self.syncer.connected:
             self._submitted[event.cid] = (request.token, desk.now.mono + RECEIPT_WAIT)
         else:
             self._acknowledge(event.cid, request.token, copies=1)
+
+    def check_room(self) -> None:
+        """Raise Overloaded unless this node takes one more submission now."""
+        self._entrance.check(len(self._submitted))
 
     def _write_submission(self, body: Mapping[str, Value]) -> Event:
         """Write a run.submit of this node's; raises UsageError if it is out of bounds."""

@@ -19,18 +19,39 @@ MAX_UNACKNOWLEDGED: Final = 512
 """Submissions that wait for a second copy: what a node commits in the quarter of a second that each may wait."""
 
 
-def check_room(desk: Desk, unacknowledged: int) -> None:
-    """Raise Overloaded unless this node takes one more submission now."""
-    if unacknowledged >= MAX_UNACKNOWLEDGED:
-        raise Overloaded(
-            f"{unacknowledged} submissions wait for their second copy", "submit less at a time, and try again at once"
-        )
-    if len(desk.active) < MAX_OPEN:
-        return
-    share = MAX_OPEN // max(1, len(desk.roster.members))
-    own = sum(run.submitter == desk.me for run in desk.active.values())
-    if own >= share:
-        raise Overloaded(
-            f"{len(desk.active)} runs are open, {own} of them submitted here, where {share} may be",
-            "wait until some have ended, or cancel some: `p2pwf workflow list --status pending`",
-        )
+COUNT_EVERY: Final = 1.0
+"""Seconds for which a count of own runs holds while as many are open: looking at 10,000 takes a millisecond, and who is
+refused comes again."""
+
+
+class Entrance:
+    """Counts what is open; decides nothing else."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._own = 0
+        self._counted = -1, 0.0
+
+    def check(self, unacknowledged: int) -> None:
+        """Raise Overloaded unless this node takes one more submission now."""
+        if unacknowledged >= MAX_UNACKNOWLEDGED:
+            raise Overloaded(
+                f"{unacknowledged} submissions wait for their second copy", "submit less at a time, and try again"
+            )
+        count = len(self._desk.active)
+        if count < MAX_OPEN:
+            return
+        share = MAX_OPEN // max(1, len(self._desk.roster.members))
+        own = self._count_own()
+        if own >= share:
+            raise Overloaded(
+                f"{count} runs are open, {own} of them submitted here, where {share} may be",
+                "wait until some have ended, or cancel some: `p2pwf workflow list --status pending`",
+            )
+
+    def _count_own(self) -> int:
+        count, now = len(self._desk.active), self._desk.now.mono
+        if count != self._counted[0] or now - self._counted[1] >= COUNT_EVERY:
+            self._own = sum(run.submitter == self._desk.me for run in self._desk.active.values())
+            self._counted = count, now
+        return self._own

@@ -32,6 +32,8 @@ async def submit(node: Node, request: SubmitRequest) -> dict[str, Any]:
     Overloaded."""
     require_ready(node)
     number = 1 + max((head.lamport for head in node.engine.desk.clock.dag.heads()), default=0)
+    if request.key is None or request.key not in node.engine.desk.keys:
+        node.engine.check_room()  # before it is read and checked: who is refused comes again
     if node.preparing >= MAX_PREPARING:
         raise Overloaded(f"{node.preparing} submissions are being prepared", "submit less at a time")
     pinned = pins(node, request)
