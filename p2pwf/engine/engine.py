@@ -19,6 +19,7 @@ from p2pwf.clock.messages import (
     Peers,
     Presence,
     Probe,
+    Pruned,
     Stored,
     Want,
     decode_message,
@@ -32,10 +33,13 @@ from p2pwf.engine.conductor import PAUSED, Conductor
 from p2pwf.engine.config import RECEIPT_WAIT, TICK, EngineConfig
 from p2pwf.engine.desk import Desk, integral
 from p2pwf.engine.forks import Forks
+from p2pwf.engine.history import History
 from p2pwf.engine.inputs import (
     AddMember,
     Addresses,
     AddSchedule,
+    BaseMade,
+    BaseRead,
     Begin,
     CancelRun,
     Frame,
@@ -44,11 +48,13 @@ from p2pwf.engine.inputs import (
     Invite,
     JobEnded,
     JoinAsked,
+    MakeCheckpoint,
     Now,
     Pause,
     PeerDown,
     PeerUp,
     Place,
+    Prune,
     Recalled,
     RemoveMember,
     RemoveSchedule,
@@ -108,6 +114,7 @@ class Engine:
         self.timetable = Timetable(self.desk, self.liveness, self._write_submission)
         self.forks = Forks(self.desk, self.liveness)
         self.recovery = Recovery(self.desk, self.syncer)
+        self.history = History(self.desk, self.syncer)
         self._submitted: dict[Cid, tuple[Token, float]] = {}
         self.misbehaved = 0
         self.bugs = 0
@@ -176,13 +183,12 @@ class Engine:
                 self.timetable.tick()
                 self.forks.tick()
                 self.sealing.tick()
+                self.history.tick()
                 self.liveness.tick(self.conductor.held)
             case Submit() | CancelRun() | SetPriority():
                 self._about_a_run(input)
-            case AddSchedule():
-                self.timetable.add(input)
-            case RemoveSchedule():
-                self.timetable.remove(input)
+            case AddSchedule() | RemoveSchedule():
+                self.timetable.asked(input)
             case WriteSetting():
                 self.sealing.write(input)
             case Sealed():
@@ -201,14 +207,16 @@ class Engine:
                 self.membership.join(input)
             case JobEnded():
                 self.conductor.ended(input)
-            case Recalled() | TakeIn():
+            case Recalled() | TakeIn() | BaseMade() | BaseRead():
                 self._from_disk(input)
+            case MakeCheckpoint() | Prune():
+                self.history.asked(input)
             case Addresses():
                 self.liveness.set_addresses(input.addresses)
             case _:
                 assert_never(input)
 
-    def _from_disk(self, input: Recalled | TakeIn) -> None:
+    def _from_disk(self, input: Recalled | TakeIn | BaseMade | BaseRead) -> None:
         match input:
             case Recalled():
                 self.desk.restore(input.run, input.blocks)
@@ -217,6 +225,10 @@ class Engine:
             case TakeIn():
                 self.desk.emit(Reply(input.token, {"new": self.intake.take_in(input.blocks)}))
                 self.syncer.check()
+            case BaseMade():
+                self.history.made(input)
+            case BaseRead():
+                self.history.read(input)
             case _:
                 assert_never(input)
 
@@ -301,6 +313,8 @@ class Engine:
                 self.liveness.probe(peer, message, self.conductor.holds)
             case Peers():
                 self.liveness.told(message)
+            case Pruned():
+                self.history.offered(peer, message)
             case Presence():
                 self._misbehaved(peer, "a presence on a clock stream")
             case None:

@@ -19,10 +19,11 @@ import trio
 
 from p2pwf import __version__
 from p2pwf.config import EXTERNAL, NATIVE
-from p2pwf.core.events import EventError, SignedBlock, parse
+from p2pwf.core.events import EventError, SignedBlock
 from p2pwf.core.ids import PeerId
 from p2pwf.core.tickets import SECRET_LENGTH, Ticket
 from p2pwf.engine import inputs as to_engine
+from p2pwf.engine.base import read_block
 from p2pwf.errors import Refused, TryAgain, UsageError
 from p2pwf.net.conduct import Standing
 from p2pwf.node import external, views
@@ -446,7 +447,8 @@ class NodeApi:
                     }
                     continue
                 try:
-                    yield views.event_line(parse(SignedBlock(stored.block, stored.signature)))
+                    signed = SignedBlock(stored.block, stored.signature)
+                    yield views.event_line(read_block(signed, self._node.identity.network))
                 except EventError as error:
                     raise Refused(
                         f"{stored.cid.text} on disk is no event: {error}", "see `p2pwf clock verify`"
@@ -456,6 +458,18 @@ class NodeApi:
         """Check every event on disk anew, signatures and rules: {ok, events, problems: [{cid, problem}]}."""
         node = self._node
         return await trio.to_thread.run_sync(verify_store, node.store, node.identity.network)
+
+    async def clock_checkpoint(self, days: float) -> dict[str, Any]:
+        """Write a checkpoint of runs that ended so long ago: {checkpoint, applied, missing, pruned_runs, stubs}."""
+        self._require_ready()
+        made: dict[str, Any] = await self._node.loop.ask(partial(to_engine.MakeCheckpoint, days=days))
+        return made
+
+    async def clock_prune(self) -> dict[str, Any]:
+        """Prune at once what may be, and say where that stands: {checkpoint, applied, missing, pruned_runs}."""
+        require_member(self._node.engine)
+        made: dict[str, Any] = await self._node.loop.ask(to_engine.Prune)
+        return made
 
     async def clock_import(self, file: str) -> dict[str, Any]:
         """Take in an archive of this network's clock: {events, new, blobs}; see taking."""

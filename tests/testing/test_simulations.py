@@ -19,7 +19,7 @@ from p2pwf.testing.shrink import shrink
 SEEDS = 6
 """Of each scenario: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
 LARGE = 1
-"""Of those of dozens of nodes."""
+"""Of those of dozens of nodes, or of months."""
 QUICK = (
     "signatures are not checked",
     "events are judged by the roster of now",
@@ -34,7 +34,7 @@ BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_invariant_is_violated(name: str) -> None:
-    for seed in range(LARGE if name == "large" else SEEDS):
+    for seed in range(LARGE if name in ("large", "months") else SEEDS):
         world, violations = run_seed(name, seed)
         assert not violations, f"replay: scripts/sim --scenario {name} --seed {seed}\n{violations[:3]}"
         assert world.steps > 500
