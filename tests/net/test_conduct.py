@@ -129,7 +129,7 @@ async def ask_for_blobs(attacker: Network, target: PeerId, request: bytes, most:
 async def test_t26_few_frames_that_cannot_be_read_ban_and_many_that_may_be_another_versions_do_not() -> None:
     async with networks(1, 2, 3) as (net, newer, attacker):
         assert await ask_for_blobs(newer, net.peer_id, ANOTHER_VERSIONS, 10) == 10
-        assert await ask_for_blobs(attacker, net.peer_id, UNREADABLE, 10) <= 4
+        assert await ask_for_blobs(attacker, net.peer_id, UNREADABLE, 40) < 10
         await until(lambda: net.statistics()["banned"] == [attacker.peer_id])
         assert net.peers() == [newer.peer_id]
 
