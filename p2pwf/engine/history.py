@@ -175,8 +175,12 @@ class History:
             error = Refused(desk.frozen, "see `p2pwf status`")
         else:
             body = {"tips": sorted(wish.tips), "before": input.before, "base": input.base}
-            made = desk.write(CHECKPOINT, body)
-            answer = {**self.facts(), "checkpoint": made.cid.text, "stubs": input.stubs}
+            try:
+                made = desk.write(CHECKPOINT, body)
+            except P2pwfError as refused:  # while the base was made, it may have ceased to be an admin
+                error = refused
+            else:
+                answer = {**self.facts(), "checkpoint": made.cid.text, "stubs": input.stubs}
         if wish.token is not None:
             desk.emit(Reply(wish.token, dict(answer)) if error is None else Reply(wish.token, error=error))
 

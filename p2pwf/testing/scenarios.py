@@ -121,8 +121,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "pruned-restored": Scenario(checkpoints=6, loss=0.05, crashes=2, partitions=1, restores=2, submissions=(6, 10)),
     "pruned-members": Scenario(
-        checkpoints=6, loss=0.05, crashes=2, joins=2, removals=1, leaves=1, nodes=(4, 6),
-        submissions=(6, 10),
+        checkpoints=6, loss=0.05, crashes=2, joins=2, removals=1, leaves=1, full_disks=1, slow_disks=1,
+        crash_between=0.001, nodes=(4, 6), submissions=(6, 10),
     ),
     "months": Scenario(
         history_days=7, haste=DAY, seconds=150.0, submissions=(20, 25), crashes=4, joins=2, partitions=1, nodes=(3, 4),

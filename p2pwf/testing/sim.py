@@ -91,6 +91,7 @@ class World:
         self.pruned: dict[Cid, SignedBlock] = {}
         """What disks have let go, for the oracle."""
         self.haste = 1.0
+        self._asked = 0
         """How many times faster wall clocks go than everything else."""
         self.conditions = conditions or Conditions()
         self.executions: list[Execution] = []
@@ -141,7 +142,8 @@ class World:
         node.admitted_by = admin.peer
         node.left = admin.left  # by one that was removed and has not heard of it: it is in a network of its own
         self.granted[node.peer] = frozenset(roles)  # an admin that crashes now may have admitted it all the same
-        number = len(self.nodes) - 1
+        self._asked += 1  # not the number of machines: one that is refused, or answered late, is none
+        number = self._asked
         secret = self.random.randbytes(16)
         asked = JoinAsked(("join", number), node.peer, None, secret, f"n{number}", ("linux",), node.slots)
         self.give(admin, Invite(("invite", number), sha256(secret).digest(), roles, EPOCH + 10**9))
