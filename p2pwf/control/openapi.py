@@ -26,6 +26,11 @@ def _object(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+def _fields(**properties: Schema) -> Schema:
+    """An object with these properties and no others."""
+    return {**_object(**properties), "additionalProperties": False}
+
+
 def _list(of: Schema) -> Schema:
     return {"type": "array", "items": of}
 
@@ -232,11 +237,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("GET", "/clock/verify", "clock_verify", "Check every event on disk anew",
               _object(ok={"type": "boolean"}, events=NUMBER, problems=_list(OBJECT))),
     Operation("POST", "/clock/checkpoint", "clock_checkpoint", "Write a checkpoint of runs that ended so long ago",
-              _CHECKPOINT, body=_object(days={"type": "number", "minimum": 0, "maximum": MAX_HISTORY_DAYS})),
+              _CHECKPOINT, body=_fields(days={"type": "number", "minimum": 0, "maximum": MAX_HISTORY_DAYS})),
     Operation("POST", "/clock/prune", "clock_prune", "Prune at once what may be, and say where that stands",
               _CHECKPOINT),
     Operation("POST", "/clock/import", "clock_import", "Take in an archive of this network's clock",
-              _object(events=NUMBER, new=NUMBER, blobs=NUMBER), body=_object(file=NEEDED)),
+              _object(events=NUMBER, new=NUMBER, blobs=NUMBER), body=_fields(file={**NEEDED, "pattern": "^/"})),
 )  # fmt: skip
 NEEDED_QUERY: Final = {("explain", "job")}
 """Parameters of a query that must be there."""
