@@ -32,10 +32,15 @@ EXECUTORS: Final = (NATIVE, EXTERNAL)
 """Who runs this node's jobs: it does, or a client of its control API."""
 
 
+MAX_HISTORY_DAYS: Final = 36_500
+"""A century: beyond it times leave what an event can hold."""
+
+
 @attrs.frozen(slots=True, kw_only=True)
 class NodeSettings:
     """What `p2pwf up` starts a node with. `slots` None: as many as the machine has CPUs; 0: never runs jobs.
 
+    `history_days`: an admin's node has what ended so long ago pruned on all members; 0: never.
     `actions`: a folder of mirrors of other repositories; `actions_url`: what git fetches them from, if not GitHub.
     """
 
@@ -53,6 +58,7 @@ class NodeSettings:
     actions: str | None = None
     actions_url: str | None = None
     executor: str = NATIVE
+    history_days: int = 0
     json_output: bool = False
     progress: str = "auto"
 
@@ -81,6 +87,7 @@ _FILE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "actions": str,
     "actions_url": str,
     "executor": str,
+    "history_days": int,
 }
 
 
@@ -131,6 +138,8 @@ def read_file(folder: Path) -> dict[str, Any]:
             raise UsageError(f"{path}: unknown setting {name!r}", f"known: {', '.join(sorted((*_FILE_KEYS, POLICY)))}")
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UsageError(f"{path}: {name} has a value of the wrong kind", "see `p2pwf up --help`")
+    if not 0 <= values.get("history_days", 0) <= MAX_HISTORY_DAYS:
+        raise UsageError(f"{path}: history_days is out of bounds", f"give 0 (never) to {MAX_HISTORY_DAYS}")
     if values.get("executor", EXTERNAL) not in EXECUTORS:
         raise UsageError(f"{path}: no executor {values['executor']!r}", f"there are {', '.join(EXECUTORS)}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

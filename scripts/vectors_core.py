@@ -1,4 +1,4 @@
-"""Write protocols/vectors/{archive,events,clock,tickets,roster,runs,secrets}.json: the core, for other implementations.
+"""Write protocols/vectors/{archive,checkpoint,events,clock,tickets,roster,runs,secrets}.json: the core, for others.
 
     python scripts/vectors_core.py [--check]
 
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.core_vectors.archive import archive_vectors  # noqa: E402 - needs the path above
+from scripts.core_vectors.checkpoint import checkpoint_vectors  # noqa: E402
 from scripts.core_vectors.clock import clock_vectors  # noqa: E402 - needs the path above
 from scripts.core_vectors.events import event_vectors  # noqa: E402
 from scripts.core_vectors.roster import roster_vectors  # noqa: E402
@@ -26,6 +27,7 @@ from scripts.core_vectors.tickets import ticket_vectors  # noqa: E402
 FOLDER = ROOT / "protocols" / "vectors"
 MAKERS: dict[str, Callable[[], dict[str, object]]] = {
     "archive": archive_vectors,
+    "checkpoint": checkpoint_vectors,
     "events": event_vectors,
     "clock": clock_vectors,
     "tickets": ticket_vectors,

@@ -16,6 +16,8 @@ from p2pwf.cli.text import clean, short, style, table
         "heads": ("p2pwf.cli.clock:heads", "Show the newest events, those that no other stands on."),
         "log": ("p2pwf.cli.clock:log", "Print every event, one JSON object a line."),
         "verify": ("p2pwf.cli.clock:verify", "Check every event on disk anew."),
+        "checkpoint": ("p2pwf.cli.history:checkpoint", "Name what may be pruned on all members."),
+        "prune": ("p2pwf.cli.history:prune", "Prune what all members agree on, or say who has not."),
         "export": ("p2pwf.cli.portable:export", "Write the clock into one file, for another node or tool."),
         "import": ("p2pwf.cli.portable:import_", "Take the events of such a file in."),
     },

@@ -24,9 +24,11 @@ class Frontier:
 
 class Node:
     """One event in the DAG. `frontier`: the membership events below it. `void`: without effect since a cut. `unknown`:
-    bytes of the events of unknown type in its author's chain up to here."""
+    bytes of the events of unknown type in its author's chain up to here. `pruned`: only a stub of it is here."""
 
-    __slots__ = ("author", "bit", "cid", "frontier", "lamport", "links", "role", "run", "seq", "unknown", "void")
+    __slots__ = (
+        "author", "bit", "cid", "frontier", "lamport", "links", "pruned", "role", "run", "seq", "unknown", "void",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Node:
         self.unknown = unknown
         self.bit = 0
         self.void = False
+        self.pruned = event.pruned
 
     @property
     def order(self) -> tuple[int, Cid]:

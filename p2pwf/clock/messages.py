@@ -123,7 +123,14 @@ class Peers:
     addresses: Mapping[PeerId, tuple[str, ...]]
 
 
-Message: TypeAlias = Hello | Digest | Events | Want | Stored | Beat | Probe | Presence | Peers
+@attrs.frozen(slots=True)
+class Pruned:
+    """What the receiver lacks is not whole here any more: it can start from the base of this checkpoint."""
+
+    checkpoint: SignedBlock
+
+
+Message: TypeAlias = Hello | Digest | Events | Want | Stored | Beat | Probe | Presence | Peers | Pruned
 
 
 def encode_message(message: Message) -> bytes:
@@ -161,6 +168,8 @@ def _to_map(message: Message) -> Mapping[str, object]:
             return {"t": "probe", "asked": _attempts_out(message.asked)}
         case Peers():
             return {"t": "peers", "peers": message.addresses}
+        case Pruned():
+            return {"t": "pruned", "block": message.checkpoint.block, "sig": message.checkpoint.signature}
         case Presence():
             return {
                 "t": "presence",
@@ -301,4 +310,7 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Value]], Message]]] = {
     "probe": lambda value: Probe(_attempts(value["asked"])),
     "presence": _presence,
     "peers": _peers,
+    "pruned": lambda value: Pruned(
+        SignedBlock(_bytes(value["block"], 1, MAX_FRAME), _bytes(value["sig"], SIGNATURE_LENGTH, SIGNATURE_LENGTH))
+    ),
 }

@@ -136,5 +136,11 @@ class ControlApi(Protocol):
     async def clock_verify(self) -> JsonObject:
         """Check every event on disk anew: {ok, events, problems: [{cid, problem}]}."""
 
+    async def clock_checkpoint(self, days: float) -> JsonObject:
+        """Write a checkpoint of runs that ended so long ago: {checkpoint, applied, missing, pruned_runs, stubs}."""
+
+    async def clock_prune(self) -> JsonObject:
+        """Prune at once what may be: {checkpoint, applied, missing, pruned_runs}."""
+
     async def clock_import(self, file: str) -> JsonObject:
         """Take in an archive of this network's clock, all of it or nothing: {events, new, blobs}."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 
 from p2pwf import __version__
+from p2pwf.config import MAX_HISTORY_DAYS
 
 Schema = dict[str, Any]
 
@@ -23,6 +24,11 @@ STATUS: Final[Schema] = {"enum": ["pending", "assigned", "in_progress", "complet
 def _object(**properties: Schema) -> Schema:
     """An object with these properties at least."""
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _fields(**properties: Schema) -> Schema:
+    """An object with these properties and no others."""
+    return {**_object(**properties), "additionalProperties": False}
 
 
 def _list(of: Schema) -> Schema:
@@ -51,6 +57,9 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_CHECKPOINT: Final = _object(
+    checkpoint=_or_null(TEXT), applied=_or_null(TEXT), missing=TEXTS, pruned_runs=NUMBER,
+)  # fmt: skip
 _JOB: Final = _object(
     job=TEXT, name=TEXT, matrix=_or_null(OBJECT), index=NUMBER, needs=TEXTS, status=TEXT, conclusion=_or_null(TEXT),
     owner=_or_null(TEXT), attempt=NUMBER, outputs=OBJECT, error=_or_null(TEXT), log=_or_null(TEXT),
@@ -227,8 +236,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               _object(cid=TEXT), {"raw": FLAG}, stream=True),
     Operation("GET", "/clock/verify", "clock_verify", "Check every event on disk anew",
               _object(ok={"type": "boolean"}, events=NUMBER, problems=_list(OBJECT))),
+    Operation("POST", "/clock/checkpoint", "clock_checkpoint", "Write a checkpoint of runs that ended so long ago",
+              _CHECKPOINT, body=_fields(days={"type": "number", "minimum": 0, "maximum": MAX_HISTORY_DAYS})),
+    Operation("POST", "/clock/prune", "clock_prune", "Prune at once what may be, and say where that stands",
+              _CHECKPOINT),
     Operation("POST", "/clock/import", "clock_import", "Take in an archive of this network's clock",
-              _object(events=NUMBER, new=NUMBER, blobs=NUMBER), body=_object(file=NEEDED)),
+              _object(events=NUMBER, new=NUMBER, blobs=NUMBER), body=_fields(file={**NEEDED, "pattern": "^/"})),
 )  # fmt: skip
 NEEDED_QUERY: Final = {("explain", "job")}
 """Parameters of a query that must be there."""

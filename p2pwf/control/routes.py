@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from p2pwf.config import MAX_HISTORY_DAYS
 from p2pwf.control.api import ControlApi
 from p2pwf.control.openapi import STATUS, document
 from p2pwf.control.replies import LineStream, error_reply, json_reply
@@ -346,6 +347,18 @@ def _clock_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
     async def verify(_: Request) -> Response:
         return json_reply(await api.clock_verify())
 
+    async def checkpoint(request: Request) -> Response:
+        fields = await body_fields(request)
+        days = fields.number("days")
+        fields.done()
+        if days is None or not 0 <= days <= MAX_HISTORY_DAYS:
+            raise UsageError(f"{days} is no number of days", f"give 0 to {MAX_HISTORY_DAYS}")
+        return json_reply(await api.clock_checkpoint(days))
+
+    async def prune(request: Request) -> Response:
+        await nothing_more(request)
+        return json_reply(await api.clock_prune())
+
     async def take_in(request: Request) -> Response:
         fields = await body_fields(request)
         file = fields.needed_text("file")
@@ -357,5 +370,7 @@ def _clock_handlers(api: ControlApi) -> list[tuple[str, str, Handler]]:
         ("GET", "/clock/heads", heads),
         ("GET", "/clock/log", log),
         ("GET", "/clock/verify", verify),
+        ("POST", "/clock/checkpoint", checkpoint),
+        ("POST", "/clock/prune", prune),
         ("POST", "/clock/import", take_in),
     ]

@@ -90,6 +90,11 @@ class Event:
         return cast(Cid, self.body["run"]) if self.type in RUN_TYPES else None
 
     @property
+    def pruned(self) -> bool:
+        """Whether this is what a stub left of it; see `stub`."""
+        return not self.signed.signature
+
+    @property
     def order(self) -> tuple[int, Cid]:
         """(lamport, id): the one order that every peer agrees on; a linear extension of the DAG."""
         return self.lamport, self.cid

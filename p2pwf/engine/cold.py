@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from p2pwf.core.ids import Cid
@@ -46,10 +46,14 @@ class ColdRuns:
 
     def put(self, run: Run) -> None:
         """Keep of a run what lists show of it."""
-        row = summary(run)
-        text = json.dumps({**row, "owners": sorted(owners(run))}, separators=(",", ":")).encode()
+        self.put_row(run.id, {**summary(run), "owners": sorted(owners(run))})
+
+    def put_row(self, run: Cid, row: Mapping[str, Any]) -> None:
+        """Keep a row, such as `row` gives, in place of any other of this run."""
+        self.discard(run)
+        text = json.dumps(row, separators=(",", ":")).encode()
         packer = zlib.compressobj(level=6, wbits=-15, zdict=TYPICAL)
-        self._rows[run.id] = packer.compress(text) + packer.flush()
+        self._rows[run] = packer.compress(text) + packer.flush()
         self.counts[row["status"]] += 1
 
     def row(self, run: Cid) -> dict[str, Any]:

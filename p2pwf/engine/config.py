@@ -128,7 +128,8 @@ def accept_all(_submission: Event, _labels: Iterable[str], _job: str | None) -> 
 class EngineConfig:
     """`boot`: 8 random bytes, new at each start. `policy` gives the reason to refuse a submission's job, or None.
 
-    `external`: nothing starts here by itself, see Begin. `slots`: jobs run at a time.
+    `external`: nothing starts here by itself, see Begin. `slots`: jobs run at a time. `history_days`: an admin's node
+    writes a checkpoint each day, of runs that ended so long ago; 0: never.
     """
 
     boot: bytes
@@ -138,3 +139,4 @@ class EngineConfig:
     policy: MayRun = accept_all
     external: bool = False
     lease: float = LEASE
+    history_days: int = 0

@@ -24,8 +24,11 @@ from p2pwf.errors import InternalError, Refused
 from p2pwf.roster import Roster
 from p2pwf.runs import Run
 from p2pwf.runs.caches import SavedCaches
+from p2pwf.runs.checkpoints import TYPES as CHECKPOINT_TYPES
+from p2pwf.runs.checkpoints import Checkpoints
 from p2pwf.runs.schedules import Schedules
 from p2pwf.runs.settings import Settings
+from p2pwf.runs.view import pruned_summary, with_end
 
 KEPT_ENDED = 256
 """Ended runs held whole: what people look at. A run takes some 15 KB in memory, what lists show of it less than 1."""
@@ -56,6 +59,9 @@ class Desk:
         self.schedules = Schedules()
         self.settings = Settings(lambda cid: self.clock.dag[cid].void)
         self.cold = ColdRuns()
+        self.checkpoints = Checkpoints(lambda cid: self.clock.dag[cid].void)
+        self.pruned: set[Cid] = set()
+        """Runs of which stubs are left, and a row in `cold`."""
         self._ended: OrderedDict[Cid, None] = OrderedDict()
         self._recalling: dict[Cid, list[Event]] = {}
         """Runs that were asked for, and what has come in of them since."""
@@ -66,6 +72,7 @@ class Desk:
         self.recovering = False
         """Whether it authors nothing yet, because it was restored; see `recovery`."""
         self._stored: list[Event] = []
+        self._stubs: list[Event] = []
         self._meta_changes: dict[str, bytes | None] = {}
         self._fresh: list[Event] = []
         self._out: list[Output] = []
@@ -87,11 +94,12 @@ class Desk:
     def drain(self) -> list[Output]:
         """All outputs of this step, the store first, then what this node wrote itself, for everyone."""
         outputs: list[Output] = []
-        if self._stored or self._meta_changes:
-            outputs.append(Store(tuple(self._stored), dict(self._meta_changes)))
+        if self._stored or self._meta_changes or self._stubs:
+            outputs.append(Store(tuple(self._stored), dict(self._meta_changes), tuple(self._stubs)))
         outputs.extend(Publish(Events(chunk)) for chunk in chunks([event.signed for event in self._fresh]))
         outputs.extend(self._out)
         self._stored, self._meta_changes, self._fresh, self._out = [], {}, [], []
+        self._stubs = []
         return outputs
 
     # -- events -------------------------------------------------------------------------------------------------
@@ -100,13 +108,15 @@ class Desk:
         """Fold in an event that the clock has accepted."""
         if store:
             self._stored.append(event)
-            if event.type == "job.finish" and event.author != self.me:
+            if event.type == "job.finish" and event.author != self.me and not event.pruned:
                 self.emit(_named(event))
         node = accepted.node
         if event.type in MEMBERSHIP_TYPES:
             self.emit(MembersChanged())
         self._take_standing(event, node)
-        if event.type == "run.submit":
+        if event.run is not None and (event.pruned or event.run in self.pruned):
+            self._take_pruned(event)
+        elif event.type == "run.submit":
             self.dirty.update((one.cid, None) for one in self.schedules.submitted(event) if one.cid in self.active)
             run = Run(event, self.clock.roster_at(node.frontier))
             self.runs[event.cid] = self.active[event.cid] = run
@@ -131,7 +141,7 @@ class Desk:
             self.runs[cid].revoid(lambda cid: self.clock.dag[cid].void)
             self._settle(self.runs[cid], live=store)
         for cid in touched:
-            if cid in self.cold:
+            if cid in self.cold and cid not in self.pruned:
                 self._recall(cid)
 
     def _take_standing(self, event: Event, node: Node) -> None:
@@ -144,6 +154,8 @@ class Desk:
             self.schedules.remove(event, self.clock.roster_at(node.frontier).holds(event.author, "admin"))
         elif event.type in SETTING_TYPES:
             self.settings.take(event)
+        elif event.type in CHECKPOINT_TYPES:
+            self.checkpoints.take(event, self.clock.roster_at(node.frontier))
 
     def _recall(self, run: Cid, *news: Event) -> None:
         """Ask for a run that is on disk only, once until it comes; `news` of it may be younger than what was read."""
@@ -179,7 +191,7 @@ class Desk:
     def restore(self, run: Cid, blocks: Iterable[SignedBlock]) -> None:
         """Hold an ended run whole again, from its events: somebody asks for it, or one more event of it came in."""
         news = self._recalling.pop(run, [])
-        if run in self.runs:
+        if run in self.runs or run in self.pruned:
             return
         found = {event.cid: event for event in (*map(parse, blocks), *news)}
         events = sorted(found.values(), key=lambda event: event.order)
@@ -201,6 +213,27 @@ class Desk:
             self.dirty[run] = None
         else:
             self.retire(whole)
+
+    def prune(self, stub: Event) -> None:
+        """Leave of an event that is held no more than its stub. Those of a run come in order, its submission first."""
+        self._stubs.append(stub)
+        self._take_pruned(stub)
+
+    def _take_pruned(self, event: Event) -> None:
+        """Fold in an event of a run that was pruned: what lists show is its submission and its first end that counts,
+        and whole events that come later change nothing."""
+        run = cast(Cid, event.run)
+        if event.type == "run.submit" and event.pruned:
+            self.pruned.add(run)
+            for held in (self.runs, self.active, self.dirty, self.superseders, self._ended, self._recalling):
+                held.pop(run, None)
+            self.cold.put_row(run, pruned_summary(event))
+            if event.author == self.me and event.body["key"] is not None:
+                self.keys.setdefault(cast(str, event.body["key"]), run)
+        elif event.type == "run.end" and event.pruned and event.body["counts"]:
+            row = self.cold.row(run)
+            if row["conclusion"] is None:
+                self.cold.put_row(run, with_end(row, event))
 
     def write(self, type: str, body: Mapping[str, object], run: Run | None = None, *, must_count: bool = True) -> Event:
         """Author, sign, accept and fold an event of this node; about `run`, it stands on that run's heads.

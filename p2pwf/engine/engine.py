@@ -19,6 +19,7 @@ from p2pwf.clock.messages import (
     Peers,
     Presence,
     Probe,
+    Pruned,
     Stored,
     Want,
     decode_message,
@@ -33,10 +34,13 @@ from p2pwf.engine.config import RECEIPT_WAIT, TICK, EngineConfig
 from p2pwf.engine.desk import Desk, integral
 from p2pwf.engine.entrance import Entrance
 from p2pwf.engine.forks import Forks
+from p2pwf.engine.history import History
 from p2pwf.engine.inputs import (
     AddMember,
     Addresses,
     AddSchedule,
+    BaseMade,
+    BaseRead,
     Begin,
     CancelRun,
     Frame,
@@ -45,12 +49,14 @@ from p2pwf.engine.inputs import (
     Invite,
     JobEnded,
     JoinAsked,
+    MakeCheckpoint,
     Now,
     Pause,
     PeerDown,
     PeerUp,
     Place,
     PolicyChanged,
+    Prune,
     Recalled,
     RemoveMember,
     RemoveSchedule,
@@ -111,6 +117,7 @@ class Engine:
         self.forks = Forks(self.desk, self.liveness)
         self.recovery = Recovery(self.desk, self.syncer)
         self._entrance = Entrance(self.desk)
+        self.history = History(self.desk, self.syncer)
         self._submitted: dict[Cid, tuple[Token, float]] = {}
         self.misbehaved = 0
         self.bugs = 0
@@ -179,13 +186,12 @@ class Engine:
                 self.timetable.tick()
                 self.forks.tick()
                 self.sealing.tick()
+                self.history.tick()
                 self.liveness.tick(self.conductor.held)
             case Submit() | CancelRun() | SetPriority():
                 self._about_a_run(input)
-            case AddSchedule():
-                self.timetable.add(input)
-            case RemoveSchedule():
-                self.timetable.remove(input)
+            case AddSchedule() | RemoveSchedule():
+                self.timetable.asked(input)
             case WriteSetting():
                 self.sealing.write(input)
             case Sealed():
@@ -204,14 +210,16 @@ class Engine:
                 self.membership.join(input)
             case JobEnded():
                 self.conductor.work.ended(input)
-            case Recalled() | TakeIn():
+            case Recalled() | TakeIn() | BaseMade() | BaseRead():
                 self._from_disk(input)
+            case MakeCheckpoint() | Prune():
+                self.history.asked(input)
             case Addresses():
                 self.liveness.set_addresses(input.addresses)
             case _:
                 assert_never(input)
 
-    def _from_disk(self, input: Recalled | TakeIn) -> None:
+    def _from_disk(self, input: Recalled | TakeIn | BaseMade | BaseRead) -> None:
         match input:
             case Recalled():
                 self.desk.restore(input.run, input.blocks)
@@ -220,6 +228,10 @@ class Engine:
             case TakeIn():
                 self.desk.emit(Reply(input.token, {"new": self.intake.take_in(input.blocks)}))
                 self.syncer.check()
+            case BaseMade():
+                self.history.made(input)
+            case BaseRead():
+                self.history.read(input)
             case _:
                 assert_never(input)
 
@@ -306,6 +318,8 @@ class Engine:
                 self.liveness.probe(peer, message, self.conductor.holds)
             case Peers():
                 self.liveness.told(message)
+            case Pruned():
+                self.history.offered(peer, message)
             case Presence():
                 self._misbehaved(peer, "a presence on a clock stream")
             case None:

@@ -12,7 +12,7 @@ import attrs
 
 from p2pwf.clock.messages import Attempt
 from p2pwf.core.dagcbor import Value
-from p2pwf.core.events import SignedBlock
+from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 
 Token: TypeAlias = Hashable
@@ -198,6 +198,40 @@ class Recalled:
 
 
 @attrs.frozen(slots=True)
+class BaseMade:
+    """A base that was asked for by MakeBase: its blob, what it is of, and how many stubs are in it. `base` None: not
+    all that it is of is here, or it could not be held."""
+
+    tips: tuple[Cid, ...]
+    before: int
+    base: Cid | None
+    stubs: int
+
+
+@attrs.frozen(slots=True)
+class BaseRead:
+    """The events in the base of a checkpoint, judged; none if it could not be had."""
+
+    checkpoint: Event
+    events: Sequence[Event]
+
+
+@attrs.frozen(slots=True)
+class MakeCheckpoint:
+    """Write a checkpoint of runs that ended at least so many days ago."""
+
+    token: Token
+    days: float
+
+
+@attrs.frozen(slots=True)
+class Prune:
+    """Prune what the newest stable checkpoint allows, if that was not done, and say where that stands."""
+
+    token: Token
+
+
+@attrs.frozen(slots=True)
 class TakeIn:
     """Events from a file, each after what it stands on: judged as if a peer had sent them, which nobody has."""
 
@@ -265,6 +299,10 @@ Input: TypeAlias = (
     | JobEnded
     | Recalled
     | TakeIn
+    | BaseMade
+    | BaseRead
+    | MakeCheckpoint
+    | Prune
     | Pause
     | PolicyChanged
     | Begin

@@ -11,6 +11,7 @@ from p2pwf.clock import Accepted, Invalid, Missing, Pending
 from p2pwf.clock.messages import Stored, Want
 from p2pwf.core.events import Event, EventError, LaterEvent, SignedBlock, parse
 from p2pwf.core.ids import Cid, PeerId, block_cid
+from p2pwf.engine.base import read_block
 from p2pwf.engine.config import MAX_WANT
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.outputs import Misbehaved, Send
@@ -36,7 +37,7 @@ class Intake:
     def load(self, blocks: Iterable[SignedBlock]) -> None:
         """Take in what this node's own store holds, in topological order; signatures were checked before."""
         for signed in blocks:
-            event = parse(signed)
+            event = read_block(signed, self._desk.network)
             result = self._desk.clock.accept(event, trusted=True)
             if isinstance(result, Accepted):
                 self._desk.take(event, result, store=False)

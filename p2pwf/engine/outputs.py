@@ -21,10 +21,12 @@ from p2pwf.errors import P2pwfError
 
 @attrs.frozen(slots=True)
 class Store:
-    """Make these durable, all or nothing. `meta`: small values of this node by name; None deletes."""
+    """Make these durable, all or nothing. `meta`: small values of this node by name; None deletes. `stubs`: events that
+    are held, of which only this is to be left."""
 
     events: tuple[Event, ...]
     meta: Mapping[str, bytes | None] = attrs.field(factory=dict)
+    stubs: tuple[Event, ...] = ()
 
 
 @attrs.frozen(slots=True)
@@ -76,6 +78,26 @@ class Recall:
     """Give the events of this run, which is on disk only, as a Recalled."""
 
     run: Cid
+
+
+@attrs.frozen(slots=True)
+class MakeBase:
+    """Make the base of the past of `tips`, hold it as a blob, and give it as a BaseMade. `before`: the checkpoint's; or
+    None, and what this node's clock had reached at `horizon`, in wall ms. `least`: no lower than that."""
+
+    tips: tuple[Cid, ...]
+    before: int | None
+    horizon: int
+    least: int
+
+
+@attrs.frozen(slots=True)
+class FetchBase:
+    """Get the base of a checkpoint, from `peer` if it is not here, and give what is in it as a BaseRead."""
+
+    peer: PeerId | None
+    checkpoint: Event
+    base: Cid
 
 
 @attrs.frozen(slots=True)
@@ -167,6 +189,8 @@ Output: TypeAlias = (
     | StartJob
     | CancelJob
     | Recall
+    | MakeBase
+    | FetchBase
     | Named
     | Scheduled
     | Reseal

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from p2pwf.clock.messages import Digest, Events, Hello, Want
+from p2pwf.clock.messages import Digest, Events, Hello, Pruned, Want
 from p2pwf.clock.sync import Frontier, frontier, lacking, tag
 from p2pwf.core.ids import PeerId
 from p2pwf.engine.config import DIGEST_EVERY, MAX_ROUNDS
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.intake import Intake
 from p2pwf.engine.outputs import Alarm, Misbehaved, Ready, Send, SendEvents
+from p2pwf.runs.checkpoints import Checkpoint
 
 
 class Syncer:
@@ -37,6 +38,8 @@ class Syncer:
         self._started = desk.now.mono
         self.synced_at: float | None = None
         self.ready = False
+        self.base: Checkpoint | None = None
+        """The checkpoint that this node has followed."""
 
     def up(self, peer: PeerId) -> None:
         """A stream stands: the peer with the smaller id speaks first."""
@@ -84,12 +87,19 @@ class Syncer:
             self._hello(peer, reply=False)
         if not same:
             missing = lacking(self._desk.clock.dag, message.frontier)
-            if missing:
+            if any(node.pruned for node in missing):
+                self._offer(peer)
+            elif missing:
                 self._desk.emit(SendEvents(peer, tuple(node.cid for node in missing)))
         else:
             self.equal.add(peer)
         self._goals[peer] = {} if same else message.frontier
         self.check()
+
+    def _offer(self, peer: PeerId) -> None:
+        """A peer lacks what is not whole here: it can start from the checkpoint that this node has followed."""
+        if self.base is not None:
+            self._desk.emit(Send(peer, Pruned(self.base.event.signed)))
 
     def _has_turn(self, peer: PeerId) -> bool:
         """Whether a peer may begin one more round of sync; counts it."""
@@ -116,7 +126,8 @@ class Syncer:
         self.check()
 
     def want(self, peer: PeerId, message: Want) -> None:
-        known = tuple(cid for cid in message.ids if cid in self._desk.clock.dag)
+        dag = self._desk.clock.dag
+        known = tuple(cid for cid in message.ids if (node := dag.get(cid)) is not None and not node.pruned)
         if known:
             ordered = sorted(known, key=lambda cid: self._desk.clock.dag[cid].order)
             self._desk.emit(SendEvents(peer, tuple(ordered)))

@@ -44,6 +44,13 @@ class Timetable:
 
     # -- requests -----------------------------------------------------------------------------------------------
 
+    def asked(self, request: AddSchedule | RemoveSchedule) -> None:
+        """Do what a user asks for; raises what the two below raise."""
+        if isinstance(request, AddSchedule):
+            self.add(request)
+        else:
+            self.remove(request)
+
     def add(self, request: AddSchedule) -> None:
         desk = self._desk
         if not desk.standing().holds(desk.me, "submit"):

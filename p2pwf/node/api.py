@@ -330,6 +330,18 @@ class NodeApi:
         node = self._node
         return await trio.to_thread.run_sync(verify_store, node.store, node.identity.network)
 
+    async def clock_checkpoint(self, days: float) -> dict[str, Any]:
+        """Write a checkpoint of runs that ended so long ago: {checkpoint, applied, missing, pruned_runs, stubs}."""
+        require_ready(self._node)
+        made: dict[str, Any] = await self._node.loop.ask(partial(to_engine.MakeCheckpoint, days=days))
+        return made
+
+    async def clock_prune(self) -> dict[str, Any]:
+        """Prune at once what may be, and say where that stands: {checkpoint, applied, missing, pruned_runs}."""
+        require_member(self._node.engine)
+        made: dict[str, Any] = await self._node.loop.ask(to_engine.Prune)
+        return made
+
     async def clock_import(self, file: str) -> dict[str, Any]:
         """Take in an archive of this network's clock: {events, new, blobs}; see taking."""
         return await trio.to_thread.run_sync(self._take_in, Path(file))

@@ -238,6 +238,7 @@ def make_engine(
         planner=planner,
         policy=gatekeeper.refusal,
         external=settings.executor == EXTERNAL,
+        history_days=settings.history_days,
     )
     engine = Engine(signer, identity.network, config, now())
     gatekeeper.attach(engine.desk)

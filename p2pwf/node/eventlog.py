@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import trio
 
-from p2pwf.core.events import EventError, SignedBlock, parse
+from p2pwf.core.events import EventError, SignedBlock
+from p2pwf.engine.base import read_block
 from p2pwf.errors import Refused
 from p2pwf.node import views
 from p2pwf.node.node import Node
@@ -33,6 +34,7 @@ async def events(node: Node, raw: bool) -> AsyncGenerator[dict[str, Any], None]:
                 }
                 continue
             try:
-                yield views.event_line(parse(SignedBlock(stored.block, stored.signature)))
+                signed = SignedBlock(stored.block, stored.signature)
+                yield views.event_line(read_block(signed, node.identity.network))
             except EventError as error:
                 raise Refused(f"{stored.cid.text} on disk is no event: {error}", "see `p2pwf clock verify`") from error

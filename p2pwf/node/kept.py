@@ -63,6 +63,8 @@ async def find_cache(
     if own is None:
         return None
     for saved in islice(engine.desk.caches.find(own.submission, keys, version), MAX_TRIED):
+        if saved.run in engine.desk.pruned:
+            continue
         await recall(saved.run)
         made = engine.desk.runs.get(saved.run)
         outcome = None if made is None else made.events.get(saved.finish)

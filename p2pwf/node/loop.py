@@ -210,7 +210,8 @@ class EngineLoop:
 
 
 def _commit(output: Store) -> Commit:
-    return Commit(tuple(stored_event(event) for event in output.events), output.meta)
+    events, stubs = (tuple(map(stored_event, part)) for part in (output.events, output.stubs))
+    return Commit(events, output.meta, stubs=stubs)
 
 
 def first_error(errors: Iterable[BaseException]) -> P2pwfError | None:

@@ -19,7 +19,7 @@ from p2pwf.core.ids import Cid, PeerId
 from p2pwf.core.tickets import parse_ticket
 from p2pwf.engine import Engine
 from p2pwf.engine import inputs as to_engine
-from p2pwf.errors import InternalError, NotFound, StorageError
+from p2pwf.errors import InternalError, NotFound, Refused, StorageError
 from p2pwf.isolation import Level
 from p2pwf.net.network import Network
 from p2pwf.net.opened import open_network
@@ -34,6 +34,7 @@ from p2pwf.net.types import (
     PeerUp,
     Unlinked,
 )
+from p2pwf.node.bases import Bases
 from p2pwf.node.birth import Identity, introducers
 from p2pwf.node.holds import Holds
 from p2pwf.node.jobs import Jobs, RunJob
@@ -118,6 +119,7 @@ class Node:
         self.holds = Holds(blobs, BLOB_QUOTA, self.shell.fetch_blob)
         self.shell.jobs, self.shell.holds = self.jobs, self.holds
         self.shell.report = self.loop.put
+        self.shell.bases = Bases(store, blobs, identity.network, engine.desk.me)
         self.shell.reseal = partial(reseal, identity.seed)
         self.shell.load_addresses(engine.desk.meta)
         through = introducers(identity, settings)
@@ -216,6 +218,11 @@ class Node:
 
     async def recall(self, run: Cid) -> None:
         """Hold an ended run whole in memory again, if it is not."""
+        if run in self.engine.desk.pruned:
+            raise Refused(
+                f"the run {run.text} was pruned: `workflow list` shows what is left of it",
+                "an archive made before that has the rest: `p2pwf clock export`",
+            )
         if run in self.engine.desk.cold:
             blocks = await self.shell.events_of(run)
             await self.loop.ask(partial(to_engine.Recalled, run=run, blocks=blocks))

@@ -92,6 +92,11 @@ def export(
 
 
 def _parsed(signed: SignedBlock) -> Event:
+    if not signed.signature:
+        raise Refused(
+            "this clock was pruned, and an archive holds events whole",
+            "use an archive that was made before that, or `p2pwf backup`",
+        )
     try:
         return parse(signed)
     except EventError as error:

@@ -18,11 +18,13 @@ from p2pwf.core.dagcbor import DagCborError, decode, encode
 from p2pwf.core.events import Event, SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.desk import chunks
-from p2pwf.engine.inputs import Recalled, Sealed
+from p2pwf.engine.inputs import BaseMade, BaseRead, Recalled, Sealed
 from p2pwf.engine.outputs import (
     Alarm,
     CancelJob,
+    FetchBase,
     Learned,
+    MakeBase,
     MembersChanged,
     Misbehaved,
     Named,
@@ -39,6 +41,7 @@ from p2pwf.engine.outputs import (
 )
 from p2pwf.errors import InternalError, P2pwfError, TryAgain
 from p2pwf.net.network import Network
+from p2pwf.node.bases import Bases
 from p2pwf.node.holds import Holds
 from p2pwf.node.jobs import Jobs
 from p2pwf.store.blobs import BlobStore
@@ -67,7 +70,8 @@ class NodeShell:
         self.listening = trio.Event()
         self.jobs: Jobs | None = None
         self.holds: Holds | None = None
-        self.report: Callable[[Recalled | Sealed], Awaitable[None]]
+        self.report: Callable[[Recalled | Sealed | BaseMade | BaseRead], Awaitable[None]]
+        self.bases: Bases
         self.reseal: Callable[[Reseal], Sealed]
         self.is_member: Callable[[PeerId], bool] = lambda _: False
         self.farewell: Callable[[PeerId], Awaitable[list[bytes]]]
@@ -144,6 +148,10 @@ class NodeShell:
                 self._nursery.start_soon(self._recall, output.run)
             case Reseal():
                 self._nursery.start_soon(self._reseal, output)
+            case MakeBase():
+                self._nursery.start_soon(self._make_base, output)
+            case FetchBase():
+                self._nursery.start_soon(self._fetch_base, output)
             case MembersChanged():
                 await self._members_changed()
             case RunsChanged():
@@ -157,6 +165,12 @@ class NodeShell:
                 log.error(output.message, hint=output.hint)
             case _:
                 raise TypeError(f"an output that the shell does not know: {output!r}")
+
+    async def _make_base(self, order: MakeBase) -> None:
+        await self.report(await self.bases.make(order))
+
+    async def _fetch_base(self, order: FetchBase) -> None:
+        await self.report(await self.bases.fetch(order, self.fetch_blob))
 
     async def _reseal(self, order: Reseal) -> None:
         await self.report(await trio.to_thread.run_sync(self.reseal, order))
@@ -234,7 +248,9 @@ class NodeShell:
             while waiting:
                 ids = [waiting.popitem(last=False)[0] for _ in range(min(BULK_READ, len(waiting)))]
                 found = await trio.to_thread.run_sync(self._store.get, ids)
-                blocks = [SignedBlock(event.block, event.signature) for event in found if event is not None]
+                # What was pruned meanwhile is no event any more: the next hello of that peer leads it to a checkpoint.
+                whole = [event for event in found if event is not None and not event.pruned]
+                blocks = [SignedBlock(event.block, event.signature) for event in whole]
                 for chunk in chunks(blocks):
                     network = self.network
                     if network is None or not await network.send_wait(peer, encode_message(Events(chunk))):

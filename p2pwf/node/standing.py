@@ -141,7 +141,8 @@ class Standing:
         """Stored events as clock frames, in this order."""
         for start in range(0, len(cids), READ):
             found = await trio.to_thread.run_sync(self._store.get, cids[start : start + READ])
-            blocks = [SignedBlock(event.block, event.signature) for event in found if event is not None]
+            whole = [event for event in found if event is not None and not event.pruned]
+            blocks = [SignedBlock(event.block, event.signature) for event in whole]
             for chunk in chunks(blocks):
                 yield encode_message(Events(chunk))
 

@@ -20,6 +20,7 @@ from p2pwf.core.dagcbor import DagCborError, Value, decode
 from p2pwf.core.events import MAX_EVENT, EventError, SignedBlock, parse
 from p2pwf.core.ids import RAW_PREFIX, Cid, PeerId, block_cid
 from p2pwf.core.sign import SIGNATURE_LENGTH
+from p2pwf.engine.base import read_block
 from p2pwf.engine.desk import chunks
 from p2pwf.engine.recovery import RESTORED
 from p2pwf.errors import NotFound, Refused, StorageError
@@ -86,7 +87,7 @@ def check(file: BinaryIO, store: EventStore, folder: Path) -> Checked:
     network = network_of(store, folder)
     clock = Clock(network)
     for stored in store.load():
-        clock.accept(parse(SignedBlock(stored.block, stored.signature)), trusted=True)
+        clock.accept(read_block(SignedBlock(stored.block, stored.signature), network), trusted=True)
     meta = store.meta_all()
     own = None if RESTORED in meta else PeerId(meta.get(PEER, b"").decode())
     fresh: dict[Cid, bytes] = {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from p2pwf.clock import Accepted, Clock, Invalid
-from p2pwf.core.events import EventError, SignedBlock, parse
+from p2pwf.core.events import EventError, SignedBlock
 from p2pwf.core.ids import Cid
+from p2pwf.engine.base import read_block
 from p2pwf.store.events import EventStore
 
 MAX_PROBLEMS: Final = 100
@@ -24,11 +25,11 @@ def verify_events(store: EventStore, clock: Clock) -> dict[str, Any]:
     for stored in store.load():
         count += 1
         try:
-            event = parse(SignedBlock(stored.block, stored.signature))
+            event = read_block(SignedBlock(stored.block, stored.signature), clock.network)
         except EventError as error:
             problems.append({"cid": stored.cid.text, "problem": str(error)})
             continue
-        result = clock.accept(event)
+        result = clock.accept(event, trusted=stored.pruned)
         if event.cid != stored.cid:
             problems.append({"cid": stored.cid.text, "problem": f"its bytes hash to {event.cid.text}"})
         elif isinstance(result, Invalid):

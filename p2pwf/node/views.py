@@ -266,7 +266,8 @@ def heads(engine: Engine) -> list[dict[str, Any]]:
 
 
 def event_line(event: Event) -> dict[str, Any]:
-    """An event as `clock log` prints it: {cid, author, seq, prev, parents, after, lamport, time, type, body}."""
+    """An event as `clock log` prints it: {cid, author, seq, prev, parents, after, lamport, time, type, body, pruned};
+    the body of a pruned one is what is left of it."""
     return {
         "cid": event.cid.text,
         "author": event.author,
@@ -278,4 +279,5 @@ def event_line(event: Event) -> dict[str, Any]:
         "time": event.time,
         "type": event.type,
         "body": plain(event.body),
+        "pruned": event.pruned,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.errors import NotFound, UsageError
 from p2pwf.roster import Roster
@@ -76,6 +77,34 @@ def summary(run: Run, cancelled: bool = False, waits: bool = False) -> dict[str,
         "started_at": min((event.time for event in starts), default=None),
         "completed_at": None if end is None else end.time,
     }
+
+
+def pruned_summary(submission: Event) -> dict[str, Any]:
+    """As `summary`, with `owners`, of a run of which stubs are left; how it ended is put in by `with_end`."""
+    body = submission.body
+    return {
+        **{name: body[name] for name in ("name", "title", "tags", "event", "path", "ref", "sha")},
+        "workflow_id": submission.cid.text,
+        "status": "completed",
+        "conclusion": None,
+        "priority": float(cast(float, body["priority"])),
+        "submitted_by": submission.author,
+        "assigned_peer": None,
+        "result": None,
+        "error": None,
+        "cancel_requested": False,
+        "inputs": {},
+        "created_at": submission.time,
+        "started_at": None,
+        "completed_at": None,
+        "owners": [],
+    }
+
+
+def with_end(row: Mapping[str, Any], end: Event) -> dict[str, Any]:
+    """Such a row, with the run's end in it."""
+    conclusion = cast(str, end.body["conclusion"])
+    return {**row, "status": STATUS_OF[conclusion], "conclusion": conclusion, "completed_at": end.time}
 
 
 def detail(run: Run, cancelled: bool = False, waits: bool = False) -> dict[str, Any]:

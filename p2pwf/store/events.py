@@ -43,10 +43,12 @@ FORMAT: Final = Format(
                 key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NULL
             ) WITHOUT ROWID""",
         ),
+        (),  # 2: of an event that was pruned, `block` is a stub and `signature` empty
     ),
 )
 
 _INSERT: Final = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (cid) DO NOTHING"
+_PRUNE: Final = "UPDATE event SET block = ?, signature = ?, sum = ? WHERE cid = ?"
 _SELECT: Final = "SELECT cid, block, signature, author, seq, lamport, type, run, sum FROM event "
 _Row = tuple[bytes, bytes, bytes, str, int, int, str, bytes | None, int]
 _TYPES: Final[tuple[type | tuple[type, ...], ...]] = (bytes, bytes, bytes, str, int, int, str, (bytes, type(None)), int)
@@ -65,12 +67,19 @@ class StoredEvent:
     type: str
     run: Cid | None
 
+    @property
+    def pruned(self) -> bool:
+        """Whether `block` is only what is left of it, which does not hash to its CID."""
+        return not self.signature
+
 
 @attrs.frozen(slots=True)
 class Commit:
-    """What becomes durable together: events, and values of this node's own by key (None removes one)."""
+    """What becomes durable together: events, what is left of events that are held, and values of this node's own by key
+    (None removes one)."""
 
     events: tuple[StoredEvent, ...] = ()
+    stubs: tuple[StoredEvent, ...] = attrs.field(default=(), kw_only=True)
     meta: Mapping[str, bytes | None] = attrs.field(factory=dict)
 
 
@@ -108,7 +117,10 @@ class EventStore:
         Events that are held already are ignored. Raises StorageError (full, failing disk): then nothing was kept.
         """
         events = [event for commit in commits for event in commit.events]
-        for event in events:
+        stubs = [event for commit in commits for event in commit.stubs]
+        for event in (*events, *stubs):
+            if event.pruned:
+                continue
             if block_cid(event.block) != event.cid or len(event.signature) != SIGNATURE_LENGTH:
                 raise InternalError(f"an event under a wrong name was to be stored: {event.cid}")
         with self._lock:
@@ -117,6 +129,8 @@ class EventStore:
                     before = self._connection.total_changes
                     self._connection.executemany(_INSERT, map(_row, events))
                     stored = self._connection.total_changes - before
+                    rows = ((row[1], row[2], row[8], row[0]) for row in map(_row, stubs))
+                    self._connection.executemany(_PRUNE, rows)
                     for commit in commits:
                         self._put_meta(commit.meta)
             except StorageError:
@@ -203,7 +217,7 @@ def checked_event(path: Path, row: tuple[object, ...]) -> StoredEvent:
         raise damaged(path, "an event holds what was not written")
     cid, block, signature, author, seq, lamport, kind, run, checksum = cast(_Row, row)
     event = StoredEvent(Cid(cid), block, signature, PeerId(author), seq, lamport, kind, Cid(run) if run else None)
-    if block_cid(block) != cid or _checksum(event) != checksum:
+    if (signature and block_cid(block) != cid) or _checksum(event) != checksum:
         raise damaged(path, f"event {event.cid} is not what was written")
     return event
 
@@ -221,9 +235,10 @@ def checked_meta(path: Path, row: tuple[object, ...]) -> tuple[str, bytes]:
 
 
 def _checksum(event: StoredEvent) -> int:
-    """CRC-32 over what the CID does not cover: the signature and the columns to find the event by."""
+    """CRC-32 over what the CID does not cover: the signature and the columns to find the event by; of a stub all."""
     columns = f"{event.author} {event.seq} {event.lamport} {event.type}".encode()
-    return zlib.crc32(event.run or b"", zlib.crc32(columns, zlib.crc32(event.signature)))
+    whole = zlib.crc32(event.run or b"", zlib.crc32(columns, zlib.crc32(event.signature)))
+    return zlib.crc32(event.block, zlib.crc32(event.cid, whole)) if event.pruned else whole
 
 
 def _row(event: StoredEvent) -> _Row:

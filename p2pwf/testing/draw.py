@@ -109,6 +109,7 @@ def _faults(choose: Random, scenario: Scenario, machines: int) -> Iterator[Actio
         (scenario.joins, _join),
         (scenario.removals, _remove),
         (scenario.leaves, _leave),
+        (scenario.checkpoints, _checkpoint),
         (scenario.hostile, _lie),
     ):
         for _ in range(count):
@@ -167,6 +168,10 @@ def _remove(choose: Random, _: Scenario, machines: int, at: float) -> Iterator[A
 
 def _leave(choose: Random, _: Scenario, machines: int, at: float) -> Iterator[Action]:
     yield Action(at, "leave", choose.randrange(1, machines))
+
+
+def _checkpoint(choose: Random, _: Scenario, __: int, at: float) -> Iterator[Action]:
+    yield Action(at, "checkpoint", choose.randrange(2))
 
 
 def _lie(choose: Random, scenario: Scenario, machines: int, at: float) -> Iterator[Action]:

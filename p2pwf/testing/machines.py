@@ -47,6 +47,8 @@ class SimNode:
     life: int = 0
     blocks: dict[Cid, SignedBlock] = attrs.field(factory=dict)
     meta: dict[str, bytes] = attrs.field(factory=dict)
+    bases: dict[str, tuple[Cid, bytes]] = attrs.field(factory=dict)
+    """Of the blobs, the base that was made last, and that of the checkpoint that is followed."""
     jobs: dict[Attempt, Execution] = attrs.field(factory=dict)
     next_tick: float = -1.0
     paused: bool = False
@@ -68,6 +70,7 @@ class SimNode:
     """Its disk has no room: what is to be stored ends the process."""
     commit_seconds: float = 0.0
     """How long its disk takes for a commit; it handles nothing meanwhile."""
+    history_days: int = 0
     held_back: list[Input] = attrs.field(factory=list)
     """What came in while it was paused or busy."""
 
@@ -75,6 +78,11 @@ class SimNode:
     def honest(self) -> bool:
         """Whether it is a member that what is promised is promised to: not removed, and of one mind with itself."""
         return not (self.left or self.doubled or self.hostile)
+
+    @property
+    def stored(self) -> int:
+        """Bytes of events and stubs on its disk."""
+        return sum(len(signed.block) + len(signed.signature) for signed in self.blocks.values())
 
     @property
     def peer(self) -> PeerId:

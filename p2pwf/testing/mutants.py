@@ -16,13 +16,15 @@ import attrs
 from p2pwf.clock.clock import Clock
 from p2pwf.clock.dag import Dag, Node
 from p2pwf.clock.sync import lacking
+from p2pwf.core.events import Event
 from p2pwf.core.ids import Cid
-from p2pwf.engine import syncer
+from p2pwf.engine import base, syncer
 from p2pwf.engine.conductor import Conductor
 from p2pwf.engine.desk import Desk
 from p2pwf.engine.engine import Engine
 from p2pwf.engine.forks import Forks
 from p2pwf.engine.groups import Groups
+from p2pwf.engine.history import History
 from p2pwf.engine.inputs import Input, Now
 from p2pwf.engine.judge import Judge
 from p2pwf.engine.liveness import Liveness
@@ -35,6 +37,7 @@ from p2pwf.engine.takeover import Takeover
 from p2pwf.engine.timetable import Timetable
 from p2pwf.roster import Roster
 from p2pwf.runs import Run
+from p2pwf.runs.checkpoints import Checkpoints
 from p2pwf.runs.placement import RunPlacement
 from p2pwf.runs.tally import LegState, RunEvent, Tally
 from p2pwf.testing import sim
@@ -193,6 +196,10 @@ def _waits(self: Groups, run: Run) -> bool:
     return self.run_waits(run)
 
 
+def _all_ended(_: Clock, events: Sequence[Event], __: int) -> tuple[set[Cid], set[Cid | None]]:
+    return set(), {event.run for event in events} - {None}
+
+
 def _an_hour(self: Engine) -> float:
     return self.desk.now.mono + 3600
 
@@ -234,5 +241,9 @@ MUTANTS: Final = (
     Mutant("a job waits for nobody", "groups", Groups, "waits", _never),
     Mutant("a group is taken before it has settled", "groups", Conductor, "_settled", _always),
     Mutant("a run that waits for its group is dropped", "groups", Groups, "is_superseded", _waits),
+    Mutant("a checkpoint is followed before all have answered", "pruned", Checkpoints, "missing", _nobody),
+    Mutant("runs that go on are pruned", "pruned", base, "_ends", _all_ended),
+    Mutant("who lacks what was pruned is not led to a checkpoint", "pruned", Syncer, "_offer", _nothing),
+    Mutant("nothing is ever pruned", "months", History, "tick", _nothing),
     Mutant("nobody submits a tick", "ticks", Timetable, "_is_our_turn", _never),
 )

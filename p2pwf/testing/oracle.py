@@ -6,7 +6,7 @@ the run role ran anything. I5 no peer ran an attempt twice (peers that were neve
 attempt 2). I6 every run ends within a bound after faults stop. I8 nobody ran what its own policy refuses. I10 nobody
 wrote two events of one number but machines that were made to, and those are members no more. I11 nobody has a role that
 no admin gave it. I13 nobody started a job without a box of a secret that it names, and in the end all who run jobs have
-one.
+one. I15 where history is pruned, what ended long ago is.
 
 And where no partition, pause or hostile member excuses it: I5b no two peers ran one job instance together. I7 of
 one concurrency group no two runs or jobs were under way together, and the newest is never dropped. I9 of each tick of a
@@ -37,6 +37,9 @@ from p2pwf.testing.witness import Snapshot, look
 
 LATE_MS = 60_000
 """A tick may be submitted so much after its time: the members before the one that does so may all be gone."""
+DAY_MS = 24 * 3600 * 1000
+SLOW_DAYS = 60
+"""What ended so long before the history that is kept has to be pruned: machines are away for weeks."""
 SHOWN = 200
 """Characters of a state that a violation prints."""
 
@@ -71,6 +74,8 @@ class Judged(Protocol):
     def restored(self) -> bool: ...
     @property
     def doubled(self) -> bool: ...
+    @property
+    def history_days(self) -> int: ...
     def policy(self, submission: Event, /) -> str | None: ...
 
 
@@ -81,6 +86,10 @@ class History(Protocol):
     def seed(self) -> int: ...
     @property
     def time(self) -> float: ...
+    @property
+    def haste(self) -> float: ...
+    @property
+    def pruned(self) -> Mapping[Cid, SignedBlock]: ...
     @property
     def nodes(self) -> Mapping[PeerId, Judged]: ...
     @property
@@ -102,7 +111,7 @@ class _Evidence:
 
     def __init__(self, world: History) -> None:
         self.world = world
-        now_ms = EPOCH + int(world.time * 1000)
+        self.now_ms = now_ms = EPOCH + int(world.time * 1000 * world.haste)
         self.snapshots: list[Snapshot] = [
             look(node.engine, now_ms) for node in world.nodes.values() if node.honest and node.engine is not None
         ]
@@ -111,7 +120,8 @@ class _Evidence:
     def submission(self, run: Cid) -> Event | None:
         """The event that a run is named by, from whichever disk has it."""
         if run not in self._submissions:
-            found = next((node.blocks[run] for node in self.world.nodes.values() if run in node.blocks), None)
+            held = [node.blocks[run] for node in self.world.nodes.values() if run in node.blocks]
+            found = self.world.pruned.get(run) or next((signed for signed in held if signed.signature), None)
             self._submissions[run] = None if found is None else parse(found)
         return self._submissions[run]
 
@@ -149,6 +159,7 @@ def check(world: History, exclusive: bool, steady: bool = False) -> list[Violati
     if steady:
         found.extend(_took_over_in_vain(evidence))
     found.extend(_unsealed(evidence))
+    found.extend(_kept_too_long(evidence))
     found.extend(("I13", f"{start.attempt} was started without a box") for start in world.unopened)
     found.extend(_complained(world))
     return [Violation(invariant, what, world.seed) for invariant, what in found]
@@ -329,6 +340,15 @@ def _unsealed(evidence: _Evidence) -> Found:
         for secret, peers in snapshot.boxes.items():
             if not able <= peers:
                 yield "I13", f"{sorted(able - peers)} cannot open {secret} at {snapshot.peer}"
+
+
+def _kept_too_long(evidence: _Evidence) -> Found:
+    days = max(node.history_days for node in evidence.world.nodes.values())
+    for snapshot in evidence.snapshots if days else ():
+        for cid, run in snapshot.runs.items():
+            age = evidence.now_ms - (run["completed_at"] or evidence.now_ms)
+            if cid not in snapshot.pruned and age > (days + SLOW_DAYS) * DAY_MS:
+                yield "I15", f"{cid} ended {age // DAY_MS} days ago, and is whole at {snapshot.peer}"
 
 
 def _complained(world: History) -> Found:

@@ -10,7 +10,16 @@ from typing import cast
 from p2pwf.core.dagcbor import Value
 from p2pwf.core.events import SignedBlock
 from p2pwf.core.ids import Cid, parse_cid
-from p2pwf.engine.inputs import AddSchedule, CancelRun, Input, RemoveMember, RemoveSchedule, SetPriority, WriteSetting
+from p2pwf.engine.inputs import (
+    AddSchedule,
+    CancelRun,
+    Input,
+    MakeCheckpoint,
+    RemoveMember,
+    RemoveSchedule,
+    SetPriority,
+    WriteSetting,
+)
 from p2pwf.engine.recovery import RESTORED, restored_value
 from p2pwf.errors import P2pwfError
 from p2pwf.runs.rerun import rerun
@@ -40,7 +49,10 @@ class Player:
         self._machines: list[SimNode] = list(self.world.nodes.values())
         self._disks: dict[int, tuple[dict[Cid, SignedBlock], dict[str, bytes]]] = {}
         self._chance = Random(f"lies {plan.seed}")
+        self.world.haste = scenario.haste
         for number, node in enumerate(self._machines):
+            if scenario.history_days:
+                node.history_days = scenario.history_days
             node.trusts = number not in plan.wary
             node.skew_wall = plan.skews[number] if plan.skews else 0
             node.rate = plan.rates[number] if plan.rates else 1.0
@@ -201,6 +213,9 @@ class Player:
 
     def _cut(self, by: SimNode, member: SimNode, keep_runs: bool) -> None:
         self.world.give(by, RemoveMember(("cut", member.peer), member.peer, keep_runs))
+
+    def _checkpoint(self, admin: SimNode, action: Action) -> None:
+        self.world.give(admin, MakeCheckpoint(("checkpoint", action.at), 0.0))
 
     def _turn(self, node: SimNode, _: Action) -> None:
         node.hostile = node.doubled = True

@@ -17,6 +17,7 @@ PEACE: Final = 240.0
 
 STALL: Final = 3.0
 """Simulated seconds that a process may stand still without being taken for dead: the lease less two beats' time."""
+DAY: Final = 86_400.0
 
 
 @attrs.frozen(slots=True)
@@ -63,6 +64,12 @@ class Scenario:
     """Whether members have schedules, due every some seconds."""
     secrets: bool = False
     """Whether jobs name secrets that are sealed to some of the peers at first."""
+    checkpoints: int = 0
+    """Times that an admin has everything pruned that has ended by then."""
+    history_days: int = 0
+    """The days of history that admins keep."""
+    haste: float = 1.0
+    """How many times faster wall clocks go than everything else."""
     wary: float = 0.0
     """The chance of each machine that it runs its own runs only; every run is then cancelled at some time, since it may
     be that nobody runs it."""
@@ -109,6 +116,18 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "forked": Scenario(forks=1, nodes=(4, 6), loss=0.02),
     "hostile": Scenario(hostile=1, nodes=(4, 6), submissions=(6, 10), job_seconds=(1.0, 10.0)),
+    "pruned": Scenario(
+        checkpoints=6, loss=0.05, delay=(0.001, 0.3), crashes=4, partitions=1, joins=2, reruns=1, submissions=(6, 10)
+    ),
+    "pruned-restored": Scenario(checkpoints=6, loss=0.05, crashes=2, partitions=1, restores=2, submissions=(6, 10)),
+    "pruned-members": Scenario(
+        checkpoints=6, loss=0.05, crashes=2, joins=2, removals=1, leaves=1, full_disks=1, slow_disks=1,
+        crash_between=0.001, nodes=(4, 6), submissions=(6, 10),
+    ),
+    "months": Scenario(
+        history_days=7, haste=DAY, seconds=150.0, submissions=(20, 25), crashes=4, joins=2, partitions=1, nodes=(3, 4),
+        loss=0.02,
+    ),
     "large": Scenario(nodes=(20, 40), submissions=(4, 8), crashes=4, gone=2, seconds=30.0),
     "storm": Scenario(
         loss=0.1, duplicate=0.05, delay=(0.001, 0.3), crashes=4, partitions=2, pauses=2, skew=True, crash_between=0.001

@@ -16,6 +16,7 @@ from math import inf, nextafter
 
 from p2pwf.clock.messages import MAX_FRAME, Attempt, Events, Message, encode_message
 from p2pwf.core.dagcbor import Value
+from p2pwf.core.events import SignedBlock
 from p2pwf.core.ids import Cid, PeerId, parse_cid
 from p2pwf.core.sign import Signer, verify
 from p2pwf.engine import Engine, EngineConfig, found
@@ -37,6 +38,8 @@ from p2pwf.engine.inputs import (
 from p2pwf.engine.outputs import (
     Alarm,
     CancelJob,
+    FetchBase,
+    MakeBase,
     MembersChanged,
     Misbehaved,
     Output,
@@ -50,6 +53,7 @@ from p2pwf.engine.outputs import (
     WakeAt,
 )
 from p2pwf.errors import InternalError
+from p2pwf.testing import bases
 from p2pwf.testing.machines import Conditions, Execution, SimNode
 from p2pwf.testing.planner import SimPlanner
 
@@ -84,6 +88,11 @@ class World:
         self.random = random.Random(seed)
         self._slots = slots
         self.time = 0.0
+        self.pruned: dict[Cid, SignedBlock] = {}
+        """What disks have let go, for the oracle."""
+        self.haste = 1.0
+        self._asked = 0
+        """How many times faster wall clocks go than everything else."""
         self.conditions = conditions or Conditions()
         self.executions: list[Execution] = []
         self.acknowledged: dict[Cid, tuple[PeerId, int]] = {}
@@ -133,7 +142,8 @@ class World:
         node.admitted_by = admin.peer
         node.left = admin.left  # by one that was removed and has not heard of it: it is in a network of its own
         self.granted[node.peer] = frozenset(roles)  # an admin that crashes now may have admitted it all the same
-        number = len(self.nodes) - 1
+        self._asked += 1  # not the number of machines: one that is refused, or answered late, is none
+        number = self._asked
         secret = self.random.randbytes(16)
         asked = JoinAsked(("join", number), node.peer, None, secret, f"n{number}", ("linux",), node.slots)
         self.give(admin, Invite(("invite", number), sha256(secret).digest(), roles, EPOCH + 10**9))
@@ -146,16 +156,22 @@ class World:
         return node
 
     def _now(self, node: SimNode) -> Now:
-        return Now(self.time * node.rate, EPOCH + int(self.time * 1000) + node.skew_wall)
+        return Now(self.time * node.rate, EPOCH + int(self.time * 1000 * self.haste) + node.skew_wall)
 
     def start(self, node: SimNode) -> None:
         """Boot a node from its disk."""
         node.life += 1
         boot = node.life.to_bytes(8) + bytes(node.peer[-8:], "ascii")
-        config = EngineConfig(boot=boot, version="sim", slots=node.slots, planner=SimPlanner(), policy=node.policy)
+        config = EngineConfig(
+            boot=boot,
+            version="sim",
+            slots=node.slots,
+            planner=SimPlanner(),
+            policy=node.policy,
+            history_days=node.history_days,
+        )
         node.engine = Engine(node.signer, self.network, config, self._now(node), verify_once)
-        stored = [node.blocks[cid] for cid in node.blocks]
-        node.engine.load(stored, node.meta)
+        node.engine.load(bases.in_order(node, self.network), node.meta)
         self._tick_later(node, self.time + self.random.uniform(0, 0.1))
         self._dial_for_ever(node)
 
@@ -359,8 +375,10 @@ class World:
             case Send():
                 self._send(node, output.peer, output.message)
             case SendEvents():
-                for chunk in chunks([node.blocks[cid] for cid in output.ids]):
+                for chunk in chunks([node.blocks[cid] for cid in output.ids if node.blocks[cid].signature]):
                     self._send(node, output.peer, Events(chunk))
+            case MakeBase() | FetchBase():
+                self._give_base(node, output)
             case StartJob():
                 self._start_job(node, output)
             case Reseal():
@@ -391,11 +409,30 @@ class World:
             self._digest.update(event.cid)
             if event.type == "member.remove" and event.author == node.peer:
                 self._cut(node, PeerId(str(event.body["peer"])))
+        for stub in output.stubs:
+            self.pruned.setdefault(stub.cid, node.blocks[stub.cid])
+            node.blocks[stub.cid] = stub.signed
         for name, value in output.meta.items():
             if value is None:
                 node.meta.pop(name, None)
             else:
                 node.meta[name] = value
+
+    def _give_base(self, node: SimNode, output: MakeBase | FetchBase) -> None:
+        """Make or get the base of a checkpoint, as a node's threads do, in a while."""
+        life = node.life
+
+        def done() -> None:
+            if node.life != life:
+                return
+            if isinstance(output, MakeBase):
+                self.give(node, bases.make(node, self.network, output))
+                return
+            up = output.peer is not None and frozenset((node.peer, output.peer)) in self._up
+            other = self.nodes[output.peer] if output.peer is not None and up else None
+            self.give(node, bases.read(node, other, self.network, output))
+
+        self.at(self.time + self.random.uniform(0.05, 1.0), done)
 
     def _cut(self, by: SimNode, peer: PeerId) -> None:
         """A member is removed, and so is whom it had admitted if `by` does not know of that: it might be backdated."""
@@ -415,7 +452,7 @@ class World:
                 continue
             other = self.nodes[pair[0] if pair[1] == node.peer else pair[1]]
             if node.engine is not None and not _takes(node.engine, other.peer):
-                for chunk in chunks(list(node.blocks.values())):
+                for chunk in chunks([signed for signed in node.blocks.values() if signed.signature]):
                     self._send(node, other.peer, Events(chunk))
                 self._disconnect(node.peer, other.peer, detect=0.5)
 
@@ -493,6 +530,7 @@ class World:
         engines = [node.engine for node in nodes if node.honest and node.engine is not None]
         digests = {engine.desk.clock.dag.digest() for engine in engines}
         ended = all(not engine.desk.active for engine in engines)
+        ended = ended and len({frozenset(engine.desk.pruned) for engine in engines}) == 1
         return ended and len(digests) == 1 and all(not node.jobs for node in nodes)
 
     def fingerprint(self) -> str:

@@ -42,13 +42,16 @@ class Snapshot:
     """Of each secret, who can open it."""
     forked: frozenset[PeerId]
     schedules: tuple[Schedule, ...]
+    pruned: frozenset[Cid]
+    """Of the runs, those of which stubs are left; of them `workflow list` has a line."""
 
 
 def look(engine: Engine, now_ms: int) -> Snapshot:
     """A node's own account, as plain values."""
     desk = engine.desk
     members = {peer: frozenset(member.roles) for peer, member in desk.roster.members.items()}
-    runs = {cid: detail(run, desk.is_cancelled(run)) for cid, run in desk.runs.items()}
+    runs: dict[Cid, Mapping[str, Any]] = {cid: detail(run, desk.is_cancelled(run)) for cid, run in desk.runs.items()}
+    runs |= {cid: desk.cold.row(cid) for cid in desk.pruned}
     owners = {cid: tuple(run.owner(key) for key in keys_of(run)) for cid, run in desk.runs.items()}
     held = (*desk.settings.secrets.items(), *desk.settings.variables.items())
     settings = {f"{event.type} {slot}": event.cid for slot, event in held}
@@ -65,5 +68,14 @@ def look(engine: Engine, now_ms: int) -> Snapshot:
         schedules.append(Schedule(one.name, one.event.time, removed, ticks, tuple(due)))
     forked = frozenset(desk.clock.dag.forked())
     return Snapshot(
-        desk.me, desk.clock.dag.digest().hex(), members, runs, owners, settings, boxes, forked, tuple(schedules)
+        peer=desk.me,
+        events=desk.clock.dag.digest().hex(),
+        members=members,
+        runs=runs,
+        owners=owners,
+        settings=settings,
+        boxes=boxes,
+        forked=forked,
+        schedules=tuple(schedules),
+        pruned=frozenset(desk.pruned),
     )

@@ -63,6 +63,7 @@ def messages(events: list[Event]) -> list[tuple[str, str, dict[str, object]]]:
         ("stream", "beat of who holds nothing", {"t": "beat", "held": []}),
         ("stream", "probe", {"t": "probe", "asked": [[RUN, "build", 0, 1]]}),
         ("stream", "peers", PEERS_TOLD),
+        ("stream", "pruned", {"t": "pruned", "block": events[0].signed.block, "sig": events[0].signed.signature}),
         ("topic", "presence", PRESENCE),
         ("topic", "presence of a peer that cannot be dialled", {**PRESENCE, "addrs": [], "load": 0, "slots": 0}),
     ]
@@ -111,6 +112,8 @@ def faults() -> Iterator[tuple[str, bytes]]:
         ("presence: an address of 257 characters", PRESENCE, {"addrs": ["/" * 257]}),
         ("presence: a negative load", PRESENCE, {"load": -1}),
         ("presence: 65,537 slots", PRESENCE, {"slots": 65537}),
+        ("pruned: a signature of 63 bytes", {"t": "pruned"}, {"block": b"x", "sig": bytes(63)}),
+        ("pruned: no signature", {"t": "pruned"}, {"block": b"x"}),
         ("peers: a list", {"t": "peers"}, {"peers": [MADDR]}),
         ("peers: an address that is bytes", {"t": "peers"}, {"peers": {PEERS[0]: [b"/"]}}),
     ]

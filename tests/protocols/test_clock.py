@@ -59,6 +59,7 @@ BUILD: dict[str, Callable[[dict[str, Any]], Message]] = {
     "beat": lambda value: messages.Beat(attempts(value["held"])),
     "probe": lambda value: messages.Probe(attempts(value["asked"])),
     "peers": lambda value: messages.Peers({PeerId(peer): tuple(one) for peer, one in value["peers"].items()}),
+    "pruned": lambda value: messages.Pruned(SignedBlock(value["block"], value["sig"])),
     "presence": lambda value: messages.Presence(
         value["boot"], tuple(value["addrs"]), value["version"], value["load"], value["slots"]
     ),

@@ -23,7 +23,7 @@ PLANS = sorted(FOLDER.glob("*.json"))
 SEEDS = 6
 """Of each scenario: more than a hundred histories in every test run; `scripts/sim` plays thousands."""
 LARGE = 1
-"""Of those of dozens of nodes, or of many minutes."""
+"""Of those of dozens of nodes, of many minutes or of months."""
 QUICK = (
     "signatures are not checked",
     "events are judged by the roster of now",
@@ -38,7 +38,7 @@ BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_invariant_is_violated(name: str) -> None:
-    for seed in range(LARGE if name in ("large", "busy") else SEEDS):
+    for seed in range(LARGE if name in ("large", "busy", "months") else SEEDS):
         world, violations = run_seed(name, seed)
         assert not violations, f"replay: scripts/sim --scenario {name} --seed {seed}\n{violations[:3]}"
         assert world.steps > 500

@@ -51,6 +51,7 @@ class Computer:
         self.left = False
         """It was removed, or left."""
         self.restored = self.doubled = False
+        self.history_days = 0
         self.faults: list[str] = []
         """How its node ended by itself, where nothing excuses that."""
         self.job_seconds = (0.2, 5.0)

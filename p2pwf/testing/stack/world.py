@@ -18,6 +18,7 @@ import trio
 from trio._core import _run as trio_run
 from trio.testing import MockClock
 
+from p2pwf.core.events import SignedBlock
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.outputs import Alarm, Misbehaved, StartJob
 from p2pwf.errors import P2pwfError, TryAgain
@@ -53,6 +54,9 @@ class StackWorld:
         self.complaints: list[str] = []
         """What the nodes' logs say that they should not have to."""
         self.crashes = 0
+        self.haste = 1.0
+        self.pruned: dict[Cid, SignedBlock] = {}
+        """None of its nodes prunes."""
         self.time = 0.0
         """The last moment, once it is over."""
         self.folder = folder
