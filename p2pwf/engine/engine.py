@@ -317,7 +317,7 @@ class Engine:
             case Probe():
                 self.liveness.probe(peer, message, self.conductor.holds)
             case Peers():
-                self.liveness.told(message)
+                self.liveness.told(peer, message)
             case Pruned():
                 self.history.offered(peer, message)
             case Presence():

@@ -7,11 +7,11 @@ gap, in which this node stood still, is no silence of others: what they said mea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
-from p2pwf.clock.messages import Attempt, Beat, Peers, Presence, Probe
+from p2pwf.clock.messages import MAX_PEERS, Attempt, Beat, Peers, Presence, Probe
 from p2pwf.core.ids import Cid, PeerId
 from p2pwf.engine.config import (
     BEAT,
@@ -35,6 +35,8 @@ BEAT_CHUNK = 1024
 TOLD_PEERS = 128
 TOLD_ADDRESSES = 4
 """Of how many members, and how many addresses each, a new connection is told: well within one frame."""
+PASSED_ON = 8
+"""To how many a member's own addresses are passed on: whoever dials it is told of the rest, and tells them of it."""
 
 
 @attrs.define(slots=True, eq=False)
@@ -64,6 +66,10 @@ class Liveness:
         self.lost_peers: set[PeerId] = set()
         self._first_seen: dict[PeerId, float] = {}
         self.presence: dict[PeerId, Presence] = {}
+        self._own_word: dict[PeerId, tuple[str, ...]] = {}
+        """Addresses of members as they told them on a stream of theirs, by the newest connection that did."""
+        self._has_told: dict[PeerId, bool] = {}
+        """Who is connected, the newest last, and whether it has told its own addresses since it is."""
         self._hints: dict[PeerId, tuple[str, ...]] = {}
         """Addresses at second hand of peers that are no members, as far as is known here."""
         self._addresses: tuple[str, ...] = ()
@@ -94,6 +100,7 @@ class Liveness:
         """Its connection ended: until it is heard again it is not held alive."""
         self.seen.pop(peer, None)
         self.ahead.pop(peer, None)
+        self._has_told.pop(peer, None)
         self.lost_peers.add(peer)
 
     def present(self, peer: PeerId, message: Presence) -> None:
@@ -210,21 +217,41 @@ class Liveness:
         now = self._desk.now.mono
         self._next_beat = now
         self._next_presence = min(self._next_presence, now + GREETING)
-        known = {
-            other: presence.addresses[:TOLD_ADDRESSES]
-            for other, presence in list(self.presence.items())[-TOLD_PEERS:]
-            if other != peer and presence.addresses and self._desk.roster.holds(other, None)
-        }
-        if known:
-            self._desk.emit(Send(peer, Peers(known)))
+        self._has_told[peer] = False
+        heard = {other: presence.addresses for other, presence in self.presence.items()}
+        known = {**self._own_word, **heard}
+        members = {other: told for other, told in known.items() if self._desk.roster.holds(other, None)}
+        self._tell(peer, {**members, self._desk.me: self._addresses})
 
-    def told(self, message: Peers) -> None:
-        """Addresses at second hand: taken where the member itself has not been heard.
+    def told(self, peer: PeerId, message: Peers) -> None:
+        """Hear addresses from a connected member: its own, and those of others at second hand.
 
-        A node that has just joined is told them before the events that say who is a member, so those of others wait:
-        the newest such message's, which is bounded."""
-        self._hints = dict(message.addresses)
+        Its own, if they are news, are passed on at once to those who connected last. Gossip does not reach a member in
+        its first moments, and if the one that it knows died in these, it and the rest would never find each other. Once
+        a connection, so that nobody makes us talk.
+
+        Those of others are taken where the member itself has not been heard. A node that has just joined is told them
+        before the events that say who is a member, so those of strangers wait: the newest MAX_PEERS.
+        """
+        own = message.addresses.get(peer, ())[:TOLD_ADDRESSES]
+        if own and self._has_told.get(peer) is False:
+            self._has_told[peer] = True
+            presence = self.presence.get(peer)
+            is_news = own not in (self._own_word.get(peer), presence and presence.addresses[:TOLD_ADDRESSES])
+            self._own_word[peer] = own
+            others = [other for other in self._has_told if other != peer]
+            for other in others[-PASSED_ON:] if is_news else ():
+                self._tell(other, {peer: own})
+        self._hints.update(message.addresses)
+        for old in list(self._hints)[:-MAX_PEERS]:
+            del self._hints[old]
         self._take_hints()
+
+    def _tell(self, peer: PeerId, addresses: Mapping[PeerId, tuple[str, ...]]) -> None:
+        """Tell a peer where others are, the newest TOLD_PEERS of them, as far as there is anything to tell."""
+        known = {other: told[:TOLD_ADDRESSES] for other, told in addresses.items() if told and other != peer}
+        if known:
+            self._desk.emit(Send(peer, Peers(dict(list(known.items())[-TOLD_PEERS:]))))
 
     def _take_hints(self) -> None:
         for peer in [peer for peer in self._hints if self._desk.roster.holds(peer, None)]:

@@ -232,6 +232,13 @@ def following(node: Node, run: str) -> Iterator[Iterator[dict[str, Any]]]:
         timer.cancel()
 
 
+def test_two_that_joined_by_a_peer_that_died_at_once_find_each_other(tmp_path: Path) -> None:
+    with three_nodes(tmp_path) as nodes:
+        nodes[0].kill()
+        run = nodes[1].submit(workflow(tmp_path / "w", QUICK), "--no-source")
+        assert nodes[2].wait_for(run)["conclusion"] == "success"
+
+
 def test_the_job_of_a_killed_owner_finishes_elsewhere_with_one_outcome(tmp_path: Path) -> None:
     with three_nodes(tmp_path) as nodes:
         run = nodes[0].submit(workflow(tmp_path / "w", LONG), "--no-source")
