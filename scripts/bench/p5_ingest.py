@@ -11,7 +11,7 @@ import time
 from nacl.bindings import crypto_sign_open
 
 from p2pwf.clock import Accepted, Clock
-from p2pwf.core.events import SignedBlock, parse
+from p2pwf.core.events import Event, SignedBlock, parse
 from p2pwf.core.ids import public_key_of
 from p2pwf.core.sign import DOMAIN, Signer
 from p2pwf.engine import EngineConfig, found
@@ -24,16 +24,28 @@ ROUNDS = 9
 
 
 def history(count: int) -> tuple[Desk, list[SignedBlock]]:
-    """A clock of one author with many runs of one job: a submission, a start, a finish and an end each."""
+    """A clock of one author with many runs of one job; see `add_runs`."""
     signer, now = Signer(b"\1" * 32), Now(0.0, 1_700_000_000_000)
     founder = {"name": "bench", "labels": ["linux"], "slots": 2}
     genesis = found(signer, now, nonce=b"n" * 16, name="bench", private=False, founder=founder)
+    desk = desk_with(signer, [genesis], now)
+    return desk, [genesis.signed, *add_runs(desk, count - 1)]
+
+
+def desk_with(signer: Signer, events: list[Event], now: Now) -> Desk:
+    """A desk that writes as `signer` on top of these events, the first of them a network's first."""
     config = EngineConfig(b"boot" * 2, "bench", 2, SimPlanner())
-    desk = Desk(signer, genesis.cid, config, now, lambda *_: True)
-    accepted = desk.clock.accept(genesis, trusted=True)
-    assert isinstance(accepted, Accepted)
-    desk.take(genesis, accepted)
-    blocks = [genesis.signed]
+    desk = Desk(signer, events[0].cid, config, now, lambda *_: True)
+    for event in events:
+        accepted = desk.clock.accept(event, trusted=True)
+        assert isinstance(accepted, Accepted)
+        desk.take(event, accepted)
+    return desk
+
+
+def add_runs(desk: Desk, count: int) -> list[SignedBlock]:
+    """At least so many events of runs of one job: a submission, a start, a finish and an end each."""
+    blocks: list[SignedBlock] = []
     while len(blocks) < count:
         submission = desk.write("run.submit", {**make_submission({"build": []}), "absent": []})
         run = desk.runs[submission.cid]
@@ -52,7 +64,7 @@ def history(count: int) -> tuple[Desk, list[SignedBlock]]:
         finished = desk.write("job.finish", {**about, **finish}, run)
         end = desk.write("run.end", {"run": run.id, "conclusion": "success", "finishes": [finished.cid]}, run)
         blocks += [submission.signed, start.signed, finished.signed, end.signed]
-    return desk, blocks
+    return blocks
 
 
 def bare(blocks: list[SignedBlock], author: str) -> float:
