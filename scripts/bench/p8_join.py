@@ -1,9 +1,9 @@
 """P8: a new member takes in a history of 100,000 events; real nodes on loopback.
 
 `ours`: seconds from the start of `p2pwf up --join` until the new node has all that the old one has, less `empty`, which
-is what that takes in a network without a history. The reference is reading, verifying and storing the same events on one
-core, without a network. Then the old node prunes all of it, and the next one joins from the checkpoint; `ours` is told
-beside the target.
+is what that takes in a network without a history. The reference is reading, verifying and storing the same events on
+one core, without a network. Then the old node prunes all of it, and the next one joins from the checkpoint; `ours` is
+told beside the target.
 """
 
 from __future__ import annotations
