@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
 
 import trio
@@ -17,6 +18,8 @@ from p2pwf.runner.actions import DOCKER, Found
 from p2pwf.runner.containers import action_mounts, image_name, socket_options
 from p2pwf.runner.engines import Engine, find_engine
 from p2pwf.runner.environment import input_variables
+from p2pwf.runner.heldcontainer import hardening, variable_options
+from p2pwf.runner.isolation import hardened
 from p2pwf.runner.processes import Launch
 from p2pwf.runner.services import labels, pull
 from p2pwf.runner.values import Outcome
@@ -49,32 +52,54 @@ async def run_container(run: StepRun, found: Found, runs: DockerRuns, inputs: Ma
     files = run.make_files()
     own = {name: value for name, value in runs.environment(inputs).items() if name not in run.env}
     variables = run.variables(files, {**own, **input_variables(inputs, use.saved)})
-    mounts = action_mounts(state.folders)
-    await trio.Path(state.folders.temp / "_github_home").mkdir(exist_ok=True)
+    kept = state.loan is not None
+    if kept:
+        mounts, binds = hardened.action_mounts(state.folders)
+    else:
+        mounts = action_mounts(state.folders)
+        binds = [*socket_options(), *mounts.options()]
+        await trio.Path(state.folders.temp / "_github_home").mkdir(exist_ok=True)
     variables["HOME"] = "/github/home"
     inside = {name: mounts.inside(value) for name, value in variables.items() if name not in _HOST_ONLY}
     inside.setdefault("CI", "true")
     name = f"p2pwf_{uuid.uuid4().hex[:16]}"
     network = cast("Mapping[str, object]", state.job.get("container") or {}).get("network")
-    words = (
-        *(engine.program, "run", "--name", name, *labels(state), "--workdir", "/github/workspace", "--rm"),
-        *(word for key in inside for word in ("-e", key)),
-        *(("--entrypoint", entry) if entry else ()),
-        *(("--network", str(network)) if network else ()),
-        *socket_options(),
-        *mounts.options(),
-        image,
-        *arguments,
-    )
-    state.log.write(run.number, "command", f"##[command]{shlex.join(words)}")
-    launch = Launch(words, {**engine.environment(), **inside}, state.folders.root)
-    try:
-        return await run.program(launch, files, lambda: None, quiet=True)
-    except trio.Cancelled:
-        with trio.CancelScope(shield=True), trio.move_on_after(state.env.limits.terminate_s):
-            # The program is gone, but what it asked the engine to run may not be.
-            await engine.ask(run.number, "rm", "--force", name, show=False)
-        raise
+    async with _given(run, engine, inside) as (options, environment):
+        words = (
+            *(engine.program, "run", "--name", name, *labels(state), "--workdir", "/github/workspace", "--rm"),
+            *options,
+            *(("--entrypoint", entry) if entry else ()),
+            *(("--network", str(network)) if network else ()),
+            *binds,
+            image,
+            *arguments,
+        )
+        state.log.write(run.number, "command", f"##[command]{shlex.join(words)}")
+        launch = Launch(words, {**engine.environment(), **environment}, state.folders.root)
+        try:
+            return await run.program(launch, files, lambda: None, quiet=True)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True), trio.move_on_after(state.env.limits.terminate_s):
+                # The program is gone, but what it asked the engine to run may not be.
+                await engine.ask(run.number, "rm", "--force", name, show=False)
+            raise
+
+
+@asynccontextmanager
+async def _given(
+    run: StepRun, engine: Engine, variables: Mapping[str, str]
+) -> AsyncIterator[tuple[tuple[str, ...], Mapping[str, str]]]:
+    """Options that give the container its variables, and at isolation level container keep it apart; and what the
+    command's own environment has to have for them. One at a time there: each has all of the job's bounds."""
+    state = run.state
+    if state.loan is None:
+        yield tuple(word for name in variables for word in ("-e", name)), variables
+        return
+    if state.container is None:
+        raise UsageError("the container that keeps the job apart is not up", "the log says why")
+    kept = hardening(state, engine, count=1)
+    async with state.one_action, variable_options(state, variables) as (options, environment):
+        yield (*kept.job_options(), "--pid", f"container:{state.container.id}", *options), environment
 
 
 def _split(text: str) -> list[str]:
@@ -93,6 +118,11 @@ async def _image(run: StepRun, engine: Engine, found: Found, runs: DockerRuns) -
             await pull(engine, run.number, image)
             state.images[image] = image
         return image
+    if state.loan is not None:
+        raise UsageError(
+            f"the action '{run.step.uses}' has its image built, which is not done at isolation container",
+            "an action with a finished image (docker://…) can run here; or a peer whose policy says isolation none",
+        )
     file = found.folder / runs.image
     if str(file) not in state.images:
         if not file.is_file():

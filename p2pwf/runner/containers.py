@@ -37,6 +37,8 @@ class Spec:
     password: str = attrs.field(default="", repr=False)
     entrypoint: str = ""
     command: tuple[str, ...] = ()
+    is_here: bool = False
+    """The node's own choice, which is on the machine: never pulled."""
 
     @property
     def registry(self) -> str:
@@ -150,17 +152,17 @@ def socket_options() -> tuple[str, ...]:
 
 
 def create_options(
-    spec: Spec, name: str, labels: Sequence[str], network: str, mounts: Mounts | None
+    spec: Spec, name: str, labels: Sequence[str], network: str, mounts: Mounts | None, kept: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The arguments of `create` for a container, and variables for that command; `mounts` for the job's own one, which
-    waits for steps. The values of variables go over its environment, so no list of processes shows them; but for those
-    that the engine's command line would take for its own."""
+    waits for steps. `kept`: options that keep it apart, over those of the workflow. The values of variables go over the
+    command's environment, so no list of processes shows them; but for those that it would take for its own."""
     arguments = ["--name", name, *labels, "--network", network]
     if spec.name:
         arguments += ["--network-alias", spec.name]
     for port in spec.ports:
         arguments += ["-p", port]
-    arguments += spec.options
+    arguments += (*spec.options, *kept)
     env = {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env}
     if mounts is not None:
         env["HOME"] = "/github/home"
@@ -181,19 +183,25 @@ def _entry(program: str) -> tuple[str, ...]:
 
 @attrs.frozen(slots=True, kw_only=True)
 class JobContainer:
-    """The job's own container, up and waiting for steps. `path`: the PATH that its image has."""
+    """The job's own container, up and waiting for steps. `path`: the PATH that its image has. `apart`: it keeps the job
+    from this machine."""
 
     program: str
     id: str
     path: str
     mounts: Mounts
     environment: Mapping[str, str]
+    apart: bool = False
 
     def launch(
         self, arguments: Sequence[str], variables: Mapping[str, str], folder: Path, paths: Sequence[str], root: Path
     ) -> Launch:
         """The program that runs another one in the container; values go over its environment, so no list shows them."""
         inside = {name: self.mounts.inside(value) for name, value in variables.items()}
+        if self.apart:
+            from p2pwf.runner.isolation.hardened import aliased  # noqa: PLC0415 - others are not kept apart
+
+            inside, arguments = aliased(inside, arguments)
         options = [word for name in inside for word in ("-e", name)]
         if paths:
             before = (self.mounts.inside(path) for path in reversed(paths))

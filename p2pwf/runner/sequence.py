@@ -179,16 +179,19 @@ class Sequence:
 
     def _wanted(self) -> tuple[Spec | None, list[Spec]] | None:
         """The containers that the job asks for; raises P2pwfError."""
-        resolved = self.state.resolved
-        if resolved.job.container is None and resolved.job.services is None:
+        resolved, loan = self.state.resolved, self.state.loan
+        kept = loan is not None and loan.contained
+        if resolved.job.container is None and resolved.job.services is None and not kept:
             return None
-        from p2pwf.runner.containers import read_spec  # noqa: PLC0415 - few jobs ask for containers
+        from p2pwf.runner.containers import Spec, read_spec  # noqa: PLC0415 - few jobs ask for containers
 
         at = self.frame.scope({}, {})
         own = read_spec(resolved.container(at))
         described = resolved.services(at)
         named = described.items() if isinstance(described, Mapping) else ()
         services = [spec for name, value in named if (spec := read_spec(value, name)) is not None]
+        if own is None and kept and loan is not None:
+            own = Spec(image=loan.image, is_here=True)
         return (own, services) if own is not None or services else None
 
     async def _start(self, own: Spec | None, services: list[Spec]) -> Outcome:

@@ -10,17 +10,21 @@ import json
 import uuid
 from base64 import b64encode
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
 from p2pwf.errors import UsageError
-from p2pwf.runner.containers import JobContainer, Spec, create_options, job_mounts, read_path, read_ports
+from p2pwf.runner.containers import JobContainer, Mounts, Spec, create_options, job_mounts, read_path, read_ports
 from p2pwf.runner.engines import Engine
 from p2pwf.runner.leftovers import remove_tree
 from p2pwf.runner.state import JobState
 from p2pwf.workflow import Value
+
+if TYPE_CHECKING:
+    from p2pwf.runner.heldcontainer import Held
+    from p2pwf.runner.isolation.hardened import Hardening
 
 PULLS: Final = 3
 """Tries to pull an image."""
@@ -30,6 +34,8 @@ STOP_S: Final = 8.0
 """How long taking the containers down may take when the node has to leave: it has 10 s."""
 LIFE: Final = uuid.uuid4().hex[:16]
 """Marks the containers of this process, as opposed to those of an earlier one."""
+NO_NETWORK: Final = "none"
+"""The network that an engine has for containers without one."""
 CALM_STOP_S: Final = 60.0
 """How long it may take when nobody is in a hurry: ten seconds for each of a few that do not listen."""
 _HEALTH: Final = "{{if .Config.Healthcheck}}{{print .State.Health.Status}}{{end}}"
@@ -45,6 +51,10 @@ class Containers:
     network: str = attrs.field(factory=lambda: f"github_network_{uuid.uuid4().hex}")
     started: list[tuple[Spec, str]] = attrs.field(factory=list)
     up: bool = False
+    hardening: Hardening | None = None
+    """How they are kept, at isolation level container; None at level none."""
+    held: Held | None = None
+    """The job's own container, at that level."""
 
     async def start(self, step: int, own: Spec | None, services: list[Spec]) -> None:
         """Bring all of them up and set the job context; raises UsageError."""
@@ -52,11 +62,14 @@ class Containers:
         for spec in (*([own] if own else []), *services):
             if spec.password:
                 state.masker.add(spec.password)
+        if state.loan is not None:
+            own, services = self._kept(step, own, services)
         await self._clean_up(step)
-        state.log.say(step, "##[group]Create local container network")
-        await self.engine.must(step, "no network", "network", "create", *self._labels(), self.network)
-        self.up = True
-        state.log.say(step, "##[endgroup]")
+        if self.network != NO_NETWORK:
+            state.log.say(step, "##[group]Create local container network")
+            await self.engine.must(step, "no network", "network", "create", *self._labels(), self.network)
+            self.up = True
+            state.log.say(step, "##[endgroup]")
         state.job["container"] = {"network": self.network}
         if own is not None:
             await self._job(step, own)
@@ -67,6 +80,23 @@ class Containers:
             _, ports = await self.engine.ask(step, "port", container)
             found[spec.name] = {"id": container, "network": self.network, "ports": read_ports(ports)}
         await self._healthy(step)
+
+    def _kept(self, step: int, own: Spec | None, services: list[Spec]) -> tuple[Spec | None, list[Spec]]:
+        """The containers as they are kept apart from the machine; raises UsageError for what would not be."""
+        from p2pwf.runner.heldcontainer import hardening  # noqa: PLC0415 - most containers are of level none
+        from p2pwf.runner.isolation.hardened import checked  # noqa: PLC0415 - as above
+
+        loan = self.state.loan
+        assert loan is not None
+        if not loan.network:
+            if services:
+                raise UsageError("services need a network, and this job has none", "drop network:none or the services")
+            self.network = NO_NETWORK
+        for spec in services:
+            if spec.ports:
+                self.state.warning(step, f"No port of {spec.name} is published here: reach it as {spec.name}")
+        self.hardening = hardening(self.state, self.engine, 1 + len(services))
+        return (None if own is None else checked(own)), [checked(spec) for spec in services]
 
     def _labels(self) -> tuple[str, ...]:
         return labels(self.state)
@@ -93,9 +123,15 @@ class Containers:
 
     async def _job(self, step: int, spec: Spec) -> None:
         state = self.state
-        mounts = job_mounts(state.folders)
-        await trio.Path(state.folders.temp / "_github_home").mkdir(exist_ok=True)
-        container = await self._start(step, spec)
+        if self.hardening is None:
+            mounts = job_mounts(state.folders)
+            await trio.Path(state.folders.temp / "_github_home").mkdir(exist_ok=True)
+            container = await self._start(step, spec)
+        else:
+            from p2pwf.runner.isolation import hardened  # noqa: PLC0415 - as above
+
+            mounts, _ = hardened.job_mounts(state.folders)
+            container = await self._hold(step, spec)
         lines = await self.engine.must(step, "no container", "inspect", "--format", _ENV, container)
         state.job["container"] = {"id": container, "network": self.network}
         state.container = JobContainer(
@@ -104,8 +140,23 @@ class Containers:
             path=read_path(lines),
             mounts=mounts,
             environment=self.engine.environment(),
+            apart=self.hardening is not None,
         )
         state.matchers.to_host = mounts.outside
+
+    async def _hold(self, step: int, spec: Spec) -> str:
+        """Start the job's container so that it ends with whoever holds it."""
+        from p2pwf.runner.heldcontainer import Held  # noqa: PLC0415 - as above
+
+        log = self.state.log
+        assert self.hardening is not None
+        log.say(step, "##[group]Starting job container")
+        if not spec.is_here:
+            await self.pull(step, spec)
+        self.held = held = Held(self.state, self.engine, f"p2pwf_{uuid.uuid4().hex[:16]}")
+        await held.start(step, spec, self.hardening, self._labels(), self.network)
+        log.say(step, "##[endgroup]")
+        return held.name
 
     async def _start(self, step: int, spec: Spec) -> str:
         log = self.state.log
@@ -114,8 +165,7 @@ class Containers:
         await self.pull(step, spec)
         name = f"p2pwf_{uuid.uuid4().hex[:16]}"
         mounts = None if spec.name else job_mounts(self.state.folders)
-        options, variables = create_options(spec, name, self._labels(), self.network, mounts)
-        lines = await self.engine.must(step, f"no {what}", "create", *options, variables=variables)
+        lines = await self._create(step, spec, name, mounts)
         if not lines:
             raise UsageError(f"no {what}: {self.engine.name} create gave no id")
         container = lines[0].strip()
@@ -123,6 +173,21 @@ class Containers:
         await self.engine.must(step, f"the {what} does not start", "start", container)
         log.say(step, "##[endgroup]")
         return container
+
+    async def _create(self, step: int, spec: Spec, name: str, mounts: Mounts | None) -> list[str]:
+        what = f"no {spec.name} service container" if spec.name else "no job container"
+        if self.hardening is None:
+            options, variables = create_options(spec, name, self._labels(), self.network, mounts)
+            return await self.engine.must(step, what, "create", *options, variables=variables)
+        from p2pwf.runner.heldcontainer import variable_options  # noqa: PLC0415 - as above
+
+        assert self.held is not None  # it comes first, and services end with it
+        kept = (*self.hardening.service_options(), "--pid", f"container:{self.held.name}")
+        async with variable_options(self.state, {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env}) as (given, own):
+            options, _ = create_options(
+                attrs.evolve(spec, env={}), name, self._labels(), self.network, None, (*kept, *given)
+            )
+            return await self.engine.must(step, what, "create", *options, variables=own)
 
     async def pull(self, step: int, spec: Spec) -> None:
         """Get the image, with the credentials if there are any, after a wait again if need be; raises UsageError."""
@@ -177,7 +242,11 @@ class Containers:
             if spec.name:
                 log.say(step, f"Print service container logs: {spec.name}")
                 await self.engine.ask(step, "logs", "--details", container)
-            await self.engine.ask(step, "rm", "--force", container)
+            volumes = () if self.hardening is None else ("--volumes",)
+            await self.engine.ask(step, "rm", "--force", *volumes, container)
+        if self.held is not None:
+            held, self.held = self.held, None
+            await held.end(step)
         if self.up:
             self.up = False
             await self.engine.ask(step, "network", "rm", self.network)

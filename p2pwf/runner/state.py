@@ -83,6 +83,8 @@ class JobState:
     container: JobContainer | None = None
     loan: Loan | None = None
     """What keeps the job apart; None: nothing does."""
+    one_action: trio.Lock = attrs.field(factory=trio.Lock)
+    """Held while an action runs in a container of its own, where the job is kept apart."""
     keys: int = 0
 
     def key(self) -> str:

@@ -270,6 +270,8 @@ class StepRun:
         """The program to start: in the job's container, if it has one."""
         state = self.state
         if state.container is None:
+            if state.loan is not None and state.loan.contained:
+                raise UsageError("the container that keeps the job apart is not up", "the log says why")
             return Launch(arguments, variables, folder)
         return state.container.launch(arguments, variables, folder, self.frame.world.paths, state.folders.root)
 

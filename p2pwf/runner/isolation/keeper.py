@@ -44,12 +44,20 @@ class Loan:
     bounds: Bounds
     network: bool
     tools: Sequence[str]
+    image: str = ""
+    """Of the container that a job without one of its own runs in, at level container."""
+
+    @property
+    def contained(self) -> bool:
+        """Whether all of the job runs in containers, so that nothing may be started beside them."""
+        return self.level is Level.container
 
     @property
     def told(self) -> str:
         """How the job is kept apart, in a line."""
         user = "as a user of its own" if self.user is not None else "as the node's own user"
-        network = "with the machine's network" if self.network else "without a network"
+        whose = "a network of its own" if self.contained else "the machine's network"
+        network = f"with {whose}" if self.network else "without a network"
         return f"Isolation: {self.level.name}, {user}, {network}"
 
     def outside(self, path: str, folders: Folders) -> str:
@@ -62,6 +70,8 @@ class Loan:
 
     def sees(self, program: Path) -> bool:
         """Whether the job can run a program of this machine."""
+        if self.contained:
+            return False
         if self.level is Level.process:
             return self.user is None or reachable(program.resolve().parent)
         return any(program.is_relative_to(top) for top in (*SYSTEM, *self.tools))
@@ -72,9 +82,10 @@ class Loan:
 
 
 class Keeper:
-    """See the module. `work`: the node's own folder for jobs."""
+    """See the module. `work`: the node's own folder for jobs. `image`: for level container, of this machine."""
 
-    def __init__(self, work: Path, machine: Mapping[str, str] | None = None) -> None:
+    def __init__(self, work: Path, machine: Mapping[str, str] | None = None, *, image: str | None = None) -> None:
+        self.image = image
         self._machine = dict(os.environ if machine is None else machine)
         self._names = count()
         self._mark = sha256(os.fsencode(work.absolute())).hexdigest()[:12]
@@ -126,7 +137,15 @@ class Keeper:
             group = stack.enter_context(make_group(self.places, name, bounds))
             try:
                 tools = tool_folders(self._machine)
-                yield Loan(level=level, user=user, group=group, bounds=bounds, network=network, tools=tools)
+                yield Loan(
+                    level=level,
+                    user=user,
+                    group=group,
+                    bounds=bounds,
+                    network=network,
+                    tools=tools,
+                    image=self.image or "",
+                )
             finally:
                 if user is not None and level is Level.process:
                     _clear_shared_memory(user)
@@ -137,7 +156,12 @@ class Keeper:
             self._other.rmdir()
 
     async def confine(self, supervisor: Supervisor, loan: Loan, folders: Folders) -> None:
-        """Have a job's supervisor keep it apart; raises TryAgain if that cannot be done."""
+        """Have a job's supervisor keep it apart; raises TryAgain if that cannot be done.
+
+        At level container it does not: there it starts nothing but the command line of an engine.
+        """
+        if loan.contained:
+            return
         if loan.level is Level.sandbox:
             write_accounts(folders)
         wanted = Wanted(
@@ -153,7 +177,10 @@ class Keeper:
         await supervisor.isolate(await trio.to_thread.run_sync(make_plan, wanted))
 
     def base(self, loan: Loan, folders: Folders, base: Mapping[str, str]) -> dict[str, str]:
-        """The variables that an isolated job's steps start from."""
+        """The variables that an isolated job's steps start from; at level container, those of the engine's command
+        line."""
+        if loan.contained:
+            return dict(base)
         return environment(loan.level, folders, base, self._machine)
 
 

@@ -1,12 +1,15 @@
-"""The filter of system calls for isolated steps: a classic BPF program, written by hand. Pure.
+"""The filter of system calls for isolated steps: a classic BPF program, written by hand, and the same for container
+engines, in their words. Pure.
 
 Small on purpose: it takes away what no job needs and what reaches around the other guards, and nothing that a build, a
 browser's test or a debugger asks for within its own job. Source of the form: seccomp(2), <linux/filter.h>,
-<linux/seccomp.h>; of the numbers: the kernel's tables for each architecture.
+<linux/seccomp.h>, and the runtime specification of the Open Container Initiative; of the numbers: the kernel's tables
+for each architecture.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import struct
 from collections.abc import Mapping
@@ -92,6 +95,33 @@ def program(*, unix_sockets: bool, machine: str | None = None) -> bytes | None:
     for name in NEVER:
         lines += _when(OFFSET_NUMBER, JUMP_EQUAL, number[name], skip_if=False, then=_refuse(EPERM))
     return b"".join((*lines, _line(RETURN, ALLOW)))
+
+
+def profile(machine: str | None = None) -> str | None:
+    """The same filter, Unix sockets allowed, as JSON for `--security-opt seccomp=FILE`; None as above."""
+    name = machine or platform.machine()
+    if name not in MACHINES:
+        return None
+    whole = 0xFFFFFFFF  # what the kernel takes of these arguments
+    bits = [1 << bit for bit in range(32) if NEW_SPACES & 1 << bit]
+    rules = [
+        {"names": list(NEVER), "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM},
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS},
+        *(_masked("clone", 0, bit, bit) for bit in bits),
+        *(_masked("ioctl", 1, whole, request) for request in (TIOCSTI, TIOCLINUX)),
+        *(_masked("socket", 0, whole, family) for family in (AF_ALG, AF_VSOCK)),
+    ]
+    return json.dumps({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": [f"SCMP_ARCH_{name.upper()}"],
+        "syscalls": rules,
+    })
+
+
+def _masked(name: str, index: int, mask: int, value: int) -> dict[str, object]:
+    """Refuse a call if its argument, masked, is a value."""
+    condition = {"index": index, "op": "SCMP_CMP_MASKED_EQ", "value": mask, "valueTwo": value}
+    return {"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM, "args": [condition]}
 
 
 def _line(code: int, operand: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -23,6 +23,7 @@ import trio
 from p2pwf.isolation import Level
 from p2pwf.runner import open_spawner, run_job
 from p2pwf.runner.isolation.keeper import Keeper
+from tests.runner.isolation import image
 from tests.runner.kit import Bench, make_request, workflow
 
 OUT: Final = "GOT-OUT"
@@ -86,6 +87,7 @@ ATTEMPTS: Final = {
 ALLOWED: Final = {
     Level.process: frozenset(("see the node's command line", "connect to loopback")),
     Level.sandbox: frozenset(("connect to loopback",)),
+    Level.container: frozenset(),
 }
 """What a level does not promise to keep a job from, while it has a network."""
 
@@ -136,7 +138,9 @@ async def attempt(level: Level, folder: Path, network: bool, wanted: frozenset[s
     with ExitStack() as stack:
         around = surround(folder, stack)
         async with open_spawner() as spawner:
-            keeper = Keeper(folder / "work")
+            if level is Level.container:
+                image.settings(folder)
+            keeper = Keeper(folder / "work", image=image.NAME)
             await trio.to_thread.run_sync(keeper.prepare)
             root = keeper.root(level)
             other = root / "other" / "file"
@@ -152,14 +156,17 @@ async def attempt(level: Level, folder: Path, network: bool, wanted: frozenset[s
                 env = attrs.evolve(bench.env(log), isolation=level, network=network, keeper=keeper, work_root=root)
                 request = attrs.evolve(make_request(workflow(steps)), env=around.variables())
                 result = await run_job(request, env)
-            assert len(result.steps) == len(names), (result.error, log.path.read_text())
+            before = [step.name for step in result.steps].index(names[0])  # the containers' start is a step as well
+            assert len(result.steps) >= before + len(names), (result.error, log.path.read_text()[-2000:])
             other.unlink()
             other.parent.rmdir()
             keeper.close()
     said = dict.fromkeys(names, "")
     for line in map(json.loads, log.path.read_text().splitlines()):
         if line["stream"] in ("stdout", "stderr"):
-            said[names[line["step"] - 1]] += line["text"] + "\n"
+            place = line["step"] - before - 1
+            if 0 <= place < len(names):
+                said[names[place]] += line["text"] + "\n"
     return said
 
 

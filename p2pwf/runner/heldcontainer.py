@@ -1,0 +1,150 @@
+"""The container of a job at isolation level `container`: runs while this program and the job's supervisor hold it.
+
+`docker run` stays in the foreground with a standard input that nothing is ever written to. When whoever holds that
+ends, however it ends, the input ends, with it the container's first process, and with this all others in its process
+namespace, which services and actions share.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import trio
+
+from p2pwf.errors import P2pwfError, UsageError
+from p2pwf.runner.containers import Spec
+from p2pwf.runner.engines import Engine
+from p2pwf.runner.isolation import seccomp
+from p2pwf.runner.isolation.hardened import HOLD, Hardening, job_mounts, plain_and_other, variable_file
+from p2pwf.runner.log import Stream
+from p2pwf.runner.processes import Launch
+from p2pwf.runner.program import run_program
+from p2pwf.runner.state import JobState
+
+HOLDER: Final = ("/bin/sh", "-c", 'sleep 2147483647 | exec "$@"', "sh")
+"""Starts a program with a standard input that stays open as long as this lives, and without a byte in it."""
+UP_S: Final = 120.0
+"""How long a container may take to start, its image being here."""
+KEPT_BYTES: Final = 4096
+
+
+def hardening(state: JobState, engine: Engine, count: int) -> Hardening:
+    """How the containers of a job are kept; `count` of them share its bounds."""
+    loan = state.loan
+    assert loan is not None
+    own = loan.user is None
+    user = (os.getuid(), os.getgid()) if loan.user is None else (loan.user, loan.user)
+    names = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC, "fsize": resource.RLIMIT_FSIZE}
+    most = {name: resource.getrlimit(number)[1] for name, number in names.items()}
+    hard = {name: bound for name, bound in most.items() if bound != resource.RLIM_INFINITY}
+    return Hardening(loan.bounds, user, own and engine.name == "podman", hard, _profile(state), count)
+
+
+def _profile(state: JobState) -> str | None:
+    """The file of the filter of system calls, written once for a job: where no job sees it."""
+    path = state.folders.root / "_seccomp.json"
+    text = seccomp.profile()
+    if text is None:
+        return None
+    if not path.exists():
+        path.write_text(text)
+        path.chmod(0o600)
+    return str(path)
+
+
+@asynccontextmanager
+async def variable_options(
+    state: JobState, variables: Mapping[str, str]
+) -> AsyncIterator[tuple[tuple[str, ...], dict[str, str]]]:
+    """Options that give a container its variables, and what the command's own environment has to have for them.
+
+    What the command might heed itself goes over a file, which is gone after the block and which no job can see.
+    """
+    plain, other = plain_and_other(variables)
+    options = [word for name in plain for word in ("-e", name)]
+    handle, path = tempfile.mkstemp(prefix="_env-", dir=state.folders.root)  # private, and mounted nowhere
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(variable_file(other))
+        yield (*options, "--env-file", path), plain
+    finally:
+        os.unlink(path)  # noqa: PTH108 - nothing that blocks for long
+
+
+@attrs.define(slots=True, eq=False)
+class _Said:
+    """What the foreground command prints: the first line of its output says that the container is up."""
+
+    up: trio.Event = attrs.field(factory=trio.Event)
+    errors: bytes = b""
+
+    def feed(self, stream: Stream, data: bytes) -> None:
+        if stream == "stdout" and data:
+            self.up.set()
+        elif stream == "stderr":
+            self.errors = (self.errors + data)[:KEPT_BYTES]
+
+
+@attrs.define(slots=True, eq=False)
+class Held:
+    """A container that runs. `end` takes it down."""
+
+    state: JobState
+    engine: Engine
+    name: str
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    said: _Said = attrs.field(factory=_Said)
+    failed: str = ""
+
+    async def start(self, step: int, spec: Spec, hardened: Hardening, labels: Sequence[str], network: str) -> None:
+        """Start it, and wait until it is up. Raises UsageError."""
+        _, binds = job_mounts(self.state.folders)
+        variables = {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env, "HOME": "/github/home"}
+        async with variable_options(self.state, variables) as (options, environment):
+            words = (
+                *(self.engine.program, "run", "--interactive", "--rm", "--pull", "never", "--name", self.name),
+                *(*labels, "--network", network, *spec.options, *hardened.job_options(), *binds, *options),
+                *("--workdir", "/__w", "--entrypoint", HOLD[0], spec.image, *HOLD[1:]),
+            )
+            self.state.log.write(step, "command", f"##[command]{' '.join(words)}")
+            launch = Launch((*HOLDER, *words), {**self.engine.environment(), **environment}, self.state.folders.root)
+            self.state.readers.start_soon(self._hold, launch)
+            with trio.move_on_after(UP_S):
+                await self._up_or_ended()
+        if not self.said.up.is_set():
+            lines = self.said.errors.decode("utf-8", "replace").strip().splitlines()
+            reason = self.failed or (lines[-1] if lines else f"it was not up after {UP_S:g} s")
+            await self.end(step)
+            raise UsageError(f"the job container does not start: {reason[:500]}", "it needs a shell, `sh`, on its PATH")
+
+    async def _up_or_ended(self) -> None:
+        async with trio.open_nursery() as either:
+
+            async def first(event: trio.Event) -> None:
+                await event.wait()
+                either.cancel_scope.cancel()
+
+            either.start_soon(first, self.said.up)
+            either.start_soon(first, self.ended)
+
+    async def _hold(self, launch: Launch) -> None:
+        state = self.state
+        try:
+            with self.scope:
+                await run_program(state.supervisor, state.readers, state.env.limits, launch, self.said)
+        except P2pwfError as error:
+            self.failed = error.message
+        finally:
+            self.ended.set()
+
+    async def end(self, step: int) -> None:
+        """Take it down, whatever runs in it."""
+        await self.engine.ask(step, "rm", "--force", "--volumes", self.name)
+        self.scope.cancel()
