@@ -41,6 +41,8 @@ class NodeSettings:
     """What `p2pwf up` starts a node with. `slots` None: as many as the machine has CPUs; 0: never runs jobs.
 
     `history_days`: an admin's node has what ended so long ago pruned on all members; 0: never.
+    `isolation_image`: what jobs without a container of their own run in at isolation level container; it is on the
+    machine, or that level is not available.
     `actions`: a folder of mirrors of other repositories; `actions_url`: what git fetches them from, if not GitHub.
     """
 
@@ -59,6 +61,7 @@ class NodeSettings:
     actions_url: str | None = None
     executor: str = NATIVE
     history_days: int = 0
+    isolation_image: str | None = None
     json_output: bool = False
     progress: str = "auto"
 
@@ -88,6 +91,7 @@ _FILE_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "actions_url": str,
     "executor": str,
     "history_days": int,
+    "isolation_image": str,
 }
 
 

@@ -146,7 +146,11 @@ def _containers() -> Finding:
 
 def _isolation(folder: Path) -> Iterator[Finding]:
     """How far apart jobs can be kept here, tried and not guessed: as this user, in this folder."""
-    found = try_levels(folder)
+    try:
+        found = try_levels(folder)
+    except P2pwfError as error:
+        yield Finding("config", "error", error.message, error.hint)
+        return
     best = max(level for level, one in found.items() if one.available)
     if best is Level.none:
         text = "jobs run as this user, with nothing between: run other members' only if you trust them"

@@ -46,6 +46,11 @@ CHECK_FAILED = 2
     show_default=True,
     help="How far apart jobs are kept: none, process, sandbox or container.",
 )
+@click.option(
+    "--isolation-image",
+    metavar="IMAGE",
+    help="What jobs without a container of their own run in at isolation container; it has to be on this machine.",
+)
 @anywhere
 @click.pass_obj
 def run(
@@ -63,6 +68,7 @@ def run(
     source: str | None,
     artifacts: str | None,
     isolation: str,
+    isolation_image: str | None,
 ) -> int:
     """Run a workflow file here, without a node; the user's own tree is never touched.
 
@@ -87,6 +93,7 @@ def run(
             "source": None if source is None else Path(source),
             "artifacts": None if artifacts is None else Path(artifacts).absolute(),
             "isolation": Level[isolation],
+            "isolation_image": isolation_image,
         }
         _check_names(given)
         if given["secrets"]:

@@ -56,7 +56,7 @@ async def open_node(settings: NodeSettings, run: RunJob = run_job) -> AsyncItera
     async with AsyncExitStack() as stack:
         stack.enter_context(data.lock())
         spawner = await stack.enter_async_context(open_spawner()) if run is run_job else None
-        keeper = Keeper(data.work)
+        keeper = Keeper(data.work, image=settings.isolation_image)
         stack.callback(keeper.close)
         with first_start(data, made=made) as start, ExitStack() as unborn:
             for root in keeper.roots:

@@ -19,12 +19,13 @@ from p2pwf.workflow.asks import has_containers
 
 
 class Apart:
-    """Keeps jobs apart. `work`: the run's folder for jobs, in a temporary folder of the run's own."""
+    """Keeps jobs apart. `work`: the run's folder for jobs, in a temporary folder of the run's own. `image`: of level
+    container."""
 
-    def __init__(self, work: Path, spawner: Spawner) -> None:
+    def __init__(self, work: Path, spawner: Spawner, image: str | None) -> None:
         self._work = work
         self._spawner = spawner
-        self._keeper = Keeper(work)
+        self._keeper = Keeper(work, image=image)
         self._looking = trio.Lock()
         self._found: dict[Level, Probe] = {}
 

@@ -54,6 +54,8 @@ class RunRequest:
     slots: int = 1
     isolation: Level = Level.none
     """How far apart jobs are kept, at least: one that asks for more by a label gets more."""
+    isolation_image: str | None = None
+    """What jobs without a container of their own run in at level container."""
 
 
 @attrs.frozen(slots=True, eq=False)

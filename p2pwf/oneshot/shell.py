@@ -296,7 +296,7 @@ class OneShot:
         if self._apart is None:
             from p2pwf.oneshot.apart import Apart  # noqa: PLC0415 - most runs keep nothing apart
 
-            self._apart = Apart(self._work, self._spawner)
+            self._apart = Apart(self._work, self._spawner, self._request.isolation_image)
         return await self._apart.env(order, self._planner.flow(order.submission), env, self._request.isolation)
 
     async def _take(self, folders: Folders) -> bool:

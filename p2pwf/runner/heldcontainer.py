@@ -27,8 +27,8 @@ from p2pwf.runner.processes import Launch
 from p2pwf.runner.program import run_program
 from p2pwf.runner.state import JobState
 
-HOLDER: Final = ("/bin/sh", "-c", 'sleep 2147483647 | exec "$@"', "sh")
-"""Starts a program with a standard input that stays open as long as this lives, and without a byte in it."""
+HOLDER: Final = ("/bin/sh", "-c", 'sleep 2147483647 | { "$@"; kill 0; }', "sh")
+"""Runs a program with a standard input that stays open as long as this lives, without a byte in it; ends with it."""
 UP_S: Final = 120.0
 """How long a container may take to start, its image being here."""
 KEPT_BYTES: Final = 4096
@@ -122,7 +122,7 @@ class Held:
             lines = self.said.errors.decode("utf-8", "replace").strip().splitlines()
             reason = self.failed or (lines[-1] if lines else f"it was not up after {UP_S:g} s")
             await self.end(step)
-            raise UsageError(f"the job container does not start: {reason[:500]}", "it needs a shell, `sh`, on its PATH")
+            raise UsageError(f"the job container does not start: {reason[:500]}")
 
     async def _up_or_ended(self) -> None:
         async with trio.open_nursery() as either:

@@ -5,16 +5,20 @@ A program that is installed says little: namespaces, landlock and users are ofte
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import attrs
 import trio
 
+from p2pwf.core.ids import Cid
 from p2pwf.errors import P2pwfError
 from p2pwf.isolation import Level
 from p2pwf.runner.environment import Folders
@@ -23,10 +27,13 @@ from p2pwf.runner.isolation.bounds import Bounds
 from p2pwf.runner.isolation.confine import landlock_abi
 from p2pwf.runner.isolation.keeper import Keeper, Loan
 from p2pwf.runner.leftovers import remove_tree
+from p2pwf.runner.log import LogLine
 from p2pwf.runner.processes import Launch, Spawner
 
 PATIENCE_S: Final = 15.0
 """How long a probe may take; it takes some 20 ms."""
+CONTAINER_S: Final = 60.0
+"""The same of a container, which an engine starts in a second or so when it has nothing else to do."""
 KEPT: Final = "kept apart"
 
 
@@ -45,10 +52,10 @@ UNTRIED: Final = Probe(Level.none, True, "as the node's own user, with all that 
 
 
 async def probe_all(keeper: Keeper, spawner: Spawner) -> dict[Level, Probe]:
-    """Try `process` and `sandbox`; `none` always is."""
+    """Try all levels but `none`, which always is."""
     await trio.to_thread.run_sync(keeper.prepare)
     found = {Level.none: UNTRIED}
-    for level in (Level.process, Level.sandbox):
+    for level in (Level.process, Level.sandbox, Level.container):
         found[level] = await probe(keeper, spawner, level)
     return found
 
@@ -59,16 +66,28 @@ async def probe(keeper: Keeper, spawner: Spawner, level: Level) -> Probe:
     if missing is not None:
         return missing
     try:
-        with trio.fail_after(PATIENCE_S):
-            said = await _try(keeper, spawner, level)
+        if level is Level.container:
+            with trio.fail_after(CONTAINER_S):
+                said = await _try_container(keeper, spawner)
+        else:
+            with trio.fail_after(PATIENCE_S):
+                said = await _try(keeper, spawner, level)
     except (P2pwfError, OSError, trio.TooSlowError, ExceptionGroup) as error:
         return Probe(level, False, _reason(error), _hint(level))
+    if said != KEPT and level is Level.container:
+        return Probe(level, False, said or "the step said nothing", _hint(level))
     if said != KEPT:
         return Probe(level, False, f"it does not hold here: {said or 'the step said nothing'}", _hint(level))
     return Probe(level, True, _how(keeper, level))
 
 
 def _missing(keeper: Keeper, level: Level) -> Probe | None:
+    if level is Level.container:
+        if not keeper.image:
+            hint = 'name one that is on this machine: isolation_image = "debian:12" in config.toml'
+            return Probe(level, False, "no image is named for it", hint)
+        if os.geteuid() == 0 and keeper.no_user is not None:
+            return Probe(level, False, f"as root it needs users to lend, and {keeper.no_user}")
     if level is Level.sandbox and keeper.bubblewrap is None:
         return Probe(level, False, "bubblewrap is not installed", "install bubblewrap (apt-get install bubblewrap)")
     if level is Level.process and keeper.no_user is not None:
@@ -86,12 +105,16 @@ def _reason(error: Exception) -> str:
         error = error.exceptions[0]
     if isinstance(error, P2pwfError):
         return error.message.removeprefix("the job cannot be kept apart: ")
-    if isinstance(error, OSError | trio.TooSlowError):
+    if isinstance(error, trio.TooSlowError):
+        return "it does not come to an end here"
+    if isinstance(error, OSError):
         return f"it does not work here: {error}"
     raise error
 
 
 def _hint(level: Level) -> str:
+    if level is Level.container:
+        return "isolation_image names an image that is on this machine and has a shell; see that an engine runs it"
     if level is Level.sandbox:
         return (
             "let this user make user namespaces (sysctl kernel.unprivileged_userns_clone, AppArmor), or start as root"
@@ -101,6 +124,8 @@ def _hint(level: Level) -> str:
 
 def _how(keeper: Keeper, level: Level) -> str:
     user = "as a user of its own" if keeper.no_user is None else "as the node's own user"
+    if level is Level.container:
+        return f"{user}, in a container of {keeper.image}"
     what = "in namespaces of its own" if level is Level.sandbox else "with the files of the job only"
     if level is Level.process and not landlock_abi():
         what = "with all files that everybody may read"
@@ -132,6 +157,66 @@ async def _try(keeper: Keeper, spawner: Spawner, level: Level) -> str:
                 if made:
                     work.rmdir()
     return said.strip()
+
+
+async def _try_container(keeper: Keeper, spawner: Spawner) -> str:
+    """Run a whole job: all that such jobs take (an engine, the image, a network, mounts) is tried by that."""
+    from p2pwf.runner.job import run_job  # noqa: PLC0415 - it loads this package when a job is to be kept apart
+    from p2pwf.runner.values import JobRequest, RunnerEnv  # noqa: PLC0415 - as above
+
+    work = keeper.root(Level.container)
+    made = not work.exists()
+    work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    said = _Said()
+    user = os.getuid() if keeper.no_user is not None else "$(stat -c %u .)"
+    script = f'[ "$(id -u)" = {user} ] && [ "$(id -u)" != 0 ] && echo x > x && ! echo x > /x && echo {KEPT}'
+    text = f"on: push\njobs:\n  probe:\n    runs-on: x\n    steps:\n      - run: {json.dumps(script)}\n"
+    request = JobRequest(
+        run=f"probe-{uuid.uuid4().hex[:12]}",
+        job_id="probe",
+        leg=0,
+        attempt=1,
+        workflow_text=text,
+        workflow_path=".github/workflows/probe.yml",
+        facts={},
+    )
+    env = RunnerEnv(
+        work_root=work,
+        log=said,
+        fetch_blob=_no_blob,
+        spawner=spawner,
+        isolation=Level.container,
+        keeper=keeper,
+        now_ms=lambda: int(time.time() * 1000),
+    )
+    try:
+        result = await run_job(request, env)
+    finally:
+        if made:
+            with suppress(OSError):
+                work.rmdir()
+    if result.outcome == "success" and KEPT in said.printed:
+        return KEPT
+    told = [one.message for one in result.annotations if one.level == "error"]
+    return (told or said.printed or [result.error or ""])[0]
+
+
+@attrs.define(slots=True)
+class _Said:
+    """A log that keeps what steps print."""
+
+    printed: list[str] = attrs.field(factory=list)
+
+    def write(self, line: LogLine) -> None:
+        if line.stream in ("stdout", "stderr"):
+            self.printed.append(line.text)
+
+    def flush(self) -> None:
+        pass
+
+
+async def _no_blob(cid: Cid) -> Path:
+    raise FileNotFoundError(cid.text)
 
 
 def _lay_out(folders: Folders, other: Path) -> None:

@@ -111,11 +111,13 @@ def profile(machine: str | None = None) -> str | None:
         *(_masked("ioctl", 1, whole, request) for request in (TIOCSTI, TIOCLINUX)),
         *(_masked("socket", 0, whole, family) for family in (AF_ALG, AF_VSOCK)),
     ]
-    return json.dumps({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": [f"SCMP_ARCH_{name.upper()}"],
-        "syscalls": rules,
-    })
+    return json.dumps(
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "architectures": [f"SCMP_ARCH_{name.upper()}"],
+            "syscalls": rules,
+        }
+    )
 
 
 def _masked(name: str, index: int, mask: int, value: int) -> dict[str, object]:
