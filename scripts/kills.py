@@ -36,12 +36,13 @@ from p2pwf.runner.isolation.probe import levels, probe_all  # noqa: E402 - as ab
 from p2pwf.runner.leftovers import remove_tree  # noqa: E402 - as above
 from p2pwf.runner.processes import Spawner  # noqa: E402 - as above
 from p2pwf.runner.reaper import children_of  # noqa: E402 - as above
+from tests.runner.isolation import image  # noqa: E402 - as above
 from tests.runner.kit import Bench, alive, make_request, workflow  # noqa: E402 - as above
 
 STAYS: Final = """\
 sleep 1000 {mark} &
 (setsid bash -c 'sleep 1000 {mark} & disown' &)
-env -i setsid -f /bin/bash -c 'exec -a x sleep 1000 {mark}'
+(env -i setsid /bin/bash -c 'exec -a x sleep 1000 {mark}' &)
 setsid bash -c 'trap "" INT TERM HUP; while :; do sleep 1; done' {mark} &
 setsid bash -c 'relay() {{ sleep 0.01; (relay "$1" &); }}; relay {mark}' {mark} &
 """
@@ -71,7 +72,7 @@ def body(way: str, mark: str) -> str:
 
 async def play(level: Level, way: str, folder: Path, mark: str, jobs: int) -> None:
     """Run a batch of jobs and end them; returns when the runner believes that nothing of them is left."""
-    keeper = Keeper(folder / "work")
+    keeper = Keeper(folder / "work", image=image.NAME)
     await trio.to_thread.run_sync(keeper.prepare)
     async with open_spawner() as spawner, trio.open_nursery() as nursery:
         for number in range(jobs):
@@ -181,6 +182,8 @@ def main(arguments: list[str] | None = None) -> int:
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="p2pwf-") as place:
         Path(place).chmod(0o755)
+        image.settings(Path(place))
+        image.why_no_engine()  # makes the image, where that can be
         here = trio.run(available, Path(place))
         turns = [(level, way) for level in here for way in WAYS if (level, way) != ("none", "fills the disk")]
         while done < given.jobs:
@@ -202,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
 async def available(place: Path) -> list[str]:
     """The names of the levels that work here."""
     async with open_spawner() as spawner:
-        keeper = Keeper(place / "probe")
+        keeper = Keeper(place / "probe", image=image.NAME)
         found = levels(await probe_all(keeper, spawner))
         keeper.close()
     return [level.name for level in sorted(found)]

@@ -111,6 +111,7 @@ def test_up_hands_its_flags_to_the_node(monkeypatch: pytest.MonkeyPatch, tmp_pat
         "private": False, "trust_members": True, "mdns": True, "json_output": True,
         "actions": str(tmp_path), "actions_url": "file:///x", "executor": "external", "progress": "plain",
         "history_days": 0,
+        "isolation_image": None,
     }  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,322 @@
+"""Level container, with a real engine: what jobs get there, what they cannot get at, and how their containers end.
+
+The engine has to start containers here; where none does, these tests say why and are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2pwf.errors import UsageError
+from p2pwf.isolation import Level
+from p2pwf.runner import containers
+from p2pwf.runner.containers import JobContainer, Mounts, Spec
+from p2pwf.runner.isolation import hardened
+from p2pwf.runner.isolation.bounds import Bounds
+from p2pwf.runner.isolation.hardened import Hardening, checked, variable_file
+from p2pwf.runner.isolation.keeper import Keeper
+from p2pwf.runner.isolation.probe import probe
+from p2pwf.runner.processes import Launch
+from p2pwf.runner.step import StepRun
+from scripts import kills
+from tests.runner.isolation import image
+from tests.runner.isolation.attempts import ALLOWED, ATTEMPTS, OUT
+from tests.runner.isolation.conftest import Apart
+from tests.runner.isolation.registry import serve
+from tests.runner.isolation.test_attempts import run, shared
+from tests.runner.isolation.test_bounds import EATS, FORKS, MIB
+from tests.runner.isolation.test_links import FILES, KEY, WRITES, all_kept, folder, names
+from tests.runner.isolation.test_links import run as run_at
+from tests.runner.kit import Bench
+from tests.runner.native import Place
+
+__all__ = ["folder", "shared"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Settings for podman that an ordinary machine takes; a skip where nothing runs containers."""
+    before = dict(os.environ)
+    image.settings(tmp_path_factory.mktemp("engine"))
+    reason = image.why_no_engine()
+    if reason is not None:
+        pytest.skip(reason)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+async def apart(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Apart]:
+    """Every job of the bench is kept apart in a container."""
+    keeper = Keeper(bench.root / "work", image=image.NAME)
+    await trio.to_thread.run_sync(keeper.prepare)
+    apart = Apart(keeper, Level.container)
+    plain = Bench.env
+    monkeypatch.setattr(Bench, "env", lambda *args, **more: apart.env(plain(*args, **more)))
+    yield apart
+    keeper.close()
+
+
+def left() -> list[str]:
+    """The names of all containers of ours that there are."""
+    return [name for name in image.ask("ps", "--all", "--format", "{{.Names}}").stdout.split() if "p2pwf_" in name]
+
+
+async def test_a_job_runs_in_the_image_and_its_files_come_through(bench: Bench, apart: Apart) -> None:
+    before = left()
+    ran = await bench.run(
+        """
+        - run: |
+            echo "in $(pwd) as $(id -u), home $HOME, $SAID"
+            echo x > file; ln -s file link; echo "a=b" >> $GITHUB_OUTPUT; echo C=d >> $GITHUB_ENV
+            echo said > /tmp/there
+          id: one
+          env: {SAID: "two\\nlines", LD_PRELOAD: /none, PS4: "$(id)"}
+        - {shell: bash, run: "cat link /tmp/there; echo $C ${{ steps.one.outputs.a }} ${{ hashFiles('file') != '' }}"}
+        - {shell: python, run: "import os; print(os.environ['RUNNER_TEMP'])"}
+        """
+    )
+    assert ran.result.outcome == "success", ran.messages()
+    text = ran.text()
+    assert "in /__w/workflow/workflow as " in text
+    assert "home /github/home, two\nlines" in text
+    assert "as 0," not in text
+    assert "x\nsaid\nd b true" in text
+    assert "/__w/_temp" in text
+    assert any("Isolation: container" in line for line in ran.said())
+    assert left() == before
+
+
+async def test_a_job_without_a_network_has_none(bench: Bench, apart: Apart) -> None:
+    apart.network = False
+    ran = await bench.run("- run: ls /sys/class/net")
+    assert ran.text(2) == "lo"
+    ran = await bench.run("- run: 'true'", job=f"services: {{db: {{image: '{image.NAME}'}}}}")
+    assert "services need a network" in ran.messages()[0]
+
+
+async def test_the_level_is_available_once_a_job_has_run(bench: Bench, tmp_path: Path) -> None:
+    found = await probe(Keeper(tmp_path / "jobs", image=image.NAME), bench.spawner, Level.container)
+    assert found.available, found
+    found = await probe(Keeper(tmp_path / "jobs", image="no-such-image:1"), bench.spawner, Level.container)
+    assert not found.available
+    assert "no-such-image" in found.text
+    assert not (tmp_path / "jobs").exists()
+
+
+async def test_nothing_runs_beside_the_container_if_that_does_not_start(bench: Bench, apart: Apart) -> None:
+    apart.keeper.image = "no-such-image:1"
+    ran = await bench.run("- {if: always(), run: id}\n- {if: always(), uses: ./a}", source={"a/action.yml": JS_ACTION})
+    assert "no-such-image" in ran.messages()[0]
+    assert "uid=" not in ran.text()
+    assert "the container that keeps the job apart is not up" in " ".join(ran.messages())
+
+
+JS_ACTION = "name: a\nruns: {using: node20, main: a.js}\n"
+
+
+async def test_something_does_run_beside_it_without_the_guard(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart.keeper.image = "no-such-image:1"
+    monkeypatch.setattr(StepRun, "launch", lambda _, *launched: Launch(*launched))
+    ran = await bench.run("- {if: always(), run: id}")
+    assert "uid=" in ran.text()
+
+
+def test_t42_t43_no_attempt_gets_out_of_a_container(shared: Path) -> None:
+    said = run("container", shared / "container", None)
+    out = {name for name, text in said.items() if OUT in text}
+    assert len(said) == len(ATTEMPTS)
+    assert out <= ALLOWED[Level.container], {name: said[name] for name in out}
+
+
+async def test_t34_a_fork_bomb_gets_no_further_than_its_bound(bench: Bench, apart: Apart) -> None:
+    apart.bounds = Bounds(processes=40)
+    ran = await bench.run(FORKS)
+    assert "started 150" not in ran.text()
+    assert "Resource temporarily unavailable" in ran.text()
+
+
+async def test_t36_a_job_that_eats_memory_is_ended_and_not_the_machine(bench: Bench, apart: Apart) -> None:
+    apart.bounds = Bounds(memory=100 * MIB)
+    ran = await bench.run(EATS)
+    assert f"had {400 * MIB}" not in ran.text()
+    assert ran.result.outcome == "failure"
+
+
+async def test_t34_t36_bounds_are_passed_without_the_guard(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart.bounds = Bounds(processes=40, memory=100 * MIB)
+    monkeypatch.setattr(Hardening, "options", lambda _: iter(("--stop-signal", "SIGKILL")))
+    ran = await bench.run(f"{FORKS}\n{EATS}")
+    assert "started 150" in ran.text()
+    assert f"had {400 * MIB}" in ran.text()
+
+
+async def test_t37_a_job_can_write_to_what_is_counted_only(bench: Bench, apart: Apart) -> None:
+    apart.bounds = Bounds(disk=64 * MIB, file=8 * MIB)
+    ran = await bench.run(
+        """
+        - run: for place in / /usr /etc /__w /github; do echo > $place/x && echo wrote to $place; done; true
+        - run: head -c 9437184 /dev/zero > a || true; wc -c < a
+        - run: for n in $(seq 12); do head -c 6291456 /dev/zero > /tmp/$n; done; sleep 30; echo filled
+        """
+    )
+    assert "wrote to" not in ran.text()
+    assert str(8 * MIB) in ran.text()
+    assert "has filled its folder" in (ran.result.error or "")
+
+
+@pytest.mark.parametrize("steps", [FILES["an artifact"], FILES["an action"], FILES["an output file"]])
+async def test_t40_a_planted_link_does_not_have_the_runner_read_the_key(
+    bench: Bench, apart: Apart, folder: Path, steps: str
+) -> None:
+    place = Place.at(bench)
+    assert KEY not in await all_kept(place, await run_at(place, folder, steps))
+
+
+@pytest.mark.parametrize("steps", [WRITES["a checkout"], WRITES["a download"]])
+async def test_t40_a_planted_link_does_not_have_the_runner_write_elsewhere(
+    bench: Bench, apart: Apart, folder: Path, steps: str
+) -> None:
+    await run_at(Place.at(bench), folder, steps)
+    assert names(folder) == {"key"}
+
+
+@pytest.mark.parametrize("way", ["given up", "step timeout", "supervisor killed", "runner killed"])
+def test_t35_no_process_of_a_container_outlives_its_job(shared: Path, way: str) -> None:
+    survivors, _, said = kills.batch("container", way, shared / f"kills-{way.replace(' ', '-')}", 2, None)
+    assert (survivors, said) == (0, "")
+
+
+def test_t35_a_container_ends_when_nobody_holds_its_input(tmp_path: Path) -> None:
+    """As for docker, whose containers are no children of ours: the command line alone is killed."""
+    done = image.ask("run", "--interactive", "--rm", *image.LIMITS, "--network", "none", image.NAME, *hardened.HOLD)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+
+
+REFUSED = (
+    "--privileged", "--cap-add SYS_ADMIN", "--cap-add=ALL", "--pid host", "--pid=host", "--network host",
+    "--net=host", "--ipc host", "--uts host", "--userns host", "--cgroupns host", "--device /dev/sda",
+    "--device-cgroup-rule 'a *:* rwm'", "-v /:/host", "-v=/:/host", "--volume /:/host",
+    "--mount type=bind,source=/,target=/host", "--volumes-from other", "--security-opt seccomp=unconfined",
+    "--security-opt apparmor=unconfined", "--user 0", "-u root", "--group-add 0", "--memory 1t", "-m 1t",
+    "--memory-swap -1", "--pids-limit -1", "--ulimit nofile=1:1", "--oom-kill-disable", "--cgroup-parent /",
+    "--runtime crun", "--sysctl kernel.x=1", "--tmpfs /x", "--shm-size 1t", "--gpus all", "--env-file /etc/passwd",
+    "-e HOME", "--env SECRET", "--label p2pwf.life=x", "--name other", "--rm", "-d", "-it", "--publish 80:80",
+    "-p 80:80", "-P", "--add-host x:1.2.3.4", "--entrypoint sh", "--init", "--restart always", "--log-driver none",
+    "--pull always", "--storage-opt size=1t", "--annotation a=b", "--hooks-dir /x", "-eHOME", "ubuntu", "--",
+    "--rootfs /", "--read-only=false", "--secret x", "--systemd always", "--unsetenv x", "--cidfile /x",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("options", REFUSED)
+def test_t42_options_that_reach_out_are_refused_by_name(options: str) -> None:
+    spec = containers.read_spec({"image": "x", "options": options})
+    assert spec is not None
+    with pytest.raises(UsageError) as raised:
+        checked(spec)
+    named = options.split(maxsplit=1)[0].partition("=")[0][:2]
+    assert named in raised.value.message or "takes the variable" in raised.value.message
+    assert raised.value.hint
+
+
+def test_other_options_stay_and_variables_leave_the_command_line() -> None:
+    text = "--cpus 2 --health-cmd 'pg ready' --hostname=db -w /x -e A=b=c --env D= -eE=f --no-healthcheck --read-only"
+    spec = containers.read_spec({"image": "x", "options": text, "env": {"G": "h"}})
+    assert spec is not None
+    kept = checked(spec)
+    assert kept.options == (
+        "--cpus=2", "--health-cmd=pg ready", "--hostname=db", "--workdir=/x", "--no-healthcheck", "--read-only",
+    )  # fmt: skip
+    assert kept.env == {"A": "b=c", "D": "", "E": "f", "G": "h"}
+
+
+def test_volumes_are_refused_and_ports_are_not_published() -> None:
+    with pytest.raises(UsageError, match="the service db has volumes"):
+        checked(Spec(image="x", name="db", volumes=("/:/host",)))
+    assert checked(Spec(image="x", name="db", ports=("80:80",))).ports == ()
+
+
+def command(apart: bool, variables: Mapping[str, str]) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    own = {"HOME": "/root"}
+    job = JobContainer(program="/bin/engine", id="c", path="", mounts=Mounts(()), environment=own, apart=apart)
+    launch = job.launch(("sh", "x"), variables, Path("/w"), (), Path("/r"))
+    return launch.arguments, launch.environment
+
+
+DANGEROUS = ("LD_PRELOAD", "DOCKER_HOST", "CONTAINERS_CONF", "HOME", "PATH", "XDG_CONFIG_HOME", "BASH_ENV", "TMPDIR")
+
+
+@pytest.mark.parametrize("name", DANGEROUS)
+def test_t42_no_variable_of_a_step_reaches_the_engines_command_line(name: str) -> None:
+    arguments, environment = command(True, {name: "the value", "GITHUB_SHA": "0", "INPUT_A B": "c"})
+    assert "the value" not in (environment.get(name), *arguments)
+    assert environment["HOME"] == "/root"
+    assert (environment["GITHUB_SHA"], environment["INPUT_A B"]) == ("0", "c")
+    assert "the value" in environment.values()
+    script = arguments[arguments.index("-c") + 1]
+    assert f'export {name}="$' in script
+    with pytest.raises(UsageError, match="no shell can set"):
+        command(True, {"BASH_FUNC_sh%%": "() { id; }"})
+
+
+def test_t42_it_does_without_the_guard() -> None:
+    assert command(False, {"LD_PRELOAD": "the value"})[1]["LD_PRELOAD"] == "the value"
+
+
+def test_variables_that_no_file_can_tell_are_refused() -> None:
+    assert variable_file({"A": "b #c", "D": ""}) == "A=b #c\nD=\n"
+    for bad in ({"A": "b\nEVIL=1"}, {"A B": "c"}, {"A=B": "c"}, {"#A": "c"}, {"": "c"}, {"A": "b\rc"}):
+        with pytest.raises(UsageError):
+            variable_file(bad)
+
+
+async def test_containers_of_a_registry_are_pulled_kept_and_gone(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not str(image.engine()).endswith("podman"):
+        pytest.skip("docker takes no registry without TLS from a test")
+    before = left()
+    with serve(bench.root) as name:
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(bench.root / "registries.conf"))
+        job = f"""
+        container: {{image: "{name}", env: {{A: b, LD_PRELOAD: /none}}, options: --cpus 1}}
+        services:
+          db:
+            image: "{name}"
+            env: {{MODE: "755"}}
+            ports: ["5432:5432"]
+            entrypoint: sh
+            command: -c 'id -u; chown 7 /etc/shadow && echo mine; ls /github/workflow; sleep 1000'
+        """
+        steps = f"""
+        - run: echo "$A as $(id -u)"; ps | grep -c 'sleep 1000'
+        - uses: docker://{name}
+          with: {{args: sh -c "id -u; pwd; echo $INPUT_ARGS; echo x > made; cat $GITHUB_EVENT_PATH"}}
+          env: {{LD_LIBRARY_PATH: /none}}
+        - run: cat made
+        """
+        ran = await bench.run(steps, job=job)
+    assert ran.result.outcome == "success", (ran.messages(), ran.text())
+    text = ran.text()
+    assert "b as " in text
+    assert "/github/workspace" in text
+    assert any("No port of db is published here" in one for one in ran.messages())
+    said = text.splitlines()
+    assert "mine" in said, text
+    assert any(line.startswith("ls: /github/workflow") for line in said), "a service has folders of the job"
+    assert left() == before
+
+
+async def test_what_would_build_an_image_is_refused(bench: Bench, apart: Apart) -> None:
+    ran = await bench.run("- uses: ./a", source={"a/Dockerfile": "FROM scratch"})
+    assert "has its image built, which is not done at isolation container" in " ".join(ran.messages())
