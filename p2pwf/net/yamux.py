@@ -85,10 +85,15 @@ class GuardedYamux(Yamux):
             await self.abort()
 
     async def abort(self) -> None:
-        """Close the socket under the connection: unlike `close` it waits for nobody, so it ends blocked writers too."""
+        """Close the socket under the connection: unlike `close` it waits for nobody, so it ends blocked writers too.
+
+        And the read loop, which waits while the peer opens streams that nobody accepts: it may wait for ever.
+        """
         self.event_shutting_down.set()
         self.event_closed.set()
         self._answer.set()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_DEADLINE):
             try:
                 await self.secured_conn.close()

@@ -93,11 +93,11 @@ def negotiation(data: bytes) -> None:
 
 
 def muxer(data: bytes) -> None:
-    """Frames of the multiplexer, whole and broken, and then the end of the connection."""
+    """Frames of the multiplexer, whole and broken, and then the end of the connection. Nobody accepts its streams."""
 
     async def serve() -> None:
         conn = _Given(data)
-        muxed = GuardedYamux(cast(ISecureConn, conn), libp2p_id(PEER), Timing(), Counters())
+        muxed = GuardedYamux(cast(ISecureConn, conn), libp2p_id(PEER), Timing(ping=0.1, silence=0.3), Counters())
         with trio.fail_after(30):
             await muxed.start()
         assert muxed.event_shutting_down.is_set()
