@@ -46,7 +46,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     reason = image.why_no_engine()
     if reason is not None:
         pytest.skip(reason)
+    here, nets = set(left()), networks()
     yield
+    # What the killed runners of these tests leave to the next life of their nodes, which do not have one.
+    for name in set(left()) - here:
+        image.ask("rm", "--force", "--volumes", name)
+    for name in networks() - nets:
+        image.ask("network", "rm", name)
     os.environ.clear()
     os.environ.update(before)
 
@@ -66,6 +72,11 @@ async def apart(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 def left() -> list[str]:
     """The names of all containers of ours that there are."""
     return [name for name in image.ask("ps", "--all", "--format", "{{.Names}}").stdout.split() if "p2pwf_" in name]
+
+
+def networks() -> set[str]:
+    """The names of all networks of ours."""
+    return {name for name in image.ask("network", "ls", "--format", "{{.Name}}").stdout.split() if "github_" in name}
 
 
 async def test_a_job_runs_in_the_image_and_its_files_come_through(bench: Bench, apart: Apart) -> None:
