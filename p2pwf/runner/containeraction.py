@@ -15,13 +15,14 @@ import trio
 
 from p2pwf.errors import UsageError
 from p2pwf.runner.actions import DOCKER, Found
-from p2pwf.runner.containers import action_mounts, image_name, socket_options
+from p2pwf.runner.containers import Spec, action_mounts, image_name, socket_options
 from p2pwf.runner.engines import Engine, find_engine
 from p2pwf.runner.environment import input_variables
-from p2pwf.runner.heldcontainer import hardening, variable_options
+from p2pwf.runner.heldcontainer import JOB_LABEL, hardening, variable_options
+from p2pwf.runner.images import pull, volumes
 from p2pwf.runner.isolation import hardened
 from p2pwf.runner.processes import Launch
-from p2pwf.runner.services import labels, pull
+from p2pwf.runner.services import labels
 from p2pwf.runner.values import Outcome
 from p2pwf.workflow.action import DockerRuns
 
@@ -64,7 +65,7 @@ async def run_container(run: StepRun, found: Found, runs: DockerRuns, inputs: Ma
     inside.setdefault("CI", "true")
     name = f"p2pwf_{uuid.uuid4().hex[:16]}"
     network = cast("Mapping[str, object]", state.job.get("container") or {}).get("network")
-    async with _given(run, engine, inside) as (options, environment):
+    async with _given(run, engine, image, inside) as (options, environment):
         words = (
             *(engine.program, "run", "--name", name, *labels(state), "--workdir", "/github/workspace", "--rm"),
             *options,
@@ -87,7 +88,7 @@ async def run_container(run: StepRun, found: Found, runs: DockerRuns, inputs: Ma
 
 @asynccontextmanager
 async def _given(
-    run: StepRun, engine: Engine, variables: Mapping[str, str]
+    run: StepRun, engine: Engine, image: str, variables: Mapping[str, str]
 ) -> AsyncIterator[tuple[tuple[str, ...], Mapping[str, str]]]:
     """Options that give the container its variables, and at isolation level container keep it apart; and what the
     command's own environment has to have for them. One at a time there: each has all of the job's bounds."""
@@ -99,7 +100,9 @@ async def _given(
         raise UsageError("the container that keeps the job apart is not up", "the log says why")
     kept = hardening(state, engine, count=1)
     async with state.one_action, variable_options(state, variables) as (options, environment):
-        yield (*kept.job_options(), "--pid", f"container:{state.container.id}", *options), environment
+        instead = [word for path in await volumes(engine, run.number, image) for word in ("--tmpfs", path)]
+        with_job = ("--pid", f"container:{state.container.id}", "--label", f"{JOB_LABEL}={state.container.id}")
+        yield (*kept.job_options(), *with_job, *instead, *options), environment
 
 
 def _split(text: str) -> list[str]:
@@ -115,7 +118,7 @@ async def _image(run: StepRun, engine: Engine, found: Found, runs: DockerRuns) -
     if runs.image.lower().startswith(DOCKER):
         image = image_name(runs.image)
         if image not in state.images:
-            await pull(engine, run.number, image)
+            await pull(engine, run.number, Spec(image=image))
             state.images[image] = image
         return image
     if state.loan is not None:

@@ -2,13 +2,15 @@
 
 `docker run` stays in the foreground with a standard input that nothing is ever written to. When whoever holds that
 ends, however it ends, the input ends, with it the container's first process, and with this all others in its process
-namespace, which services and actions share.
+namespace, which services and actions share. An image may bring a shell that does not heed that, so there is a guard as
+well: a process outside of the job's that waits for the same end and has the engine remove what is left.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +22,7 @@ import trio
 from p2pwf.errors import P2pwfError, UsageError
 from p2pwf.runner.containers import Spec
 from p2pwf.runner.engines import Engine
+from p2pwf.runner.images import volumes
 from p2pwf.runner.isolation import seccomp
 from p2pwf.runner.isolation.hardened import HOLD, Hardening, job_mounts, plain_and_other, variable_file
 from p2pwf.runner.log import Stream
@@ -29,6 +32,13 @@ from p2pwf.runner.state import JobState
 
 HOLDER: Final = ("/bin/sh", "-c", 'sleep 2147483647 | { "$@"; kill 0; }', "sh")
 """Runs a program with a standard input that stays open as long as this lives, without a byte in it; ends with it."""
+GUARD: Final = """\
+read -r _
+for id in $("$1" ps --all --quiet --filter "label=$2"); do "$1" rm --force --volumes "$id"; done
+[ "$3" = none ] || "$1" network rm "$3"
+"""
+"""Waits for the end of its input, then removes the containers of a job and their network."""
+JOB_LABEL: Final = "p2pwf.job"
 UP_S: Final = 120.0
 """How long a container may take to start, its image being here."""
 KEPT_BYTES: Final = 4096
@@ -102,15 +112,23 @@ class Held:
     ended: trio.Event = attrs.field(factory=trio.Event)
     said: _Said = attrs.field(factory=_Said)
     failed: str = ""
+    guard: subprocess.Popen[bytes] | None = None
+
+    @property
+    def label(self) -> str:
+        """What marks all containers of the job."""
+        return f"{JOB_LABEL}={self.name}"
 
     async def start(self, step: int, spec: Spec, hardened: Hardening, labels: Sequence[str], network: str) -> None:
         """Start it, and wait until it is up. Raises UsageError."""
         _, binds = job_mounts(self.state.folders)
+        instead = [word for path in await volumes(self.engine, step, spec.image) for word in ("--tmpfs", path)]
+        self._set_guard(network)
         variables = {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env, "HOME": "/github/home"}
         async with variable_options(self.state, variables) as (options, environment):
             words = (
                 *(self.engine.program, "run", "--interactive", "--rm", "--pull", "never", "--name", self.name),
-                *(*labels, "--network", network, *spec.options, *hardened.job_options(), *binds, *options),
+                *(*labels, "--network", network, *spec.options, *hardened.job_options(), *binds, *instead, *options),
                 *("--workdir", "/__w", "--entrypoint", HOLD[0], spec.image, *HOLD[1:]),
             )
             self.state.log.write(step, "command", f"##[command]{' '.join(words)}")
@@ -123,6 +141,17 @@ class Held:
             reason = self.failed or (lines[-1] if lines else f"it was not up after {UP_S:g} s")
             await self.end(step)
             raise UsageError(f"the job container does not start: {reason[:500]}")
+
+    def _set_guard(self, network: str) -> None:
+        self.guard = subprocess.Popen(
+            ("/bin/sh", "-c", GUARD, "sh", self.engine.program, self.label, network),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self.engine.environment(),
+            cwd="/",
+            start_new_session=True,
+        )
 
     async def _up_or_ended(self) -> None:
         async with trio.open_nursery() as either:
@@ -148,3 +177,13 @@ class Held:
         """Take it down, whatever runs in it."""
         await self.engine.ask(step, "rm", "--force", "--volumes", self.name)
         self.scope.cancel()
+        if self.guard is not None:
+            self.guard.kill()
+            with self.guard:  # it closes the input and waits
+                self.guard = None
+
+    def let_go(self) -> None:
+        """Leave to the guard what could not be taken down."""
+        self.scope.cancel()
+        if self.guard is not None and self.guard.stdin is not None:
+            self.guard.stdin.close()

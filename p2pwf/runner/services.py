@@ -6,9 +6,7 @@ the services, then a wait until every service that has a health check is healthy
 
 from __future__ import annotations
 
-import json
 import uuid
-from base64 import b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +16,7 @@ import trio
 from p2pwf.errors import UsageError
 from p2pwf.runner.containers import JobContainer, Mounts, Spec, create_options, job_mounts, read_path, read_ports
 from p2pwf.runner.engines import Engine
-from p2pwf.runner.leftovers import remove_tree
+from p2pwf.runner.images import pull
 from p2pwf.runner.state import JobState
 from p2pwf.workflow import Value
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from p2pwf.runner.heldcontainer import Held
     from p2pwf.runner.isolation.hardened import Hardening
 
-PULLS: Final = 3
-"""Tries to pull an image."""
 MAX_WAIT_S: Final = 32.0
 """Between two looks at a service that is starting."""
 STOP_S: Final = 8.0
@@ -132,7 +128,7 @@ class Containers:
 
             mounts, _ = hardened.job_mounts(state.folders)
             container = await self._hold(step, spec)
-        lines = await self.engine.must(step, "no container", "inspect", "--format", _ENV, container)
+        lines = await self.engine.must(step, "no container", "inspect", "--format", _ENV, container, show=False)
         state.job["container"] = {"id": container, "network": self.network}
         state.container = JobContainer(
             program=self.engine.program,
@@ -152,9 +148,9 @@ class Containers:
         assert self.hardening is not None
         log.say(step, "##[group]Starting job container")
         if not spec.is_here:
-            await self.pull(step, spec)
+            await pull(self.engine, step, spec)
         self.held = held = Held(self.state, self.engine, f"p2pwf_{uuid.uuid4().hex[:16]}")
-        await held.start(step, spec, self.hardening, self._labels(), self.network)
+        await held.start(step, spec, self.hardening, (*self._labels(), "--label", held.label), self.network)
         log.say(step, "##[endgroup]")
         return held.name
 
@@ -162,7 +158,7 @@ class Containers:
         log = self.state.log
         what = f"{spec.name} service container" if spec.name else "job container"
         log.say(step, f"##[group]Starting {what}")
-        await self.pull(step, spec)
+        await pull(self.engine, step, spec)
         name = f"p2pwf_{uuid.uuid4().hex[:16]}"
         mounts = None if spec.name else job_mounts(self.state.folders)
         lines = await self._create(step, spec, name, mounts)
@@ -182,27 +178,13 @@ class Containers:
         from p2pwf.runner.heldcontainer import variable_options  # noqa: PLC0415 - as above
 
         assert self.held is not None  # it comes first, and services end with it
-        kept = (*self.hardening.service_options(), "--pid", f"container:{self.held.name}")
+        with_job = ("--pid", f"container:{self.held.name}", "--label", self.held.label)
+        kept = (*self.hardening.service_options(), *with_job)
         async with variable_options(self.state, {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env}) as (given, own):
             options, _ = create_options(
                 attrs.evolve(spec, env={}), name, self._labels(), self.network, None, (*kept, *given)
             )
             return await self.engine.must(step, what, "create", *options, variables=own)
-
-    async def pull(self, step: int, spec: Spec) -> None:
-        """Get the image, with the credentials if there are any, after a wait again if need be; raises UsageError."""
-        config: tuple[str, ...] = ()
-        folder = self.state.folders.temp / f".docker_{uuid.uuid4().hex}"
-        if spec.username and spec.password:
-            login = b64encode(f"{spec.username}:{spec.password}".encode()).decode()
-            await trio.Path(folder).mkdir(0o700)
-            await trio.Path(folder / "config.json").write_text(json.dumps({"auths": {spec.registry: {"auth": login}}}))
-            config = ("--config", str(folder))
-        try:
-            await pull(self.engine, step, spec.image, config)
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(remove_tree, folder)
 
     async def _healthy(self, step: int) -> None:
         log = self.state.log
@@ -235,6 +217,13 @@ class Containers:
 
     async def stop(self, step: int) -> None:
         """Show what the services said, and take everything down. Twice is fine."""
+        try:
+            await self._take_down(step)
+        finally:
+            if self.held is not None:
+                self.held.let_go()
+
+    async def _take_down(self, step: int) -> None:
         log = self.state.log
         self.state.container = None
         while self.started:
@@ -245,8 +234,8 @@ class Containers:
             volumes = () if self.hardening is None else ("--volumes",)
             await self.engine.ask(step, "rm", "--force", *volumes, container)
         if self.held is not None:
-            held, self.held = self.held, None
-            await held.end(step)
+            await self.held.end(step)
+            self.held = None
         if self.up:
             self.up = False
             await self.engine.ask(step, "network", "rm", self.network)
@@ -256,17 +245,3 @@ def labels(state: JobState) -> tuple[str, ...]:
     """The options that mark a container as this node's, and as of this life of it."""
     work = sha256(str(state.env.work_root.absolute()).encode()).hexdigest()[:16]
     return "--label", f"p2pwf.work={work}", "--label", f"p2pwf.life={LIFE}"
-
-
-async def pull(engine: Engine, step: int, image: str, config: tuple[str, ...] = ()) -> None:
-    """Get an image, after a wait again if need be; raises UsageError."""
-    wait = engine.state.env.limits.container_s
-    for attempt in range(1, PULLS + 1):
-        status, _ = await engine.ask(step, *config, "pull", image)
-        if status == 0:
-            return
-        if attempt < PULLS:
-            engine.state.warning(step, f"{engine.name} pull failed with exit code {status}, once more in {wait:g} s")
-            await trio.sleep(wait)
-            wait *= 2
-    raise UsageError(f"the image {image} cannot be pulled", "is its name right, and does this peer reach its registry?")

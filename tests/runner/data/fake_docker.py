@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(os.environ["FAKE_ENGINE"])
 VALUED = {
     "--name", "--label", "--network", "--network-alias", "-p", "-e", "-v", "--workdir", "--entrypoint", "--cpus",
-    "--health-cmd", "-t", "-f", "--config", "--format", "--filter",
+    "--health-cmd", "-t", "-f", "--format", "--filter",
 }  # fmt: skip
 
 
@@ -59,8 +59,8 @@ def main(words: list[str]) -> int:
     with (HERE / "asked.ndjson").open("a") as file:
         file.write(json.dumps(words) + "\n")
     options, words = parse(words)
-    if options and options[0][0] == "--config":
-        (HERE / "login.json").write_text(Path(options[0][1], "config.json").read_text())
+    if "DOCKER_CONFIG" in os.environ:
+        (HERE / "login.json").write_text(Path(os.environ["DOCKER_CONFIG"], "config.json").read_text())
     verb = words.pop(0)
     if (HERE / f"fail-{verb}").exists():
         print(f"{verb} failed as it was told to", file=sys.stderr)

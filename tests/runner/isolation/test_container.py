@@ -6,7 +6,9 @@ The engine has to start containers here; where none does, these tests say why an
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,15 @@ from p2pwf.errors import UsageError
 from p2pwf.isolation import Level
 from p2pwf.runner import containers
 from p2pwf.runner.containers import JobContainer, Mounts, Spec
+from p2pwf.runner.heldcontainer import GUARD, JOB_LABEL
+from p2pwf.runner.images import check_reference
 from p2pwf.runner.isolation import hardened
 from p2pwf.runner.isolation.bounds import Bounds
 from p2pwf.runner.isolation.hardened import Hardening, checked, variable_file
 from p2pwf.runner.isolation.keeper import Keeper
 from p2pwf.runner.isolation.probe import probe
 from p2pwf.runner.processes import Launch
+from p2pwf.runner.services import LIFE
 from p2pwf.runner.step import StepRun
 from scripts import kills
 from tests.runner.isolation import image
@@ -46,13 +51,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     reason = image.why_no_engine()
     if reason is not None:
         pytest.skip(reason)
-    here, nets = set(left()), networks()
     yield
-    # What the killed runners of these tests leave to the next life of their nodes, which do not have one.
-    for name in set(left()) - here:
-        image.ask("rm", "--force", "--volumes", name)
-    for name in networks() - nets:
-        image.ask("network", "rm", name)
     os.environ.clear()
     os.environ.update(before)
 
@@ -70,8 +69,9 @@ async def apart(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 def left() -> list[str]:
-    """The names of all containers of ours that there are."""
-    return [name for name in image.ask("ps", "--all", "--format", "{{.Names}}").stdout.split() if "p2pwf_" in name]
+    """The names of all containers that jobs of this process have left."""
+    words = ("--filter", f"label=p2pwf.life={LIFE}", "--format", "{{.Names}}")
+    return image.ask("ps", "--all", *words).stdout.split()
 
 
 def networks() -> set[str]:
@@ -80,7 +80,6 @@ def networks() -> set[str]:
 
 
 async def test_a_job_runs_in_the_image_and_its_files_come_through(bench: Bench, apart: Apart) -> None:
-    before = left()
     ran = await bench.run(
         """
         - run: |
@@ -101,7 +100,7 @@ async def test_a_job_runs_in_the_image_and_its_files_come_through(bench: Bench, 
     assert "x\nsaid\nd b true" in text
     assert "/__w/_temp" in text
     assert any("Isolation: container" in line for line in ran.said())
-    assert left() == before
+    assert left() == []
 
 
 async def test_a_job_without_a_network_has_none(bench: Bench, apart: Apart) -> None:
@@ -208,6 +207,23 @@ def test_t35_no_process_of_a_container_outlives_its_job(shared: Path, way: str) 
     assert (survivors, said) == (0, "")
 
 
+async def test_t35_what_heeds_no_input_is_removed_by_the_guard(tmp_path: Path) -> None:
+    """As a container of docker whose image has a shell of its own mind, when the runner is gone: nobody of ours is its
+    parent."""
+    job, network = f"{JOB_LABEL}={tmp_path.name}", f"github_{os.getpid()}"
+    assert image.ask("network", "create", network).returncode == 0
+    words = ("--label", job, "--network", network, *image.LIMITS, "--stop-signal", "SIGKILL", image.NAME)
+    assert image.ask("run", "--detach", *words, "sleep", "1000").returncode == 0
+    command = ("/bin/sh", "-c", GUARD, "sh", str(image.engine()), job, network)
+    async with trio.open_nursery() as nursery:
+        guard = await nursery.start(partial(trio.run_process, command, stdin=subprocess.PIPE, capture_stdout=True))
+        await trio.sleep(0.2)
+        assert network in networks()
+        await guard.stdin.aclose()  # what the end of the runner does, however it ends
+    listed = image.ask("ps", "--all", "--quiet", "--filter", f"label={job}").stdout
+    assert (listed, network in networks()) == ("", False)
+
+
 def test_t35_a_container_ends_when_nobody_holds_its_input(tmp_path: Path) -> None:
     """As for docker, whose containers are no children of ours: the command line alone is killed."""
     done = image.ask("run", "--interactive", "--rm", *image.LIMITS, "--network", "none", image.NAME, *hardened.HOLD)
@@ -296,7 +312,6 @@ async def test_containers_of_a_registry_are_pulled_kept_and_gone(
 ) -> None:
     if not str(image.engine()).endswith("podman"):
         pytest.skip("docker takes no registry without TLS from a test")
-    before = left()
     with serve(bench.root) as name:
         monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(bench.root / "registries.conf"))
         job = f"""
@@ -325,9 +340,25 @@ async def test_containers_of_a_registry_are_pulled_kept_and_gone(
     said = text.splitlines()
     assert "mine" in said, text
     assert any(line.startswith("ls: /github/workflow") for line in said), "a service has folders of the job"
-    assert left() == before
+    assert left() == []
 
 
 async def test_what_would_build_an_image_is_refused(bench: Bench, apart: Apart) -> None:
     ran = await bench.run("- uses: ./a", source={"a/Dockerfile": "FROM scratch"})
     assert "has its image built, which is not done at isolation container" in " ".join(ran.messages())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dir:/etc", "oci:/x:1", "docker-archive:/root/x.tar", "containers-storage:a", "oci-archive:5/x", "/etc", "-v",
+     "a b", "a:b:c", "--help", "A/../b c", "docker-daemon:x:1", "sif:x"],
+)  # fmt: skip
+def test_t42_no_file_of_the_machine_is_an_image(name: str) -> None:
+    with pytest.raises(UsageError, match="not an image of a registry"):
+        check_reference(name)
+
+
+def test_names_of_images_are_what_registries_have() -> None:
+    digest = "sha256:" + "0" * 64
+    for name in ("debian", "debian:12", "ghcr.io/a/b-c:1.2", "localhost:5000/x_y", f"a.b/c@{digest}", f"a:1@{digest}"):
+        check_reference(name)
