@@ -173,7 +173,7 @@ def test_peers_come_and_go_and_what_one_had_not_begun_is_pending_again(one: P2PW
     assert not one.add_peer("two")
     assert not one.add_peer("one")
     assert one.peer_list == ["one", "two"]
-    ids = [one.submit_workflow(file) for _ in range(12)]
+    ids = [one.submit_workflow(file) for _ in range(40)]
     one.assign_workflows()
     theirs = [row["workflow_id"] for row in one.list_workflows(peer_id="two")]
     assert 1 < len(theirs) < len(ids)
