@@ -61,6 +61,9 @@ async def run_container(run: StepRun, found: Found, runs: DockerRuns, inputs: Ma
         binds = [*socket_options(), *mounts.options()]
         await trio.Path(state.folders.temp / "_github_home").mkdir(exist_ok=True)
     variables["HOME"] = "/github/home"
+    own_container = state.container
+    if own_container is not None:
+        variables = {name: own_container.mounts.outside(value) for name, value in variables.items()}
     inside = {name: mounts.inside(value) for name, value in variables.items() if name not in _HOST_ONLY}
     inside.setdefault("CI", "true")
     name = f"p2pwf_{uuid.uuid4().hex[:16]}"

@@ -105,7 +105,9 @@ class Mounts:
         return _translate(path, self.pairs)
 
     def outside(self, path: str) -> str:
-        """A path in the container as this machine has it; any other text as it is."""
+        """A path in the container as this machine has it; any other text as it is, such as a path of this machine."""
+        if any(path == here or path.startswith(here + "/") for here, _ in self.pairs):
+            return path
         return _translate(path, ((there, here) for here, there in self.pairs))
 
     def options(self) -> Iterator[str]:

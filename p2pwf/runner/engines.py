@@ -32,6 +32,8 @@ MAX_OUTPUT: Final = 1024 * 1024
 KEPT_PREFIXES: Final = ("DOCKER_", "CONTAINER_", "CONTAINERS_")
 KEPT: Final = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME")
 """Variables of this program that tell an engine's command line where its engine is."""
+FOR_NETWORKS: Final = ("/usr/sbin", "/sbin")
+"""Where podman finds what it makes networks with, which ordinary users seldom have on their PATH."""
 HINT: Final = "start Docker or Podman on this peer, or give the job labels of one that has it"
 
 
@@ -102,7 +104,8 @@ def is_read_by_engines(name: str) -> bool:
 def engine_environment(base: Mapping[str, str]) -> dict[str, str]:
     """What the command line of an engine gets: what steps start from, and where the engine is."""
     own = {name: value for name, value in os.environ.items() if name.startswith(KEPT_PREFIXES) or name in KEPT}
-    return {**base, **own}
+    path = [folder for folder in (*base.get("PATH", "").split(":"), *FOR_NETWORKS) if folder]
+    return {**base, "PATH": ":".join(dict.fromkeys(path)), **own}
 
 
 async def find_engine(state: JobState, step: int, what: str) -> Engine:

@@ -139,6 +139,9 @@ class Containers:
             apart=self.hardening is not None,
         )
         state.matchers.to_host = mounts.outside
+        # An expression names folders as steps have them.
+        state.runner = {name: _inside(mounts, value) for name, value in state.runner.items()}
+        state.github = {name: _inside(mounts, value) for name, value in state.github.items()}
 
     async def _hold(self, step: int, spec: Spec) -> str:
         """Start the job's container so that it ends with whoever holds it."""
@@ -239,6 +242,10 @@ class Containers:
         if self.up:
             self.up = False
             await self.engine.ask(step, "network", "rm", self.network)
+
+
+def _inside(mounts: Mounts, value: Value) -> Value:
+    return mounts.inside(value) if isinstance(value, str) else value
 
 
 def labels(state: JobState) -> tuple[str, ...]:

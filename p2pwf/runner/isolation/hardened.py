@@ -92,11 +92,11 @@ def job_mounts(folders: Folders) -> tuple[Mounts, list[str]]:
     """The folders of a job in its own container, and the options that mount them: each of the job's own, no other."""
     inside = {
         folders.home: "/github/home",
-        folders.event_file.parent: "/github/workflow",
         folders.tools: "/__t",
+        folders.scratch: TEMPORARY[0],
     }
     named = [(str(folder), inside.get(folder, f"/__w/{folder.name}")) for folder in folders.given]
-    pairs = ((str(folders.event_file.parent), "/github/workflow"), *named)
+    pairs = ((str(folders.event_file.parent), "/github/workflow"), *named, (str(folders.scratch), TEMPORARY[1]))
     return Mounts(pairs), _binds(folders, pairs)
 
 
@@ -108,14 +108,14 @@ def action_mounts(folders: Folders) -> tuple[Mounts, list[str]]:
         (str(folders.event_file.parent), "/github/workflow"),
         (str(folders.home), "/github/home"),
         (str(folders.temp), "/github/runner_temp"),
+        *((str(folders.scratch), place) for place in TEMPORARY),
     )
     return Mounts(pairs), _binds(folders, pairs)
 
 
 def _binds(folders: Folders, pairs: Sequence[tuple[str, str]]) -> list[str]:
-    temporary = [(str(folders.scratch), place) for place in TEMPORARY]
     words: list[str] = []
-    for here, there in (*pairs, *temporary):
+    for here, there in pairs:
         if "," in here:
             raise UsageError("containers cannot mount a folder with a comma in its name", f"it is {here}")
         readonly = ",readonly" if here == str(folders.event_file.parent) else ""

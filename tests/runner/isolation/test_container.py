@@ -103,6 +103,25 @@ async def test_a_job_runs_in_the_image_and_its_files_come_through(bench: Bench, 
     assert left() == []
 
 
+async def test_natives_find_what_steps_name(bench: Bench, apart: Apart) -> None:
+    place = Place.at(bench)
+    ran = await place.run(
+        """
+        - uses: actions/checkout@v4
+        - run: cat README; echo made > /tmp/made; mkdir -p ~/.cache/x; echo kept > ~/.cache/x/y
+        - {uses: actions/upload-artifact@v4, with: {name: mine, path: /tmp/made}}
+        - {uses: actions/cache/save@v4, with: {key: k, path: ~/.cache/x}}
+        - {uses: actions/download-artifact@v4, with: {name: mine, path: "${{ runner.temp }}/back"}}
+        - {run: "cat ${{ runner.temp }}/back/made ${{ github.workspace }}/README", working-directory: "${{ runner.temp }}"}
+        - run: test $PWD = ${{ github.workspace }} && test -s ${{ github.event_path }}
+        """,
+        source={"README": "a source\n"},
+    )
+    assert ran.result.outcome == "success", (ran.messages(), ran.text())
+    assert "a source\nmade\na source" in ran.text()
+    assert len(ran.result.caches) == 1
+
+
 async def test_a_job_without_a_network_has_none(bench: Bench, apart: Apart) -> None:
     apart.network = False
     ran = await bench.run("- run: ls /sys/class/net")
