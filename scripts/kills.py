@@ -17,7 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -106,10 +106,18 @@ async def end(way: str, root: Path, act: Callable[[], None]) -> None:
     """Wait until all of the job is up, and act if this way is from outside."""
     if way in ENDS or way == "job timeout":
         return
-    while not await trio.to_thread.run_sync(lambda: list(root.glob("*/*/*/up"))):
+    while not await trio.to_thread.run_sync(is_up, root):
         await trio.sleep(0.02)
     await trio.sleep(SETTLED_S)
     act()
+
+
+def is_up(root: Path) -> bool:
+    """Whether a job below `root` has said that its processes are there."""
+    try:
+        return any(root.glob("*/*/*/up"))
+    except FileNotFoundError:
+        return False  # it is being made, or taken down
 
 
 def stop(way: str, env: RunnerEnv, cancel: trio.Event, scope: trio.CancelScope) -> None:
@@ -122,7 +130,8 @@ def stop(way: str, env: RunnerEnv, cancel: trio.Event, scope: trio.CancelScope) 
     elif way in ("supervisor killed", "spawner killed"):
         for spawner in children_of(os.getpid()):
             for pid in children_of(spawner) if way == "supervisor killed" else (spawner,):
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # another job of the batch was first
+                    os.kill(pid, signal.SIGKILL)
         if way == "spawner killed":
             cancel.set()  # jobs outlive it, and end as ever
     else:

@@ -19,7 +19,7 @@ from p2pwf.runner.containers import Spec, action_mounts, image_name, socket_opti
 from p2pwf.runner.engines import Engine, find_engine
 from p2pwf.runner.environment import input_variables
 from p2pwf.runner.heldcontainer import JOB_LABEL, hardening, variable_options
-from p2pwf.runner.images import pull, volumes
+from p2pwf.runner.images import in_memory, pull
 from p2pwf.runner.isolation import hardened
 from p2pwf.runner.processes import Launch
 from p2pwf.runner.services import labels
@@ -101,9 +101,9 @@ async def _given(
         return
     if state.container is None:
         raise UsageError("the container that keeps the job apart is not up", "the log says why")
-    kept = hardening(state, engine, count=1)
+    kept = hardening(state, engine, state.containers)
     async with state.one_action, variable_options(state, variables) as (options, environment):
-        instead = [word for path in await volumes(engine, run.number, image) for word in ("--tmpfs", path)]
+        instead = await in_memory(engine, run.number, image)
         with_job = ("--pid", f"container:{state.container.id}", "--label", f"{JOB_LABEL}={state.container.id}")
         yield (*kept.job_options(), *with_job, *instead, *options), environment
 

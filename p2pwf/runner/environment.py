@@ -46,7 +46,8 @@ class Folders:
 
     `apart`: the job is isolated. Then the root stays the node's, and a job can neither rename nor replace what stands
     in it; `given` are the folders in it that it may write to. `owner`: the user and group of an isolated job, if that
-    is not the node's own.
+    is not the node's own. `fixed`: what stands above the workspace stays the node's too: an engine mounts what it finds
+    at a path, and follows links there.
     """
 
     root: Path
@@ -56,15 +57,20 @@ class Folders:
     tools: Path
     apart: bool = False
     owner: int | None = None
+    fixed: bool = False
 
     @classmethod
-    def below(cls, root: Path, repository: str, *, apart: bool = False, owner: int | None = None) -> Folders:
+    def below(
+        cls, root: Path, repository: str, *, apart: bool = False, owner: int | None = None, fixed: bool = False
+    ) -> Folders:
         """The folders of a job at `root`; the workspace is called after the repository, as on GitHub."""
         name = repository.rpartition("/")[2]
         # A repository's name comes from a submission: it may not lead out of the folder.
-        name = name if name not in ("", ".", "..") and "\0" not in name and len(name.encode()) <= 100 else "workspace"
+        # Nor to what stands there already.
+        plain = name not in ("", ".", "..") and "\0" not in name and name[0] != "_" and len(name.encode()) <= 100
+        name = name if plain else "workspace"
         temp = root / "_temp"
-        return cls(root, root / name / name, temp, temp / "_runner_file_commands", root / "_tool", apart, owner)
+        return cls(root, root / name / name, temp, temp / "_runner_file_commands", root / "_tool", apart, owner, fixed)
 
     def make(self) -> None:
         """Create them, for their owner only; raises OSError, also if `root` is there already."""
@@ -82,11 +88,14 @@ class Folders:
             if self.owner is not None:
                 _give(folder, self.owner)
         self.root.chmod(0o711)
+        if self.fixed:
+            self.workspace.parent.chmod(0o711)
 
     @property
     def given(self) -> tuple[Path, ...]:
-        """What an isolated job may write to, each a folder in the root."""
-        return (self.workspace.parent, self.temp, self.tools, self.actions, self.source, self.home, self.scratch)
+        """What an isolated job may write to, each in a folder that is the node's."""
+        workspace = self.workspace if self.fixed else self.workspace.parent
+        return (workspace, self.temp, self.tools, self.actions, self.source, self.home, self.scratch)
 
     @property
     def home(self) -> Path:

@@ -22,7 +22,7 @@ import trio
 from p2pwf.errors import P2pwfError, UsageError
 from p2pwf.runner.containers import Spec
 from p2pwf.runner.engines import Engine
-from p2pwf.runner.images import volumes
+from p2pwf.runner.images import in_memory
 from p2pwf.runner.isolation import seccomp
 from p2pwf.runner.isolation.hardened import HOLD, Hardening, job_mounts, plain_and_other, variable_file
 from p2pwf.runner.log import Stream
@@ -42,6 +42,8 @@ JOB_LABEL: Final = "p2pwf.job"
 UP_S: Final = 120.0
 """How long a container may take to start, its image being here."""
 KEPT_BYTES: Final = 4096
+SIZE_S: Final = 5.0
+"""Between two looks at what services have written."""
 
 
 def hardening(state: JobState, engine: Engine, count: int) -> Hardening:
@@ -87,6 +89,25 @@ async def variable_options(
         os.unlink(path)  # noqa: PTH108 - nothing that blocks for long
 
 
+async def watch_services(state: JobState, engine: Engine, step: int, services: Sequence[str]) -> None:
+    """End the job when its services have written more inside than a job may take of the disk; until cancelled."""
+    loan = state.loan
+    assert loan is not None
+    words = ("inspect", "--size", "--type", "container", "--format", "{{.SizeRw}}")
+    while True:
+        await trio.sleep(SIZE_S)
+        written = 0
+        for container in services:
+            try:
+                _, lines = await engine.ask(step, *words, container, show=False)
+            except P2pwfError:
+                return None  # the job is at its end
+            written += int(lines[0]) if lines and lines[0].strip().isdigit() else 0
+        if written > loan.bounds.disk:
+            told = f"{written >> 20} MiB, the bound is {loan.bounds.disk >> 20} MiB"
+            return state.exhaust(f"The services of the job have filled the disk: {told}.")
+
+
 @attrs.define(slots=True, eq=False)
 class _Said:
     """What the foreground command prints: the first line of its output says that the container is up."""
@@ -122,7 +143,7 @@ class Held:
     async def start(self, step: int, spec: Spec, hardened: Hardening, labels: Sequence[str], network: str) -> None:
         """Start it, and wait until it is up. Raises UsageError."""
         _, binds = job_mounts(self.state.folders)
-        instead = [word for path in await volumes(self.engine, step, spec.image) for word in ("--tmpfs", path)]
+        instead = await in_memory(self.engine, step, spec.image)
         self._set_guard(network)
         variables = {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env, "HOME": "/github/home"}
         async with variable_options(self.state, variables) as (options, environment):

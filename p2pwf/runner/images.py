@@ -89,8 +89,9 @@ async def _login(engine: Engine, step: int, spec: Spec) -> AsyncIterator[Mapping
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def volumes(engine: Engine, step: int, image: str) -> list[str]:
-    """The folders for which an image has an engine make volumes: room on the machine's disk that nobody counts."""
+async def in_memory(engine: Engine, step: int, image: str) -> tuple[str, ...]:
+    """Options that keep the folders in memory for which an image has an engine make volumes: these are room on the
+    machine's disk that nobody counts, and memory is counted."""
     words = ("image", "inspect", "--format", "{{json .Config.Volumes}}", image)
     lines = await engine.must(step, f"the image {image} cannot be inspected", *words, show=False)
     declared = json.loads(lines[0]) if lines else None
@@ -98,4 +99,4 @@ async def volumes(engine: Engine, step: int, image: str) -> list[str]:
     for path in found:
         if not path.startswith("/") or "," in path or ":" in path:
             raise UsageError(f"the image {image} has a volume that cannot be bounded: {path[:200]}")
-    return found
+    return tuple(word for path in found for word in ("--tmpfs", path))

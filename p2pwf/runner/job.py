@@ -327,12 +327,7 @@ async def _watch_disk(state: JobState, loan: Loan) -> None:
     """End the job at once when it takes more of the disk than it may."""
     from p2pwf.runner.isolation.watch import watch_disk  # noqa: PLC0415 - jobs that are not kept apart need it not
 
-    def tell(reason: str) -> None:
-        state.exhausted, state.given_up = reason, True
-        for hear in list(state.running):
-            hear(True)
-
-    await watch_disk(state.folders.root, loan.bounds, tell)
+    await watch_disk(state.folders.root, loan.bounds, state.exhaust)
 
 
 def _grace(state: JobState) -> float:

@@ -195,12 +195,15 @@ class Sequence:
         return (own, services) if own is not None or services else None
 
     async def _start(self, own: Spec | None, services: list[Spec]) -> Outcome:
+        from p2pwf.runner import native  # noqa: PLC0415 - as above
         from p2pwf.runner.engines import find_engine  # noqa: PLC0415 - as above
         from p2pwf.runner.services import Containers  # noqa: PLC0415 - as above
 
         what = "the job's container" if own is not None else "a service container"
         engine = await find_engine(self.state, self.number, what)
-        self.containers = containers = Containers(self.state, engine)
+        steps = _flat(self.state.resolved.steps)
+        actions = any(step.uses is not None and native.find(step.uses) is None for step in steps)
+        self.containers = containers = Containers(self.state, engine, actions=actions)
         if await self._unless_cancelled(lambda: containers.start(self.number, own, services)):
             return "success"
         self.state.error(self.number, "The operation was canceled.")

@@ -7,6 +7,7 @@ the services, then a wait until every service that has a health check is healthy
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -47,8 +48,11 @@ class Containers:
     network: str = attrs.field(factory=lambda: f"github_network_{uuid.uuid4().hex}")
     started: list[tuple[Spec, str]] = attrs.field(factory=list)
     up: bool = False
+    actions: bool = False
+    """Whether steps use actions, of which one at a time may run in a container beside these."""
     hardening: Hardening | None = None
     """How they are kept, at isolation level container; None at level none."""
+    watching: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     held: Held | None = None
     """The job's own container, at that level."""
 
@@ -75,6 +79,11 @@ class Containers:
             container = await self._start(step, spec)
             _, ports = await self.engine.ask(step, "port", container)
             found[spec.name] = {"id": container, "network": self.network, "ports": read_ports(ports)}
+        if self.hardening is not None and self.started:
+            from p2pwf.runner.heldcontainer import watch_services  # noqa: PLC0415 - as above
+
+            names = [container for _, container in self.started]
+            state.readers.start_soon(_within, self.watching, watch_services, state, self.engine, step, names)
         await self._healthy(step)
 
     def _kept(self, step: int, own: Spec | None, services: list[Spec]) -> tuple[Spec | None, list[Spec]]:
@@ -91,7 +100,8 @@ class Containers:
         for spec in services:
             if spec.ports:
                 self.state.warning(step, f"No port of {spec.name} is published here: reach it as {spec.name}")
-        self.hardening = hardening(self.state, self.engine, 1 + len(services))
+        self.state.containers = 1 + len(services) + int(self.actions)
+        self.hardening = hardening(self.state, self.engine, self.state.containers)
         return (None if own is None else checked(own)), [checked(spec) for spec in services]
 
     def _labels(self) -> tuple[str, ...]:
@@ -179,10 +189,12 @@ class Containers:
             options, variables = create_options(spec, name, self._labels(), self.network, mounts)
             return await self.engine.must(step, what, "create", *options, variables=variables)
         from p2pwf.runner.heldcontainer import variable_options  # noqa: PLC0415 - as above
+        from p2pwf.runner.images import in_memory  # noqa: PLC0415 - as above
 
         assert self.held is not None  # it comes first, and services end with it
         with_job = ("--pid", f"container:{self.held.name}", "--label", self.held.label)
         kept = (*self.hardening.service_options(), *with_job)
+        kept += await in_memory(self.engine, step, spec.image)
         async with variable_options(self.state, {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env}) as (given, own):
             options, _ = create_options(
                 attrs.evolve(spec, env={}), name, self._labels(), self.network, None, (*kept, *given)
@@ -215,7 +227,12 @@ class Containers:
             raise UsageError("One or more containers failed to start.", "the log has what they said")
 
     async def _health(self, step: int, container: str) -> str:
-        lines = await self.engine.must(step, "no health", "inspect", "--format", _HEALTH, container)
+        words = ("inspect", "--format", _HEALTH, container)
+        lines = await self.engine.must(step, "no health", *words)
+        if lines and lines[0].strip().lower() == "starting" and self.engine.name == "podman":
+            # It has systemd look again and again, which is not everywhere.
+            await self.engine.ask(step, "healthcheck", "run", container, show=False)
+            lines = await self.engine.must(step, "no health", *words, show=False)
         return lines[0].strip().lower() if lines else ""
 
     async def stop(self, step: int) -> None:
@@ -229,6 +246,7 @@ class Containers:
     async def _take_down(self, step: int) -> None:
         log = self.state.log
         self.state.container = None
+        self.watching.cancel()
         while self.started:
             spec, container = self.started.pop()
             if spec.name:
@@ -242,6 +260,11 @@ class Containers:
         if self.up:
             self.up = False
             await self.engine.ask(step, "network", "rm", self.network)
+
+
+async def _within(scope: trio.CancelScope, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+    with scope:
+        await work(*arguments)
 
 
 def _inside(mounts: Mounts, value: Value) -> Value:

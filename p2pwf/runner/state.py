@@ -83,6 +83,8 @@ class JobState:
     container: JobContainer | None = None
     loan: Loan | None = None
     """What keeps the job apart; None: nothing does."""
+    containers: int = 1
+    """How many share the job's bounds, where it is kept apart in containers."""
     one_action: trio.Lock = attrs.field(factory=trio.Lock)
     """Held while an action runs in a container of its own, where the job is kept apart."""
     keys: int = 0
@@ -106,6 +108,12 @@ class JobState:
     def warning(self, step: int, message: str) -> None:
         """Log a warning of the runner's own and keep it as annotation."""
         warn(self.log, self.annotations, step, message)
+
+    def exhaust(self, reason: str) -> None:
+        """End the job at once: it takes more than it may."""
+        self.exhausted, self.given_up = reason, True
+        for hear in list(self.running):
+            hear(True)
 
     def began(self, number: int, name: str) -> None:
         """A step begins: tell who looks on."""

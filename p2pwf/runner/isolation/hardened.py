@@ -32,7 +32,7 @@ ALLOWED: Final = frozenset((
 ))  # fmt: skip
 ALLOWED_FLAGS: Final = frozenset(("--no-healthcheck", "--read-only"))
 SHORT: Final[Mapping[str, str]] = {"-e": "--env", "-h": "--hostname", "-w": "--workdir"}
-PLAIN: Final = re.compile(r"(?:GITHUB|RUNNER|INPUT|STATE|ACTIONS)_[^=\0]*|CI")
+PLAIN: Final = re.compile(r"(?:GITHUB|RUNNER|INPUT|STATE|ACTIONS)_[^=\0]*|CI|UID|EUID|PPID")
 """Names of variables that no program of this machine heeds. All others are kept from the engine's command line, which
 is a program of this machine that runs as the node's user: think of LD_PRELOAD."""
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -95,16 +95,16 @@ def job_mounts(folders: Folders) -> tuple[Mounts, list[str]]:
         folders.tools: "/__t",
         folders.scratch: TEMPORARY[0],
     }
-    named = [(str(folder), inside.get(folder, f"/__w/{folder.name}")) for folder in folders.given]
+    named = [(str(folder), inside.get(folder, f"/__w/{folder.relative_to(folders.root)}")) for folder in folders.given]
     pairs = ((str(folders.event_file.parent), "/github/workflow"), *named, (str(folders.scratch), TEMPORARY[1]))
     return Mounts(pairs), _binds(folders, pairs)
 
 
 def action_mounts(folders: Folders) -> tuple[Mounts, list[str]]:
-    """The same for the container of an action."""
+    """The same for the container of an action. Each stands in a folder of the node's: where a job can put a link in
+    its place, the engine mounts what that leads to. So the folder of commands comes with the one that it is in."""
     pairs = (
         (str(folders.workspace), "/github/workspace"),
-        (str(folders.commands), "/github/file_commands"),
         (str(folders.event_file.parent), "/github/workflow"),
         (str(folders.home), "/github/home"),
         (str(folders.temp), "/github/runner_temp"),

@@ -78,7 +78,7 @@ class Loan:
 
     def folders(self, root: Path, repository: str) -> Folders:
         """The folders of the job at `root`."""
-        return Folders.below(root, repository, apart=self.level > Level.none, owner=self.user)
+        return Folders.below(root, repository, apart=self.level > Level.none, owner=self.user, fixed=self.contained)
 
 
 class Keeper:

@@ -16,8 +16,9 @@ import trio
 
 from p2pwf.errors import UsageError
 from p2pwf.isolation import Level
-from p2pwf.runner import containers
+from p2pwf.runner import containers, heldcontainer
 from p2pwf.runner.containers import JobContainer, Mounts, Spec
+from p2pwf.runner.environment import Folders
 from p2pwf.runner.heldcontainer import GUARD, JOB_LABEL
 from p2pwf.runner.images import check_reference
 from p2pwf.runner.isolation import hardened
@@ -112,7 +113,8 @@ async def test_natives_find_what_steps_name(bench: Bench, apart: Apart) -> None:
         - {uses: actions/upload-artifact@v4, with: {name: mine, path: /tmp/made}}
         - {uses: actions/cache/save@v4, with: {key: k, path: ~/.cache/x}}
         - {uses: actions/download-artifact@v4, with: {name: mine, path: "${{ runner.temp }}/back"}}
-        - {run: "cat ${{ runner.temp }}/back/made ${{ github.workspace }}/README", working-directory: "${{ runner.temp }}"}
+        - run: cat ${{ runner.temp }}/back/made ${{ github.workspace }}/README
+          working-directory: ${{ runner.temp }}
         - run: test $PWD = ${{ github.workspace }} && test -s ${{ github.event_path }}
         """,
         source={"README": "a source\n"},
@@ -362,6 +364,27 @@ async def test_containers_of_a_registry_are_pulled_kept_and_gone(
     assert left() == []
 
 
+async def test_t37_a_service_that_fills_the_disk_ends_the_job(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not str(image.engine()).endswith("podman"):
+        pytest.skip("docker takes no registry without TLS from a test")
+    apart.bounds = Bounds(disk=8 * MIB)
+    monkeypatch.setattr(heldcontainer, "SIZE_S", 0.2)
+    with serve(bench.root) as name:
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(bench.root / "registries.conf"))
+        job = f"""
+        services:
+          db:
+            image: "{name}"
+            options: --health-cmd true --health-interval 1h
+            entrypoint: sh
+            command: -c 'head -c 12582912 /dev/zero > /filled; sleep 1000'
+        """
+        ran = await bench.run("- run: sleep 1000", job=job)
+    assert "The services of the job have filled the disk: 12 MiB" in (ran.result.error or "")
+
+
 async def test_what_would_build_an_image_is_refused(bench: Bench, apart: Apart) -> None:
     ran = await bench.run("- uses: ./a", source={"a/Dockerfile": "FROM scratch"})
     assert "has its image built, which is not done at isolation container" in " ".join(ran.messages())
@@ -381,3 +404,43 @@ def test_names_of_images_are_what_registries_have() -> None:
     digest = "sha256:" + "0" * 64
     for name in ("debian", "debian:12", "ghcr.io/a/b-c:1.2", "localhost:5000/x_y", f"a.b/c@{digest}", f"a:1@{digest}"):
         check_reference(name)
+
+
+LINKED = """
+- run: cd /__w/workflow && mv workflow aside && ln -s {folder} workflow || echo kept
+- run: cd /__w/_temp && mv _runner_file_commands aside && ln -s {folder} _runner_file_commands
+  continue-on-error: true
+- uses: docker://{image}
+  with: {{args: sh -c "cat /github/workspace/file /github/runner_temp/_runner_file_commands/file || ls /github"}}
+"""
+
+
+async def act_on_links(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What an action says of the folders that it has, a job having put links to one of the machine in their places."""
+    if not str(image.engine()).endswith("podman"):
+        pytest.skip("docker takes no registry without TLS from a test")
+    private = bench.root / "private"
+    private.mkdir(0o700)
+    open_one = private / "open"  # for everybody who gets past the one above, as an engine does
+    open_one.mkdir(0o755)
+    (open_one / "file").write_text(KEY)
+    (open_one / "file").chmod(0o644)
+    with serve(bench.root) as name:
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(bench.root / "registries.conf"))
+        return (await bench.run(LINKED.format(folder=open_one, image=name))).text()
+
+
+async def test_t40_an_engine_mounts_nothing_that_a_planted_link_leads_to(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = await act_on_links(bench, monkeypatch)
+    assert "kept" in said
+    assert KEY not in said
+
+
+async def test_t40_an_engine_mounts_it_without_the_guard(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = Folders.below
+    monkeypatch.setattr(Folders, "below", lambda *given, **more: below(*given, **{**more, "fixed": False}))
+    assert KEY in await act_on_links(bench, monkeypatch)
