@@ -33,7 +33,7 @@ from p2pwf.runner import RunnerEnv, open_spawner, run_job  # noqa: E402 - as abo
 from p2pwf.runner.isolation.bounds import Bounds  # noqa: E402 - as above
 from p2pwf.runner.isolation.keeper import Keeper  # noqa: E402 - as above
 from p2pwf.runner.isolation.probe import levels, probe_all  # noqa: E402 - as above
-from p2pwf.runner.leftovers import remove_tree  # noqa: E402 - as above
+from p2pwf.runner.jobfiles import remove_tree  # noqa: E402 - as above
 from p2pwf.runner.processes import Spawner  # noqa: E402 - as above
 from p2pwf.runner.reaper import children_of  # noqa: E402 - as above
 from tests.runner.isolation import image  # noqa: E402 - as above

@@ -85,7 +85,7 @@ def _folder() -> Iterator[Path]:
             yield folder
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-            from p2pwf.runner.leftovers import remove_tree  # noqa: PLC0415 - see above
+            from p2pwf.runner.jobfiles import remove_tree  # noqa: PLC0415 - see above
 
             remove_tree(folder)
     finally:

@@ -41,7 +41,7 @@ from p2pwf.oneshot.telling import JobTeller, RunTeller, now_ms
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.environment import Folders
 from p2pwf.runner.job import run_job
-from p2pwf.runner.leftovers import remove_tree
+from p2pwf.runner.jobfiles import remove_tree
 from p2pwf.runner.pack import pack
 from p2pwf.runner.processes import Spawner
 from p2pwf.runner.values import (

@@ -18,6 +18,7 @@ from p2pwf.errors import NotFound, UsageError
 from p2pwf.runner.checkout import Fetch, layout
 from p2pwf.runner.environment import Folders
 from p2pwf.runner.hand import Hand
+from p2pwf.runner.jobfiles import read_file
 from p2pwf.runner.values import JobRequest
 from p2pwf.workflow.action import Action, DockerRuns, Stages, parse_action
 from p2pwf.workflow.yaml import MAX_BYTES
@@ -62,8 +63,6 @@ class Actions:
         self._laid_out: set[Path] = set()
         self._lock = trio.Lock()
         self._uses = 0
-        self.hashing = False
-        """Whether an expression of an action may read many files."""
 
     async def find(self, uses: str) -> Found:
         """The action that a step uses. Raises NotFound or UsageError, InvalidWorkflow for what its file says, and
@@ -78,12 +77,7 @@ class Actions:
         return await self._pinned(uses)
 
     async def _read(self, root: Path, relative: str, shown: str) -> tuple[Action, Path] | None:
-        found = await self._hand.run(_read, root, relative, shown)
-        if found is None:
-            return None
-        action, folder, hashing = found
-        self.hashing = self.hashing or hashing
-        return action, folder
+        return await self._hand.run(_read, root, relative, shown)
 
     async def _local(self, uses: str) -> Found:
         relative = uses.replace("\\", "/")
@@ -132,8 +126,8 @@ class Actions:
         return Found(*found, f"{owner}/{repository}", ref)
 
 
-def _read(root: Path, relative: str, shown: str) -> tuple[Action, Path, bool] | None:
-    """The action in a folder below `root`, that folder, and whether it may hash files; None if there is none.
+def _read(root: Path, relative: str, shown: str) -> tuple[Action, Path] | None:
+    """The action in a folder below `root`, and that folder; None if there is none.
 
     Raises UsageError, InvalidWorkflow, OSError.
     """
@@ -145,15 +139,13 @@ def _read(root: Path, relative: str, shown: str) -> tuple[Action, Path, bool] | 
     if not folder.is_relative_to(top):
         raise UsageError(f"the action '{shown}' lies outside of {root}", "give a path below it")
     for name in FILES:
-        path = folder / name
-        if path.is_file():
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+        data = read_file(folder / name, MAX_BYTES + 1)
+        if data is not None:
             place = (shown if is_local(shown) else shown.partition("@")[0]).removeprefix("./").rstrip("/")
-            return _parsed(data, f"{place}/{name}".lstrip("/")), folder, b"hashfiles" in data.lower()
+            return _parsed(data, f"{place}/{name}".lstrip("/")), folder
     for name in DOCKERFILES:
         if (folder / name).is_file():
-            return Action(f"{shown}/{name}", shown, DockerRuns(name, Stages())), folder, False
+            return Action(f"{shown}/{name}", shown, DockerRuns(name, Stages())), folder
     return None
 
 

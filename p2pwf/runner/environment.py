@@ -17,6 +17,7 @@ from typing import Final
 import attrs
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.jobfiles import below
 from p2pwf.workflow import RunFacts, Value
 
 KEPT: Final = ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ", "USER")
@@ -124,10 +125,9 @@ class Folders:
 
 
 def _give(folder: Path, owner: int) -> None:
-    for _, folders, files, handle in os.fwalk(folder):  # never through a link
-        os.fchown(handle, owner, owner)
-        for name in (*folders, *files):
-            os.chown(name, owner, owner, dir_fd=handle, follow_symlinks=False)
+    os.chown(folder, owner, owner)
+    for entry in below(folder):
+        os.chown(entry.path, owner, owner, follow_symlinks=False)
 
 
 def runner_context(folders: Folders, name: str, debug: bool) -> dict[str, Value]:

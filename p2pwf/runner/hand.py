@@ -3,7 +3,8 @@
 A job puts what it likes into its folders: links to the node's key, folders that turn into links while somebody looks
 away. Checks of paths lose such races. So for an isolated job, whatever the runner reads or writes there for it is done
 in a thread of its own that has given up what the job does not have, for good: where jobs have users of their own, the
-thread is that user to the file system (setfsuid(2) counts for one thread); else landlock keeps it to the job's files.
+thread is that user to the file system (setfsuid(2) counts for one thread); and where there is landlock, which without
+such users there has to be, that keeps it to the job's files.
 For other jobs, which may do all that the node may, it is done as it comes.
 """
 
@@ -40,6 +41,12 @@ class Hand:
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
+        self.stopped = False
+        """Whether nobody waits for what it does any more; work that may take long looks at it."""
+
+    def stop(self) -> None:
+        """Have it end what may take long."""
+        self.stopped = True
 
     @property
     def is_apart(self) -> bool:
@@ -84,14 +91,10 @@ class Hand:
         try:
             if user is not None:
                 # With landlock, what this program itself still imports can be read, wherever it is installed.
-                become_user(user, reads=rights == "reads" or (rights == "job" and landlock))
-                if rights == "job" and landlock:
-                    confine.restrict([*own, *_program()], own, [], files=True, signals=False)
-            elif rights == "reads":
-                confine.restrict(["/"], own, [], files=True, signals=False)
-            else:
-                view = plan.own_view(self._folders)
-                read = [*own, *_program(), *(view["read"] if rights == "programs" else ())]
+                become_user(user, reads=rights == "reads" or landlock)
+            if user is None or landlock:
+                view = plan.own_view(self._folders) if rights == "programs" else {"read": [], "devices": []}
+                read = ["/"] if rights == "reads" else [*own, *_program(), *view["read"]]
                 confine.restrict(read, own, view["devices"], files=True, signals=False)
         except OSError as error:
             raise Refused(

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import attrs
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.jobfiles import open_file
 from p2pwf.runner.patterns import check_length, path_expression, segment_expression
 
 FOLLOW: Final = "--follow-symbolic-links"
@@ -27,6 +29,9 @@ MAX_FILES: Final = 200_000
 """Files looked at for one call: a tree this large is a mistake in the pattern."""
 MAX_PATTERNS: Final = 1000
 """As of the paths of artifacts and caches; each is tried for each file."""
+TIMEOUT_S: Final = 120
+"""As the open runner has it."""
+CHUNK: Final = 1024 * 1024
 _SPECIAL: Final = re.compile(r"[*?\[]")
 
 
@@ -61,11 +66,20 @@ class Rule:
         return True
 
 
-def hash_files(workspace: Path, patterns: Sequence[str]) -> str:
-    """The hex digest of the files that match, empty if none does; raises UsageError for a pattern that cannot be.
+def hash_files(workspace: Path, patterns: Sequence[str], stopped: Callable[[], bool] = lambda: False) -> str:
+    """The hex digest of the files that match, empty if none does.
 
-    The first pattern may be the option `--follow-symbolic-links`.
+    The first pattern may be the option `--follow-symbolic-links`. `stopped`: whether nobody wants it any more.
+    Raises UsageError for a pattern that cannot be, for more than can be read in TIMEOUT_S, and when it is stopped.
     """
+    deadline = time.monotonic() + TIMEOUT_S
+
+    def go_on() -> None:
+        if stopped():
+            raise UsageError("hashFiles was ended with its job")
+        if time.monotonic() > deadline:
+            raise UsageError(f"hashFiles took over {TIMEOUT_S} s", "hash fewer files, or smaller ones")
+
     follow = bool(patterns) and patterns[0].startswith("--")
     if follow and patterns[0].lower() != FOLLOW:
         raise UsageError(f"Invalid glob option {patterns[0]}", f"the only one is {FOLLOW}")
@@ -77,16 +91,25 @@ def hash_files(workspace: Path, patterns: Sequence[str]) -> str:
     total = sha256()
     found = False
     for relative in _files(workspace, rules, follow):
+        go_on()
         chosen = False
         for rule in rules:
             if rule.matches(relative):
                 chosen = rule.wanted
-        path = workspace / relative
-        if chosen and path.is_file():
-            with path.open("rb") as file:
-                total.update(file_digest(file, "sha256").digest())
+        file = open_file(workspace / relative) if chosen else None
+        if file is not None:
+            total.update(_digest(file, go_on))
             found = True
     return total.hexdigest() if found else ""
+
+
+def _digest(file: BinaryIO, go_on: Callable[[], None]) -> bytes:
+    digest = sha256()
+    with file:
+        while chunk := file.read(CHUNK):
+            go_on()
+            digest.update(chunk)
+    return digest.digest()
 
 
 def _starts(rules: Sequence[Rule]) -> list[str]:

@@ -32,8 +32,8 @@ from p2pwf.runner.environment import (
 from p2pwf.runner.filecommands import FileCommands
 from p2pwf.runner.frame import Frame
 from p2pwf.runner.hand import Hand
-from p2pwf.runner.hashfiles import hash_files
-from p2pwf.runner.leftovers import job_folder, kill_marked, remove_tree
+from p2pwf.runner.jobfiles import remove_tree
+from p2pwf.runner.leftovers import job_folder, kill_marked
 from p2pwf.runner.masking import Masker
 from p2pwf.runner.matchers import Matchers
 from p2pwf.runner.output import Annotations, JobLog, warn
@@ -169,8 +169,6 @@ async def _run(
                 github=github_additions(folders, resolved.job.id),
                 runner=runner,
                 hand=hand,
-                hash_files=partial(hand.do, hash_files, folders.workspace),
-                slow=any("hashfiles" in text.lower() for text in (request.workflow_text, *request.called.values())),
                 debug=debug,
                 variables=dict(request.env),
                 job=job_context(facts, resolved.workflow.path),
@@ -208,9 +206,9 @@ async def _made(folders: Folders, facts: RunFacts, env: RunnerEnv) -> AsyncItera
     ahead = env.ahead is not None and await env.ahead(folders)
     if not ahead:
         folders.make()
-    elif folders.apart:
-        await trio.to_thread.run_sync(folders.give)
     try:
+        if ahead and folders.apart:
+            await trio.to_thread.run_sync(folders.give)
         folders.event_file.parent.mkdir()
         folders.event_file.write_text(json.dumps(facts.payload), encoding="utf-8")
         if folders.owner is not None:  # the job's to read, and nobody's to write
@@ -250,14 +248,15 @@ async def _perform(state: JobState, fill: bool) -> _Ended:
             sequence = Sequence(state)
             try:
                 await sequence.run()
+                if not state.exhausted:
+                    outputs = await _outputs(state, sequence.frame)
             except (P2pwfError, OSError) as reason:
                 failed = reason
             watch.cancel_scope.cancel()
-        if failed is not None:
-            raise failed
         if state.exhausted:
             raise UsageError(state.exhausted)
-        outputs = await _outputs(state, sequence.frame)
+        if failed is not None:
+            raise failed
     except (P2pwfError, OSError) as reason:
         error = text_of(reason)
         state.error(0, error)
@@ -306,7 +305,17 @@ def _opening(state: JobState) -> tuple[str, ...]:
 
 
 async def _watch(state: JobState, minutes: float) -> None:
-    """Cancel the job when asked or when its time is over, and end it when the time for clean-up is over as well."""
+    """Cancel the job when asked or when its time is over, and end it when the time for clean-up is over as well.
+
+    No work of the runner's for it goes on after this, however it ends.
+    """
+    try:
+        await _watch_time(state, minutes)
+    finally:
+        state.hand.stop()
+
+
+async def _watch_time(state: JobState, minutes: float) -> None:
     with trio.move_on_after(minutes * 60 if minutes > 0 else math.inf) as time:
         if state.env.cancel is None:
             await trio.sleep_forever()

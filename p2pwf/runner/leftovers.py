@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 import attrs
 
 from p2pwf.runner.environment import JOB_MARK
+from p2pwf.runner.jobfiles import remove_tree
 from p2pwf.runner.reaper import Table, kill_all
 from p2pwf.runner.values import JobRequest
 
@@ -81,16 +81,3 @@ def _belongs(pid: int, root: Path) -> bool:
             if entry == mark or entry.startswith(mark + b"/"):
                 return True
     return False
-
-
-def remove_tree(root: Path) -> None:
-    """Remove a folder and all in it, folders without permissions too; never follows a link. A missing one is fine."""
-    shutil.rmtree(root, ignore_errors=True)
-    if root.is_dir() and not root.is_symlink():
-        for folder, below, _ in os.walk(root):
-            for name in below:
-                path = Path(folder) / name
-                if not path.is_symlink():
-                    with suppress(OSError):
-                        path.chmod(0o700)
-        shutil.rmtree(root, ignore_errors=True)

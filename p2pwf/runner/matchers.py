@@ -25,12 +25,15 @@ import attrs
 
 from p2pwf.errors import UsageError
 from p2pwf.runner.hand import Hand
+from p2pwf.runner.jobfiles import read_file
 from p2pwf.runner.values import Annotation, AnnotationLevel
 
 MAX_FILE: Final = 256 * 1024
 """Bytes of a matcher file; the largest that tools publish are a few KiB."""
 MAX_MATCHERS: Final = 64
 """Matchers that one job may add over its life, so that the time they may waste is bounded."""
+MAX_READ: Final = 256
+"""Files that one job may have read for them: the event loop waits meanwhile, about a millisecond each."""
 MAX_PATTERNS: Final = 32
 LINE_S: Final = 0.05
 """Seconds of CPU for one matcher and one line; an honest one takes microseconds."""
@@ -109,7 +112,7 @@ class Matchers:
         self._hand = hand
         self._warn = warn
         self._matchers: list[Matcher] = []
-        self._added = 0
+        self._added = self._read = 0
         self.to_host: Callable[[str], str] = str
         """From a path as the job's container has it to this machine's."""
 
@@ -118,9 +121,16 @@ class Matchers:
 
     def add_file(self, name: str) -> None:
         """Take the matchers of a file, relative to the workspace; raises UsageError, OSError."""
+        self._add(self._in_file(name))
+
+    def add(self, name: str, data: bytes) -> None:
+        """Take matchers as a file called `name` would hold them; raises UsageError."""
+        self._add(parse_matchers(Path(name), data))
+
+    def _add(self, matchers: Iterator[Matcher]) -> None:
         if not _has_alarm():
             raise UsageError("problem matchers cannot be used here", "the runner is not in its program's main thread")
-        for matcher in self._in_file(name):
+        for matcher in matchers:
             if self._added >= MAX_MATCHERS:
                 raise UsageError(f"more than {MAX_MATCHERS} problem matchers in one job", "add each of them once")
             self._added += 1
@@ -138,6 +148,9 @@ class Matchers:
             self.remove(matcher.owner)
 
     def _in_file(self, name: str) -> Iterator[Matcher]:
+        self._read += 1
+        if self._read > MAX_READ:
+            raise UsageError(f"more than {MAX_READ} files of problem matchers in one job", "name each of them once")
         path = self._workspace / self.to_host(name)
         return parse_matchers(path, _read(path) if self._hand is None else self._hand.do(_read, path))
 
@@ -196,10 +209,10 @@ def _number(text: str) -> int | None:
 
 def _read(path: Path) -> bytes:
     """What a file holds, as far as it may be matchers; raises UsageError, OSError."""
-    if not path.is_file():  # no pipe, no device
+    data = read_file(path, MAX_FILE + 1)
+    if data is None:
         raise UsageError(f"no such problem matcher file: {path}", "does a step before this one make it?")
-    with path.open("rb") as file:
-        return file.read(MAX_FILE + 1)
+    return data
 
 
 def parse_matchers(path: Path, data: bytes) -> Iterator[Matcher]:

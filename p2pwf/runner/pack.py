@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.jobfiles import below
 from p2pwf.runner.manifest import FILE, LINK, PROGRAM, ManifestError, SourceFile, build
 from p2pwf.runner.source import Blobs
 from p2pwf.runner.sourcetree import refuse_if_large, unreadable
@@ -54,8 +55,7 @@ def pack(folder: Path, chosen: Iterable[str] | None, blobs: Blobs) -> Stored:
 
 
 def _below(folder: Path) -> Iterator[str]:
-    for here, folders, files in os.walk(folder):
-        inside = Path(here).relative_to(folder)
-        links = [name for name in folders if (Path(here) / name).is_symlink()]
-        for name in [*files, *links]:
-            yield (inside / name).as_posix()
+    start = len(str(folder)) + 1
+    for entry in below(folder):
+        if not entry.is_dir(follow_symlinks=False):
+            yield entry.path[start:]

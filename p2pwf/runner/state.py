@@ -6,6 +6,7 @@ One JobState per attempt, changed by the steps in turn (and by the job's watch, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import attrs
@@ -15,6 +16,7 @@ from p2pwf.errors import P2pwfError
 from p2pwf.runner.environment import Folders
 from p2pwf.runner.filecommands import FileCommands
 from p2pwf.runner.hand import Hand
+from p2pwf.runner.hashfiles import hash_files
 from p2pwf.runner.masking import Masker
 from p2pwf.runner.matchers import Matchers
 from p2pwf.runner.output import Annotations, JobLog, warn
@@ -38,9 +40,13 @@ def text_of(error: P2pwfError | OSError) -> str:
     return f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"
 
 
+class _ReadsFiles(Exception):
+    """An expression is to be evaluated in a thread."""
+
+
 @attrs.define(slots=True, kw_only=True, repr=False)  # it has the secrets
 class JobState:
-    """See the module. `slow`: expressions of this job may read many files, so they are evaluated in a thread."""
+    """See the module."""
 
     request: JobRequest
     env: RunnerEnv
@@ -58,8 +64,6 @@ class JobState:
     github: Mapping[str, Value]
     runner: Mapping[str, Value]
     hand: Hand
-    hash_files: Callable[[Sequence[str]], str]
-    slow: bool
     debug: bool
     variables: dict[str, str]
     paths: list[str] = attrs.field(factory=list)
@@ -95,10 +99,18 @@ class JobState:
         return str(self.keys)
 
     async def evaluate(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a method of the resolved job; off the event loop if it may take long."""
-        if self.slow or (self.actions is not None and self.actions.hashing):
+        """Call a method of the resolved job; off the event loop if it reads files."""
+        try:
+            return function(*args, **kwargs)
+        except _ReadsFiles:
             return await trio.to_thread.run_sync(lambda: function(*args, **kwargs))
-        return function(*args, **kwargs)
+
+    def hash_files(self, patterns: Sequence[str]) -> str:
+        """What the function hashFiles of expressions does; only off the event loop."""
+        with suppress(RuntimeError):
+            trio.lowlevel.current_task()
+            raise _ReadsFiles
+        return self.hand.do(hash_files, self.folders.workspace, patterns, lambda: self.hand.stopped)
 
     def error(self, step: int, message: str, title: str = "") -> None:
         """Log an error of the runner's own and keep it as annotation."""
@@ -112,6 +124,7 @@ class JobState:
     def exhaust(self, reason: str) -> None:
         """End the job at once: it takes more than it may."""
         self.exhausted, self.given_up = reason, True
+        self.hand.stop()
         for hear in list(self.running):
             hear(True)
 

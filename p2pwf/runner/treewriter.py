@@ -8,7 +8,6 @@ and links come last. What is written is hashed on its way, so what stands there 
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Final, cast
 
 from p2pwf.core.ids import Cid, blob_cid, blob_cid_from_digest
 from p2pwf.errors import StorageError
+from p2pwf.runner.jobfiles import remove
 from p2pwf.runner.manifest import LINK, MAX_MANIFEST, PROGRAM, ManifestError, SourceFile
 
 CHUNK: Final = 1024 * 1024
@@ -62,7 +62,7 @@ def write(dest: Path, files: Sequence[SourceFile], held: Mapping[Cid, Path]) -> 
                 for file in inside:
                     name = file.path.rpartition("/")[2]
                     if file.mode == LINK:
-                        _clear(handle, name)
+                        remove(name, dir_fd=handle)
                         os.symlink(cast(str, file.target), name, dir_fd=handle)
                     else:
                         _copy(handle, name, file, held[cast(Cid, file.cid)])
@@ -100,19 +100,9 @@ def _enter(folder: int, name: str) -> int:
     return os.open(name, _FOLDER_FLAGS, dir_fd=folder)
 
 
-def _clear(folder: int, name: str) -> None:
-    """Take away what stands under a name in an open folder, a link itself and not what it points to."""
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        pass
-    except (IsADirectoryError, PermissionError):  # the latter is what macOS says of a folder
-        shutil.rmtree(name, dir_fd=folder)
-
-
 def _copy(folder: int, name: str, file: SourceFile, blob: Path) -> None:
     """Make one file; it has the right mode whatever this process's umask is."""
-    _clear(folder, name)
+    remove(name, dir_fd=folder)
     digest, size = sha256(), 0
     with blob.open("rb", buffering=0) as source:
         handle = os.open(name, _FILE_FLAGS, FILE_MODE, dir_fd=folder)

@@ -92,7 +92,7 @@ def version_file(data: bytes) -> None:
     """The files that name the version of a tool, and versions themselves."""
     for name in ("pyproject.toml", ".tool-versions", ".python-version"):
         with suppress(UsageError):
-            assert all(isinstance(one, str) for one in python.versions_in(_file(name, data)))
+            assert all(isinstance(one, str) for one in python.versions_in(_file(name, data)) or [])
     text = data.decode("utf-8", "replace")
     for name in ("package.json", ".tool-versions", ".nvmrc"):
         with suppress(UsageError):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -91,3 +92,22 @@ def test_a_large_folder_that_no_pattern_leads_to_is_not_looked_at(tree: Path, mo
     assert hash_files(tree, ["*.txt"]) == digest("a.txt", "b.txt")
     with pytest.raises(UsageError, match="more than 10 files"):
         hash_files(tree, ["**/*.md"])
+
+
+def test_what_takes_too_long_is_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashfiles, "TIMEOUT_S", -1)
+    with pytest.raises(UsageError, match="hashFiles took over"):
+        hash_files(tree, ["*.txt"])
+
+
+def test_hashing_ends_when_nobody_wants_it_any_more(tree: Path) -> None:
+    with (tree / "large").open("wb") as file:
+        file.truncate(1 << 43)  # takes hours to read
+    asked = iter(range(10))
+    with pytest.raises(UsageError, match="ended with its job"):
+        hash_files(tree, ["large"], lambda: next(asked) == 9)
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+    assert hash_files(tree, ["*.md", "pipe"]) == digest("c.md")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any, Final
 
 import attrs
+import pytest
 import trio
 
 from p2pwf.runner import Annotation, StepResult, read_log, run_job
+from p2pwf.runner.hashfiles import hash_files
 from tests.runner.kit import FAST, Bench, alive, make_request, workflow
 from tests.runner.test_processes import until
 
@@ -169,3 +173,37 @@ async def test_the_order_of_secrets_masks_and_summaries_of_a_job(bench: Bench) -
     assert ran.result.steps[0].name == "with ***"
     assert ran.result.steps[0].summary == "a-***-b\n"
     assert ran.result.annotations[0].title == "a-***-b"
+
+
+HASHING: Final = r"""{if: "hash\x46iles('large') != ''", run: echo hashed, shell: sh}"""
+"""However it is spelled: what YAML makes of an escape is not in the text of the file."""
+
+
+@pytest.mark.parametrize("step", [HASHING, "{uses: ./a}"], ids=["of a step", "of an action"])
+async def test_hashing_stops_with_the_job_and_never_holds_the_event_loop(
+    bench: Bench, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set[bool]()
+
+    def seen(*arguments: Any) -> str:
+        threads.add(threading.current_thread() is threading.main_thread())
+        return hash_files(*arguments)
+
+    monkeypatch.setattr("p2pwf.runner.state.hash_files", seen)
+    limits = attrs.evolve(FAST, cancel_s=0.1)
+    with trio.fail_after(60):  # the runner's own bound is longer
+        ran = await bench.run(
+            f"- run: truncate -s 8T large\n- {step}",
+            job="timeout-minutes: 0.02",
+            limits=limits,
+            source={"a/action.yml": f"runs: {{using: composite, steps: [{HASHING}]}}"},
+        )
+    assert threads == {False}
+    assert "hashed" not in ran.text()
+    assert ran.result.outcome == "cancelled"
+
+
+async def test_hashing_stops_when_the_node_leaves(bench: Bench) -> None:
+    with trio.fail_after(60), trio.move_on_after(0.5) as leaving:
+        await bench.run("- run: truncate -s 8T large\n- {if: \"hashFiles('large')\", run: x}")
+    assert leaving.cancelled_caught

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pwf.errors import UsageError
+from p2pwf.runner import matchers
+from p2pwf.runner.jobfiles import read_file
 from p2pwf.runner.matchers import MAX_MATCHERS, Matchers
 from tests.runner.kit import Bench, Ran
 
@@ -210,3 +212,17 @@ async def test_without_a_file_a_matcher_is_warned_of(bench: Bench) -> None:
     assert ran.outcomes() == ["success", "failure"]
     assert "##[warning]File path must be specified." in ran.said()
     assert "no such problem matcher file" in ran.messages()[0]
+
+
+async def test_only_so_many_files_are_read_for_matchers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is read while the event loop waits."""
+    read: list[Path] = []
+
+    def counted(path: Path, bound: int) -> bytes | None:
+        read.append(path)
+        return read_file(path, bound)
+
+    monkeypatch.setattr("p2pwf.runner.matchers.read_file", counted)
+    ran = await bench.run('- run: for _ in $(seq 500); do echo "::add-matcher::none"; echo "::remove-matcher::x"; done')
+    assert len(read) == matchers.MAX_READ
+    assert any("files of problem matchers" in message for message in ran.messages())

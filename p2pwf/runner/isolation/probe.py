@@ -26,7 +26,7 @@ from p2pwf.runner.isolation import seccomp
 from p2pwf.runner.isolation.bounds import Bounds
 from p2pwf.runner.isolation.confine import landlock_abi
 from p2pwf.runner.isolation.keeper import Keeper, Loan
-from p2pwf.runner.leftovers import remove_tree
+from p2pwf.runner.jobfiles import remove_tree
 from p2pwf.runner.log import LogLine
 from p2pwf.runner.processes import Launch, Spawner
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +30,7 @@ import attrs
 from p2pwf.core.ids import Cid
 from p2pwf.runner.checkout import Fetch, layout, read_tree
 from p2pwf.runner.hand import Hand
+from p2pwf.runner.jobfiles import copy_file, remove
 from p2pwf.runner.manifest import LINK, Manifest, ManifestError, is_path
 from p2pwf.runner.native.context import NativeContext
 from p2pwf.runner.native.globs import Patterns, is_below
@@ -184,13 +184,15 @@ def _move(folder: Path, tree: Manifest, targets: Mapping[str, str], places: Plac
 
 def _replace(source: str, target: str) -> None:
     if os.path.isdir(target) and not os.path.islink(target):  # noqa: PTH112, PTH114
-        shutil.rmtree(target)
+        remove(target)
     try:
         os.replace(source, target)  # noqa: PTH105
     except OSError:  # another disk
-        with suppress(FileNotFoundError):
-            os.unlink(target)  # noqa: PTH108
-        shutil.move(source, target)
+        remove(target)
+        if os.path.islink(source):  # noqa: PTH114
+            os.symlink(os.readlink(source), target)  # noqa: PTH115, PTH211 - Path would tidy it up
+        else:
+            copy_file(Path(source), Path(target))
 
 
 def read_index(data: bytes) -> tuple[dict[str, int], list[str]]:

@@ -12,8 +12,6 @@ PATH; without git, or where git refuses the tree, there is none, and the log say
 from __future__ import annotations
 
 import re
-import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -21,9 +19,11 @@ from typing import Final
 from p2pwf.errors import UsageError
 from p2pwf.runner.checkout import layout
 from p2pwf.runner.hashfiles import MAX_PATTERNS
+from p2pwf.runner.jobfiles import read_file, remove
 from p2pwf.runner.manifest import Manifest
 from p2pwf.runner.native.context import NativeAction, NativeContext
 from p2pwf.runner.native.gitcommit import GitFailed, make_repository
+from p2pwf.runner.native.staging import scratch
 from p2pwf.runner.patterns import check_length, path_expression
 from p2pwf.runner.shells import find_program
 from p2pwf.workflow import RunFacts
@@ -113,14 +113,7 @@ def _empty(folder: Path) -> None:
     """Make a folder, or take out whatever is in it."""
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.iterdir():
-        _remove(entry)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        remove(entry)
 
 
 def _sparse(context: NativeContext) -> Callable[[str], bool] | None:
@@ -166,9 +159,9 @@ async def _look_for_pointers(context: NativeContext, folder: Path, tree: Manifes
     def pointers() -> bool:
         for file in tree.files:
             if file.cid is not None and file.size < 1024:
-                with (folder / file.path).open("rb") as content:
-                    if content.read(40).startswith(b"version https://git-lfs.github.com/spec/"):
-                        return True
+                data = read_file(folder / file.path, 40) or b""
+                if data.startswith(b"version https://git-lfs.github.com/spec/"):
+                    return True
         return False
 
     if await context.state.hand.run(pointers):
@@ -181,12 +174,15 @@ async def _make_repository(context: NativeContext, folder: Path, tree: Manifest)
     if git is None:
         context.say("There is no git on PATH, so the source is no git repository")
         return
-    aside = (state.folders.scratch if state.hand.is_apart else state.folders.root) / f"_git-{uuid.uuid4().hex}"
     paths = [file.path for file in tree.files]
     try:
-        await state.hand.run(_remove, folder / ".git")
-        await state.hand.run(
-            make_repository, git, folder, aside, paths, state.facts, state.folders.owner, rights="programs"
-        )
+        await state.hand.run(remove, folder / ".git")
+        # Not where the job can write: it would have a say in how git runs, which is outside of all that keeps it apart.
+        async with scratch(state) as aside:
+            await state.hand.run(
+                *(make_repository, git, folder, aside / "git", paths, state.facts, state.folders.owner),
+                rights="programs",
+                into=[aside],
+            )
     except (GitFailed, OSError) as error:
         context.warn(f"The source is no git repository: {error}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from p2pwf.errors import UsageError
@@ -70,11 +69,9 @@ NODE: Final[Sequence[Mapping[str, Any]]] = (
 )
 
 
-async def add(context: NativeContext, name: str, matchers: Sequence[Mapping[str, Any]]) -> None:
+def add(context: NativeContext, name: str, matchers: Sequence[Mapping[str, Any]]) -> None:
     """Use these for the steps that follow; where matchers cannot be used, the job does without them."""
-    path = context.state.folders.temp / f"_{name}-matchers.json"
-    await context.state.hand.run(partial(path.write_text, json.dumps({"problemMatcher": matchers}), encoding="utf-8"))
     try:
-        context.state.matchers.add_file(str(path))
+        context.state.matchers.add(f"of setup-{name}", json.dumps({"problemMatcher": matchers}).encode())
     except UsageError as error:
         context.say(f"##[debug]{error.message}")

@@ -17,6 +17,7 @@ from typing import Any, Final
 import trio
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.jobfiles import read_file, write_file
 from p2pwf.runner.native import matchers
 from p2pwf.runner.native.context import NativeAction, NativeContext
 from p2pwf.runner.native.tools import Tool, arch, below, best, hosted, managed, not_here, on_path, variable
@@ -53,7 +54,7 @@ async def _main(context: NativeContext) -> dict[str, str]:
     await context.state.hand.run(_put_on_path, context, tool, rights="reads")
     if context.text("registry-url"):
         await context.state.hand.run(_use_registry, context)
-    await matchers.add(context, "node", matchers.NODE)
+    matchers.add(context, "node", matchers.NODE)
     context.say(f"Found Node.js {tool.version}, from {tool.place}: {tool.program}")
     return {"node-version": f"v{tool.version}", "cache-hit": "false"}
 
@@ -116,11 +117,10 @@ def _wanted(context: NativeContext) -> str:
     if not file:
         return ""
     path = context.path(file)
-    if not path.is_file():
+    data = read_file(path, MAX_FILE)
+    if data is None:
         raise UsageError(f"The specified node version file at: {path} does not exist", "was it checked out?")
-    with path.open("rb") as content:
-        text = content.read(MAX_FILE).decode("utf-8", "replace")
-    found = version_in(text, path.name)
+    found = version_in(data.decode("utf-8", "replace"), path.name)
     if not found:
         raise UsageError(f"no version of Node.js in {file}", "it names none as actions/setup-node reads it")
     context.say(f"Resolved {file} as {found}")
@@ -177,6 +177,6 @@ def _use_registry(context: NativeContext) -> None:
     prefix = f"{scope if scope.startswith('@') else '@' + scope}:" if scope else ""
     file = context.state.folders.temp / ".npmrc"
     token = "//" + url.partition("://")[2] + ":_authToken=${NODE_AUTH_TOKEN}"
-    file.write_text(f"{token}\n{prefix.lower()}registry={url}\n", encoding="utf-8")
+    write_file(file, f"{token}\n{prefix.lower()}registry={url}\n".encode())
     context.set_variable("NPM_CONFIG_USERCONFIG", str(file))
     context.state.variables.setdefault("NODE_AUTH_TOKEN", _HIDDEN_TOKEN)

@@ -19,6 +19,7 @@ from typing import Any, Final
 import trio
 
 from p2pwf.errors import UsageError
+from p2pwf.runner.jobfiles import read_file, write_file
 from p2pwf.runner.native import matchers
 from p2pwf.runner.native.context import NativeAction, NativeContext
 from p2pwf.runner.native.tools import Tool, arch, below, best, hosted, managed, not_here, on_path, variable
@@ -52,7 +53,7 @@ async def _main(context: NativeContext) -> dict[str, str]:
         context.say(f"Successfully set up CPython ({tool.version}), from {tool.place}: {tool.program}")
         program = str(folder / "bin" / "python")
         outputs = {"python-version": _plain(tool), "python-path": program, "cache-hit": "false"}
-    await matchers.add(context, "python", matchers.PYTHON)
+    matchers.add(context, "python", matchers.PYTHON)
     return outputs
 
 
@@ -126,9 +127,9 @@ def _wanted(context: NativeContext) -> list[str]:
         return given
     if file:
         path = context.path(file)
-        if not path.is_file():
-            raise UsageError(f"The specified python version file at: {path} doesn't exist.", "was it checked out?")
         found = versions_in(path)
+        if found is None:
+            raise UsageError(f"The specified python version file at: {path} doesn't exist.", "was it checked out?")
         if not found:
             raise UsageError(f"no version of Python in {file}", "it names none as actions/setup-python reads it")
         context.say(f"Resolved {file} as {', '.join(found)}")
@@ -137,17 +138,20 @@ def _wanted(context: NativeContext) -> list[str]:
         "Neither 'python-version' nor 'python-version-file' inputs were supplied. "
         "Attempting to find '.python-version' file."
     )
-    default = context.workspace / ".python-version"
-    if default.is_file():
-        return versions_in(default)
+    found = versions_in(context.workspace / ".python-version")
+    if found is not None:
+        return found
     context.warn("The `python-version` input is not set.  The version of Python currently in `PATH` will be used.")
     return []
 
 
-def versions_in(path: Path) -> list[str]:
-    """The versions that a file asks for; raises UsageError for one that cannot be read."""
-    with path.open("rb") as file:
-        text = file.read(MAX_FILE).decode("utf-8", "replace")
+def versions_in(path: Path) -> list[str] | None:
+    """The versions that a file asks for, None if there is no file; raises UsageError for one that is not TOML but
+    called so, and OSError."""
+    data = read_file(path, MAX_FILE)
+    if data is None:
+        return None
+    text = data.decode("utf-8", "replace")
     if path.suffix == ".toml" or path.name == "Pipfile":
         return _from_toml(path, text)
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]
@@ -194,12 +198,11 @@ def _make(tool: Tool, folder: Path) -> None:
         "version": _plain(tool),
         "executable": base,
     }
-    (folder / "pyvenv.cfg").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+    write_file(folder / "pyvenv.cfg", "".join(f"{name} = {value}\n" for name, value in settings.items()).encode())
     for name in ("python", "python3", f"python{version.major}.{version.minor}"):
         (programs / name).symlink_to(base)
     for name in ("pip", "pip3", f"pip{version.major}.{version.minor}"):
-        (programs / name).write_text(_PIP)
-        (programs / name).chmod(0o755)
+        write_file(programs / name, _PIP.encode(), mode=0o755)
 
 
 def _set(context: NativeContext, tool: Tool, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import uuid
 from collections.abc import AsyncIterator, Iterable
@@ -14,7 +13,7 @@ from typing import Final
 import trio
 
 from p2pwf.errors import UsageError
-from p2pwf.runner.leftovers import remove_tree
+from p2pwf.runner.jobfiles import copy_file, remove_tree
 from p2pwf.runner.manifest import MAX_BYTES, MAX_FILES
 from p2pwf.runner.state import JobState
 
@@ -55,7 +54,7 @@ def stage(into: Path, files: Iterable[tuple[str, str]], *, follow: bool) -> None
         try:
             os.link(source, target)
         except OSError:  # another disk, or a file of somebody else
-            shutil.copy2(source, target)
+            copy_file(Path(source), target)
 
 
 @asynccontextmanager

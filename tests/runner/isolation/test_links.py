@@ -1,7 +1,10 @@
-"""T40: links that a job plants where the runner itself reads or writes for it, to have or to change the node's key."""
+"""T40, T42: what a job plants where the runner itself works for it: links to the node's key, hooks of git, pipes."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +14,8 @@ import trio
 from p2pwf.core.ids import Cid
 from p2pwf.runner.hand import Hand
 from p2pwf.runner.manifest import parse
+from p2pwf.runner.native import checkout, gitcommit
+from p2pwf.runner.state import JobState
 from tests.runner.isolation.conftest import Apart
 from tests.runner.kit import Bench, Ran
 from tests.runner.native import Place
@@ -116,3 +121,70 @@ async def test_t40_the_runner_writes_where_a_link_leads_without_the_guard(
     monkeypatch.setattr(Hand, "_become", lambda *_: None)
     await run(Place.at(bench), folder, WRITES["a download"])
     assert names(folder) == {"key", "planted"}
+
+
+PLANT: Final = """\
+- run: |
+    cat > "$RUNNER_TEMP/plant.py" <<'PLANT'
+    import glob, os
+    hook = os.environ["RUNNER_TEMP"] + "/hook"
+    open(hook, "w").write("#!/bin/sh\\ntouch $RUNNER_TEMP/hooked\\n".replace("$RUNNER_TEMP", os.environ["RUNNER_TEMP"]))
+    os.chmod(hook, 0o755)
+    while True:
+        for place in ("/tmp/*", os.environ.get("TMPDIR", "/tmp") + "/*", os.path.dirname(hook) + "/../*/*"):
+            for folder in glob.glob(place):
+                if os.path.exists(folder + "/objects"):
+                    try:
+                        os.mkdir(folder + "/hooks")
+                        os.symlink(hook, folder + "/hooks/post-index-change")
+                    except OSError:
+                        pass
+    PLANT
+    python3 "$RUNNER_TEMP/plant.py" &
+- uses: actions/checkout@v4
+- run: sleep 0.2; git log --oneline | wc -l; [ -e "$RUNNER_TEMP/hooked" ] && echo HOOKED || echo not hooked
+"""
+
+
+async def hooked(bench: Bench) -> str:
+    place = Place.at(bench)
+    ran = await place.run(PLANT, source={f"{number}": f"file {number}\n" for number in range(800)})
+    return ran.text()
+
+
+async def test_t42_no_hook_of_a_job_runs_in_the_runners_git(bench: Bench, apart: Apart) -> None:
+    assert (await hooked(bench)).split("\n") == ["1", "not hooked"]
+
+
+async def test_t42_a_hook_of_a_job_runs_in_the_runners_git_without_the_guards(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def within_reach(state: JobState) -> AsyncIterator[Path]:
+        yield state.folders.scratch
+
+    monkeypatch.setattr(checkout, "scratch", within_reach)
+    monkeypatch.setattr(gitcommit, "ALONE", ())
+    assert "HOOKED" in await hooked(bench)
+
+
+async def test_a_pipe_in_place_of_a_file_of_the_runners_is_not_waited_for(bench: Bench, apart: Apart) -> None:
+    steps = """\
+    - run: mkfifo "$RUNNER_TEMP/.npmrc" "$RUNNER_TEMP/_python-matchers.json" m.json .python-version a
+    - {uses: actions/setup-node@v4, with: {registry-url: 'https://r.example'}}
+    - {uses: actions/setup-python@v5}
+    - {run: "echo ::add-matcher::m.json", continue-on-error: true}
+    - {uses: actions/upload-artifact@v4, with: {path: ., if-no-files-found: ignore}}
+    - run: '[ -f "$RUNNER_TEMP/.npmrc" ] && echo "hashed <${{ hashFiles(''*'') }}>"'
+    """
+    with trio.fail_after(60):
+        ran = await Place.at(bench).run(textwrap.dedent(steps))
+    assert ran.text().strip() == "hashed <>"
+    assert any("no such problem matcher file" in message for message in ran.messages())
+
+
+async def test_a_nest_of_folders_goes_with_its_job(bench: Bench, apart: Apart) -> None:
+    nest = "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"
+    ran = await Place.at(bench).run(f'- run: |\n    python3 -c "{nest}"\n- run: echo on'.replace("\nfor", "\n    for"))
+    assert ran.text() == "on"
+    assert not list(apart.keeper.root(apart.level).iterdir())
