@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
 
@@ -68,7 +68,7 @@ async def run_container(run: StepRun, found: Found, runs: DockerRuns, inputs: Ma
     inside.setdefault("CI", "true")
     name = f"p2pwf_{uuid.uuid4().hex[:16]}"
     network = cast("Mapping[str, object]", state.job.get("container") or {}).get("network")
-    async with _given(run, engine, image, inside) as (options, environment):
+    async with _given(run, engine, image, binds, inside) as (options, environment):
         words = (
             *(engine.program, "run", "--name", name, *labels(state), "--workdir", "/github/workspace", "--rm"),
             *options,
@@ -91,7 +91,7 @@ async def run_container(run: StepRun, found: Found, runs: DockerRuns, inputs: Ma
 
 @asynccontextmanager
 async def _given(
-    run: StepRun, engine: Engine, image: str, variables: Mapping[str, str]
+    run: StepRun, engine: Engine, image: str, binds: Sequence[str], variables: Mapping[str, str]
 ) -> AsyncIterator[tuple[tuple[str, ...], Mapping[str, str]]]:
     """Options that give the container its variables, and at isolation level container keep it apart; and what the
     command's own environment has to have for them. One at a time there: each has all of the job's bounds."""
@@ -103,7 +103,7 @@ async def _given(
         raise UsageError("the container that keeps the job apart is not up", "the log says why")
     kept = hardening(state, engine, state.containers)
     async with state.one_action, variable_options(state, variables) as (options, environment):
-        instead = await in_memory(engine, run.number, image)
+        instead = await in_memory(engine, run.number, image, binds)
         with_job = ("--pid", f"container:{state.container.id}", "--label", f"{JOB_LABEL}={state.container.id}")
         yield (*kept.job_options(), *with_job, *instead, *options), environment
 

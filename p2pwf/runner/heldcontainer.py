@@ -1,9 +1,11 @@
-"""The container of a job at isolation level `container`: runs while this program and the job's supervisor hold it.
+"""The containers of a job at isolation level `container` run while this program and the job's supervisor hold them.
 
 `docker run` stays in the foreground with a standard input that nothing is ever written to. When whoever holds that
 ends, however it ends, the input ends, with it the container's first process, and with this all others in its process
-namespace, which services and actions share. An image may bring a shell that does not heed that, so there is a guard as
-well: a process outside of the job's that waits for the same end and has the engine remove what is left.
+namespace. Actions share that of the job's own container. Services, which may be who they like inside, share that of
+another one, in which nothing is: from a process that one may look into, its files can be reached (/proc/1/root), and
+the job's are on this machine's disk. An image may bring a shell that does not heed the end of its input, so there is a
+guard as well: a process outside of the job's that waits for the same end and has the engine remove what is left.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 import trio
@@ -42,6 +44,8 @@ JOB_LABEL: Final = "p2pwf.job"
 UP_S: Final = 120.0
 """How long a container may take to start, its image being here."""
 KEPT_BYTES: Final = 4096
+EMPTY_BYTES: Final = 64 << 20
+"""Of memory for a container that holds nothing but a shell: engines want some MiB at least."""
 SIZE_S: Final = 5.0
 """Between two looks at what services have written."""
 
@@ -122,9 +126,41 @@ class _Said:
             self.errors = (self.errors + data)[:KEPT_BYTES]
 
 
+class Guard:
+    """Removes the containers that are marked as a job's, and their network, when this program is gone. It is up with
+    the call."""
+
+    _left: ClassVar[list[subprocess.Popen[bytes]]] = []
+    """Those that were let go and whose end nobody has seen yet."""
+
+    def __init__(self, engine: Engine, label: str, network: str) -> None:
+        Guard._left = [process for process in Guard._left if process.poll() is None]
+        self._process = subprocess.Popen(
+            ("/bin/sh", "-c", GUARD, "sh", engine.program, label, network),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=engine.environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def dismiss(self) -> None:
+        """Nothing is left for it."""
+        self._process.kill()
+        with self._process:  # it closes the input and waits
+            pass
+
+    def let_go(self) -> None:
+        """Leave the rest to it: it has begun when this returns."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        Guard._left.append(self._process)
+
+
 @attrs.define(slots=True, eq=False)
 class Held:
-    """A container that runs. `end` takes it down."""
+    """A container that runs while it is held. `end` takes it down."""
 
     state: JobState
     engine: Engine
@@ -133,46 +169,36 @@ class Held:
     ended: trio.Event = attrs.field(factory=trio.Event)
     said: _Said = attrs.field(factory=_Said)
     failed: str = ""
-    guard: subprocess.Popen[bytes] | None = None
 
-    @property
-    def label(self) -> str:
-        """What marks all containers of the job."""
-        return f"{JOB_LABEL}={self.name}"
-
-    async def start(self, step: int, spec: Spec, hardened: Hardening, labels: Sequence[str], network: str) -> None:
-        """Start it, and wait until it is up. Raises UsageError."""
+    async def start_job(self, step: int, spec: Spec, hardened: Hardening, more: Sequence[str]) -> None:
+        """Start the job's own, and wait until it is up; `more`: its labels and network. Raises UsageError."""
         _, binds = job_mounts(self.state.folders)
-        instead = await in_memory(self.engine, step, spec.image)
-        self._set_guard(network)
+        instead = await in_memory(self.engine, step, spec.image, binds)
         variables = {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env, "HOME": "/github/home"}
         async with variable_options(self.state, variables) as (options, environment):
-            words = (
-                *(self.engine.program, "run", "--interactive", "--rm", "--pull", "never", "--name", self.name),
-                *(*labels, "--network", network, *spec.options, *hardened.job_options(), *binds, *instead, *options),
-                *("--workdir", "/__w", "--entrypoint", HOLD[0], spec.image, *HOLD[1:]),
-            )
-            self.state.log.write(step, "command", f"##[command]{' '.join(words)}")
-            launch = Launch((*HOLDER, *words), {**self.engine.environment(), **environment}, self.state.folders.root)
-            self.state.readers.start_soon(self._hold, launch)
-            with trio.move_on_after(UP_S):
-                await self._up_or_ended()
+            words = (*more, *spec.options, *hardened.job_options(), *binds, *instead, *options, "--workdir", "/__w")
+            await self._start(step, spec.image, words, environment)
+
+    async def start_empty(self, step: int, image: str, hardened: Hardening, labels: Sequence[str]) -> None:
+        """Start one in which nothing is but the process that waits for its end, the same way."""
+        alone = attrs.evolve(hardened, count=1, bounds=attrs.evolve(hardened.bounds, memory=EMPTY_BYTES, processes=16))
+        words = (*labels, "--network", "none", *alone.job_options(), *await in_memory(self.engine, step, image))
+        await self._start(step, image, words, {})
+
+    async def _start(self, step: int, image: str, options: Sequence[str], environment: Mapping[str, str]) -> None:
+        words = (
+            *(self.engine.program, "run", "--interactive", "--rm", "--pull", "never", "--name", self.name),
+            *(*options, "--entrypoint", HOLD[0], image, *HOLD[1:]),
+        )
+        self.state.log.write(step, "command", f"##[command]{' '.join(words)}")
+        launch = Launch((*HOLDER, *words), {**self.engine.environment(), **environment}, self.state.folders.root)
+        self.state.readers.start_soon(self._hold, launch)
+        with trio.move_on_after(UP_S):
+            await self._up_or_ended()
         if not self.said.up.is_set():
             lines = self.said.errors.decode("utf-8", "replace").strip().splitlines()
             reason = self.failed or (lines[-1] if lines else f"it was not up after {UP_S:g} s")
-            await self.end(step)
             raise UsageError(f"the job container does not start: {reason[:500]}")
-
-    def _set_guard(self, network: str) -> None:
-        self.guard = subprocess.Popen(
-            ("/bin/sh", "-c", GUARD, "sh", self.engine.program, self.label, network),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=self.engine.environment(),
-            cwd="/",
-            start_new_session=True,
-        )
 
     async def _up_or_ended(self) -> None:
         async with trio.open_nursery() as either:
@@ -194,17 +220,8 @@ class Held:
         finally:
             self.ended.set()
 
-    async def end(self, step: int) -> None:
-        """Take it down, whatever runs in it."""
-        await self.engine.ask(step, "rm", "--force", "--volumes", self.name)
+    async def end(self, step: int) -> bool:
+        """Take it down, whatever runs in it; whether it is gone."""
+        status, _ = await self.engine.ask(step, "rm", "--force", "--volumes", self.name)
         self.scope.cancel()
-        if self.guard is not None:
-            self.guard.kill()
-            with self.guard:  # it closes the input and waits
-                self.guard = None
-
-    def let_go(self) -> None:
-        """Leave to the guard what could not be taken down."""
-        self.scope.cancel()
-        if self.guard is not None and self.guard.stdin is not None:
-            self.guard.stdin.close()
+        return status == 0

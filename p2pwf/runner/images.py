@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import re
 import shutil
 import tempfile
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -89,9 +90,13 @@ async def _login(engine: Engine, step: int, spec: Spec) -> AsyncIterator[Mapping
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def in_memory(engine: Engine, step: int, image: str) -> tuple[str, ...]:
+async def in_memory(engine: Engine, step: int, image: str, binds: Sequence[str] = ()) -> tuple[str, ...]:
     """Options that keep the folders in memory for which an image has an engine make volumes: these are room on the
-    machine's disk that nobody counts, and memory is counted."""
+    machine's disk that nobody counts, and memory is counted. `binds`: the options that mount folders of the job.
+
+    Raises UsageError for a volume in such a folder: the engine, which may do more than the job, would make its place.
+    """
+    mounted = [word.partition("target=")[2].partition(",")[0] for word in binds if "target=" in word]
     words = ("image", "inspect", "--format", "{{json .Config.Volumes}}", image)
     lines = await engine.must(step, f"the image {image} cannot be inspected", *words, show=False)
     declared = json.loads(lines[0]) if lines else None
@@ -99,4 +104,7 @@ async def in_memory(engine: Engine, step: int, image: str) -> tuple[str, ...]:
     for path in found:
         if not path.startswith("/") or "," in path or ":" in path:
             raise UsageError(f"the image {image} has a volume that cannot be bounded: {path[:200]}")
+        plain = posixpath.normpath("/" + path.lstrip("/"))
+        if any(plain == top or plain.startswith(top + "/") for top in mounted):
+            raise UsageError(f"the image {image} has a volume in a folder of the job's: {path[:200]}")
     return tuple(word for path in found for word in ("--tmpfs", path))

@@ -336,7 +336,10 @@ async def _watch_disk(state: JobState, loan: Loan) -> None:
     """End the job at once when it takes more of the disk than it may."""
     from p2pwf.runner.isolation.watch import watch_disk  # noqa: PLC0415 - jobs that are not kept apart need it not
 
-    await watch_disk(state.folders.root, loan.bounds, state.exhaust)
+    try:
+        await watch_disk(state.folders.root, loan.bounds, state.exhaust, loan.user, loan.group)
+    except OSError as error:
+        state.exhaust(f"The disk that the job lies on does not answer: {error.strerror or error}.")
 
 
 def _grace(state: JobState) -> float:

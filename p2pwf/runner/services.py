@@ -22,7 +22,7 @@ from p2pwf.runner.state import JobState
 from p2pwf.workflow import Value
 
 if TYPE_CHECKING:
-    from p2pwf.runner.heldcontainer import Held
+    from p2pwf.runner.heldcontainer import Guard, Held
     from p2pwf.runner.isolation.hardened import Hardening
 
 MAX_WAIT_S: Final = 32.0
@@ -53,8 +53,12 @@ class Containers:
     hardening: Hardening | None = None
     """How they are kept, at isolation level container; None at level none."""
     watching: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    held: Held | None = None
-    """The job's own container, at that level."""
+    guard: Guard | None = None
+    """Removes what is left when this program is gone, at that level."""
+    held: list[Held] = attrs.field(factory=list)
+    """At that level: the job's own container, and if there are services the one whose processes theirs are among."""
+    label: tuple[str, ...] = ()
+    """Marks all containers of the job, at that level."""
 
     async def start(self, step: int, own: Spec | None, services: list[Spec]) -> None:
         """Bring all of them up and set the job context; raises UsageError."""
@@ -72,7 +76,7 @@ class Containers:
             state.log.say(step, "##[endgroup]")
         state.job["container"] = {"network": self.network}
         if own is not None:
-            await self._job(step, own)
+            await self._job(step, own, bool(services))
         found: dict[str, Value] = {}
         state.job["services"] = found
         for spec in services:
@@ -127,7 +131,7 @@ class Containers:
         filters = ("--filter", f"label={work}", "--filter", f"label!={life}")
         await self.engine.ask(step, "network", "prune", "--force", *filters, show=False)
 
-    async def _job(self, step: int, spec: Spec) -> None:
+    async def _job(self, step: int, spec: Spec, services: bool) -> None:
         state = self.state
         if self.hardening is None:
             mounts = job_mounts(state.folders)
@@ -137,7 +141,7 @@ class Containers:
             from p2pwf.runner.isolation import hardened  # noqa: PLC0415 - as above
 
             mounts, _ = hardened.job_mounts(state.folders)
-            container = await self._hold(step, spec)
+            container = await self._hold(step, spec, services)
         lines = await self.engine.must(step, "no container", "inspect", "--format", _ENV, container, show=False)
         state.job["container"] = {"id": container, "network": self.network}
         state.container = JobContainer(
@@ -153,19 +157,31 @@ class Containers:
         state.runner = {name: _inside(mounts, value) for name, value in state.runner.items()}
         state.github = {name: _inside(mounts, value) for name, value in state.github.items()}
 
-    async def _hold(self, step: int, spec: Spec) -> str:
-        """Start the job's container so that it ends with whoever holds it."""
-        from p2pwf.runner.heldcontainer import Held  # noqa: PLC0415 - as above
+    async def _hold(self, step: int, spec: Spec, services: bool) -> str:
+        """Start the job's container, and what its services need, so that they end with whoever holds them."""
+        from p2pwf.runner.heldcontainer import JOB_LABEL, Guard  # noqa: PLC0415 - as above
 
         log = self.state.log
         assert self.hardening is not None
         log.say(step, "##[group]Starting job container")
         if not spec.is_here:
             await pull(self.engine, step, spec)
-        self.held = held = Held(self.state, self.engine, f"p2pwf_{uuid.uuid4().hex[:16]}")
-        await held.start(step, spec, self.hardening, (*self._labels(), "--label", held.label), self.network)
+        name = f"p2pwf_{uuid.uuid4().hex[:16]}"
+        mark = f"{JOB_LABEL}={name}"
+        self.guard, self.label = Guard(self.engine, mark, self.network), (*self._labels(), "--label", mark)
+        held = self._new(name)
+        await held.start_job(step, spec, self.hardening, (*self.label, "--network", self.network))
+        if services:
+            await self._new(f"{name}_s").start_empty(step, spec.image, self.hardening, self.label)
         log.say(step, "##[endgroup]")
         return held.name
+
+    def _new(self, name: str) -> Held:
+        from p2pwf.runner.heldcontainer import Held  # noqa: PLC0415 - as above
+
+        held = Held(self.state, self.engine, name)
+        self.held.append(held)
+        return held
 
     async def _start(self, step: int, spec: Spec) -> str:
         log = self.state.log
@@ -191,13 +207,12 @@ class Containers:
         from p2pwf.runner.heldcontainer import variable_options  # noqa: PLC0415 - as above
         from p2pwf.runner.images import in_memory  # noqa: PLC0415 - as above
 
-        assert self.held is not None  # it comes first, and services end with it
-        with_job = ("--pid", f"container:{self.held.name}", "--label", self.held.label)
-        kept = (*self.hardening.service_options(), *with_job)
+        _, outer = self.held  # they come first, and services end with the second
+        kept = (*self.hardening.service_options(), "--pid", f"container:{outer.name}")
         kept += await in_memory(self.engine, step, spec.image)
         async with variable_options(self.state, {"GITHUB_ACTIONS": "true", "CI": "true", **spec.env}) as (given, own):
             options, _ = create_options(
-                attrs.evolve(spec, env={}), name, self._labels(), self.network, None, (*kept, *given)
+                attrs.evolve(spec, env={}), name, self.label, self.network, None, (*kept, *given)
             )
             return await self.engine.must(step, what, "create", *options, variables=own)
 
@@ -237,13 +252,20 @@ class Containers:
 
     async def stop(self, step: int) -> None:
         """Show what the services said, and take everything down. Twice is fine."""
+        gone = False
         try:
-            await self._take_down(step)
+            gone = await self._take_down(step)
         finally:
-            if self.held is not None:
-                self.held.let_go()
+            for held in self.held:
+                held.scope.cancel()
+            self.held.clear()
+            if self.guard is not None:
+                (self.guard.dismiss if gone else self.guard.let_go)()
+                self.guard = None
 
-    async def _take_down(self, step: int) -> None:
+    async def _take_down(self, step: int) -> bool:
+        """Whether all of it is gone."""
+        gone = True
         log = self.state.log
         self.state.container = None
         self.watching.cancel()
@@ -253,13 +275,15 @@ class Containers:
                 log.say(step, f"Print service container logs: {spec.name}")
                 await self.engine.ask(step, "logs", "--details", container)
             volumes = () if self.hardening is None else ("--volumes",)
-            await self.engine.ask(step, "rm", "--force", *volumes, container)
-        if self.held is not None:
-            await self.held.end(step)
-            self.held = None
+            status, _ = await self.engine.ask(step, "rm", "--force", *volumes, container)
+            gone = gone and status == 0
+        for held in reversed(self.held):
+            gone = await held.end(step) and gone
         if self.up:
             self.up = False
-            await self.engine.ask(step, "network", "rm", self.network)
+            status, _ = await self.engine.ask(step, "network", "rm", self.network)
+            gone = gone and status == 0
+        return gone
 
 
 async def _within(scope: trio.CancelScope, work: Callable[..., Awaitable[None]], *arguments: object) -> None:

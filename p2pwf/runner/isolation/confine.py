@@ -166,11 +166,19 @@ class Confinement:
             self._groups.append(os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
         if plan["sandbox"] is not None:
             self._make_sandbox(plan["sandbox"])
+        else:
+            self._share_with_nobody()
         prctl(PR_SET_DUMPABLE, 0)  # a step of the same user must not reach into this process
         land = plan["landlock"]
         if land is not None:
             # In a sandbox there is nobody else to signal, and this process has to reach what makes the sandbox.
             restrict(land["read"], land["write"], land["devices"], files=land["files"], signals=land["files"])
+
+    def _share_with_nobody(self) -> None:
+        """Segments of shared memory, semaphores and queues of messages are this job's own and go with it; where this
+        process may not have that, its steps may use none."""
+        if _libc.unshare(CLONE_NEWIPC) != 0:
+            self._plan["seccomp"] = self._plan["alone"]
 
     def _make_sandbox(self, arguments: list[str]) -> None:
         info, info_end = _pipe()

@@ -65,8 +65,10 @@ class Hardening:
         yield from ("--shm-size", str(min(SHM_BYTES, self.bounds.memory // self.count)))
 
     def job_options(self) -> Iterator[str]:
-        """Of the job's own container and those of actions: nobody's rights, and nowhere to write but the mounts."""
+        """Of the job's own container and those of actions: nobody's rights, and nowhere to write but the mounts. What
+        they print the runner reads; an engine would keep it on disk as well, where nobody counts it."""
         yield from self.options()
+        yield from ("--log-driver", "none")
         user, group = self.user
         yield from ("--user", f"{user}:{group}", "--read-only")
         if self.profile is not None:

@@ -27,6 +27,7 @@ from p2pwf.runner.isolation.bounds import Bounds
 from p2pwf.runner.isolation.groups import Group, Place, find_places, make_group, sweep
 from p2pwf.runner.isolation.plan import SHARED_MEMORY, TEMPORARY, Wanted, environment, make_plan, write_accounts
 from p2pwf.runner.isolation.system import SYSTEM, reachable, tool_folders
+from p2pwf.runner.jobfiles import remove_tree
 from p2pwf.runner.processes import Supervisor
 
 OTHER_ROOT: Final = Path("/var/tmp")  # noqa: S108 - a folder of ours in it, refused if it is not
@@ -149,6 +150,8 @@ class Keeper:
             finally:
                 if user is not None and level is Level.process:
                     _clear_shared_memory(user)
+                if user is not None and level is Level.container:
+                    users.end(user)  # nothing of it should be left; but then for certain
 
     def close(self) -> None:
         """Take away the other folder, if it was made and is empty."""
@@ -190,4 +193,4 @@ def _clear_shared_memory(user: int) -> None:
         for entry in Path(SHARED_MEMORY).iterdir():
             with suppress(OSError):
                 if entry.lstat().st_uid == user:
-                    entry.unlink()
+                    remove_tree(entry)

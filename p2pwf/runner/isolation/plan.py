@@ -1,8 +1,9 @@
 """The plan of one job: what `confine` is to do, as JSON. Reads what the machine has; starts nothing.
 
 A plan is made for one job's folders, user and bounds. Format (version 1, private to this package):
-{version, uid | null, sole_user, groups: [folder], rlimits: {name: bound}, seccomp: hex | null,
+{version, uid | null, sole_user, groups: [folder], rlimits: {name: bound}, seccomp: hex | null, alone: hex | null,
  landlock: {files, read, write, devices} | null, sandbox: [argument] | null}
+`alone`: the filter in place of `seccomp` where the job gets no namespace of its own for what processes share.
 """
 
 from __future__ import annotations
@@ -53,14 +54,19 @@ def make_plan(wanted: Wanted) -> bytes:
     tools = system.tool_folders(wanted.machine)
     inside = wanted.level is Level.sandbox
     own = wanted.user is None
+    # As the node's own user and in its own folders, nothing but this keeps a job from sockets that have a path.
+    filters = [
+        (program := seccomp.program(unix_sockets=inside or not own, limits=not own, sharing=sharing)) and program.hex()
+        for sharing in (True, False)
+    ]
     plan: dict[str, Any] = {
         "version": VERSION,
         "uid": wanted.user,
         "sole_user": wanted.user is not None,
         "groups": [str(folder) for folder in wanted.group.folders],
         "rlimits": _limits(wanted),
-        # As the node's own user and in its own folders, nothing but this keeps a job from sockets that have a path.
-        "seccomp": (program := seccomp.program(unix_sockets=inside or not own)) and program.hex(),
+        "seccomp": filters[0],
+        "alone": None if inside else filters[1],
         "landlock": _landlock(wanted, tools),
         "sandbox": list(_sandbox(wanted, tools)) if inside else None,
     }
@@ -118,11 +124,12 @@ def _landlock(wanted: Wanted, tools: Sequence[str]) -> dict[str, Any]:
 
 def own_view(folders: Folders) -> dict[str, list[str]]:
     """What a job that sees the disk as it is may read, write and use of it, without tools."""
-    read = [*system.SYSTEM, "/etc", "/proc", "/dev", *system.HARDWARE, os.path.realpath(system.RESOLVER)]
+    read = [*system.SYSTEM, "/etc", "/proc", *system.HARDWARE, os.path.realpath(system.RESOLVER)]
     return {
         "read": [*read, str(folders.event_file.parent)],
         "write": [str(folder) for folder in folders.given],
-        "devices": list(system.DEVICES),
+        # Terminals belong to users: those of the node's own are not for its jobs.
+        "devices": [*system.DEVICES, *(() if folders.owner is None else system.TERMINALS)],
     }
 
 

@@ -38,6 +38,11 @@ NEVER: Final = (
     "userfaultfd",
 )  # fmt: skip
 """Refused with EPERM: the kernel's own doors. io_uring is among them because it makes sockets past any filter."""
+SHARING: Final = (
+    "mq_open", "mq_unlink", "msgctl", "msgget", "msgrcv", "msgsnd", "semctl", "semget", "semop", "semtimedop", "shmat",
+    "shmctl", "shmget",
+)  # fmt: skip
+"""What processes share by numbers and names that no permission of a folder keeps from others of the same user."""
 
 
 @attrs.frozen(slots=True)
@@ -58,22 +63,30 @@ MACHINES: Final = {
         "swapoff": 168, "reboot": 169, "init_module": 175, "delete_module": 176, "quotactl": 179, "kexec_load": 246,
         "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272, "perf_event_open": 298,
         "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308, "finit_module": 313,
-        "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
+        "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "prlimit64": 302, "shmget": 29, "shmat": 30,
+        "shmctl": 31, "semget": 64, "semop": 65, "semctl": 66, "msgget": 68, "msgsnd": 69, "msgrcv": 70, "msgctl": 71,
+        "semtimedop": 220, "mq_open": 240, "mq_unlink": 241,
     }),
     "aarch64": Machine(0xC00000B7, {
         **_NEW, "ioctl": 29, "umount2": 39, "mount": 40, "pivot_root": 41, "quotactl": 60, "unshare": 97,
         "kexec_load": 104, "init_module": 105, "delete_module": 106, "reboot": 142, "socket": 198, "add_key": 217,
         "request_key": 218, "keyctl": 219, "clone": 220, "swapon": 224, "swapoff": 225, "perf_event_open": 241,
         "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268, "finit_module": 273, "bpf": 280,
-        "userfaultfd": 282, "kexec_file_load": 294,
+        "userfaultfd": 282, "kexec_file_load": 294, "prlimit64": 261, "mq_open": 180, "mq_unlink": 181, "msgget": 186,
+        "msgctl": 187, "msgrcv": 188, "msgsnd": 189, "semget": 190, "semctl": 191, "semtimedop": 192, "semop": 193,
+        "shmget": 194, "shmctl": 195, "shmat": 196,
     }),
 }  # fmt: skip
 
 
-def program(*, unix_sockets: bool, machine: str | None = None) -> bytes | None:
+def program(
+    *, unix_sockets: bool = True, limits: bool = True, sharing: bool = True, machine: str | None = None
+) -> bytes | None:
     """The filter for this machine, ready for the kernel (8 bytes an instruction); None for an unknown architecture.
 
-    `unix_sockets`: whether a job may make Unix sockets that have an address (a pair without one it always may).
+    `unix_sockets`: whether a job may make Unix sockets that have an address (a pair without one it always may);
+    `limits`: whether it may set limits of other processes, of which one ends them; `sharing`: whether it may use what
+    SHARING names.
     """
     known = MACHINES.get(machine or platform.machine())
     if known is None:
@@ -92,7 +105,9 @@ def program(*, unix_sockets: bool, machine: str | None = None) -> bytes | None:
     ]
     if not unix_sockets:
         lines += _argument(number["socket"], 0, JUMP_EQUAL, AF_UNIX)
-    for name in NEVER:
+    if not limits:
+        lines += _argument(number["prlimit64"], 0, JUMP_EQUAL, 0, skip_if=True)
+    for name in (*NEVER, *(() if sharing else SHARING)):
         lines += _when(OFFSET_NUMBER, JUMP_EQUAL, number[name], skip_if=False, then=_refuse(EPERM))
     return b"".join((*lines, _line(RETURN, ALLOW)))
 
@@ -139,7 +154,8 @@ def _when(offset: int, jump: int, operand: int, *, skip_if: bool, then: bytes) -
     return _line(LOAD, offset), _line(jump, operand, int(skip_if), int(not skip_if)), then
 
 
-def _argument(number: int, index: int, jump: int, operand: int) -> tuple[bytes, ...]:
-    """Refuse a call whose argument compares; its lower half, on a little-endian machine, is what the kernel takes."""
-    inner = _when(OFFSET_ARGUMENTS + 8 * index, jump, operand, skip_if=False, then=_refuse(EPERM))
+def _argument(number: int, index: int, jump: int, operand: int, *, skip_if: bool = False) -> tuple[bytes, ...]:
+    """Refuse a call whose argument compares, or unless it does with `skip_if`; its lower half, on a little-endian
+    machine, is what the kernel takes."""
+    inner = _when(OFFSET_ARGUMENTS + 8 * index, jump, operand, skip_if=skip_if, then=_refuse(EPERM))
     return _line(LOAD, OFFSET_NUMBER), _line(JUMP_EQUAL, number, 0, len(inner)), *inner

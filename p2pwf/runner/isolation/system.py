@@ -31,8 +31,8 @@ TOOL_VARIABLES: Final = (
     "RUNNER_TOOL_CACHE", "AGENT_TOOLSDIRECTORY", "PYENV_ROOT", "UV_PYTHON_INSTALL_DIR", "NVM_DIR", "FNM_DIR",
     "VOLTA_HOME", "ASDF_DATA_DIR",
 )  # fmt: skip
-DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx",
-                  "/dev/pts")  # fmt: skip
+DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+TERMINALS: Final = ("/dev/ptmx", "/dev/pts")
 NAME: Final = "runner"
 """The job's user, as it is called inside."""
 

@@ -9,6 +9,7 @@ file, an abstract Unix socket, a service on loopback, and this process, which ha
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
@@ -76,6 +77,17 @@ ATTEMPTS: Final = {
     "type into a terminal": f'{PYTHON} "import os,pty,fcntl,termios; m,s=pty.openpty(); os.setsid() if os.fork()==0 '
     "else (os.wait(), os._exit(0)); fcntl.ioctl(s,termios.TIOCSCTTY,0); fcntl.ioctl(s,termios.TIOCSTI,b'x'); "
     f"print('{OUT}')\"",
+    "read a terminal": f"{PYTHON} \"import os; os.open(os.environ['TERMINAL'], os.O_RDONLY | os.O_NOCTTY | "
+    f"os.O_NONBLOCK); print('{OUT}')\"",
+    "read shared memory by name": f"cat $SHARED && echo {OUT}",
+    "read shared memory by number": _SYSCALL.format(
+        call="30 if os.uname().machine=='x86_64' else 196,int(os.environ['SEGMENT']),None,0o10000"
+    ).replace("not in (1,38)", "== 0"),
+    "open a queue of messages": _SYSCALL.format(
+        call="240 if os.uname().machine=='x86_64' else 180,os.environ['QUEUE'].encode(),0"
+    ).replace("not in (1,38)", "== 0"),
+    "set a limit of the node": f"{PYTHON} \"import os,resource; resource.prlimit(int(os.environ['NODE']), "
+    f"resource.RLIMIT_CPU, (resource.RLIM_INFINITY,) * 2); print('{OUT}')\"",
     "use the key ring": _SYSCALL.format(call="248 if os.uname().machine=='x86_64' else 217,b'user',b'k',b'v',1,-3"),
     "use io_uring": _SYSCALL.format(call="425,1,ctypes.create_string_buffer(120)"),
     "use bpf": _SYSCALL.format(call="321 if os.uname().machine=='x86_64' else 280,0,None,0"),
@@ -100,6 +112,10 @@ class Surroundings:
     other: Path
     abstract: str
     port: int
+    terminal: str
+    shared: str
+    segment: int
+    queue: str
 
     def variables(self) -> dict[str, str]:
         return {
@@ -110,6 +126,10 @@ class Surroundings:
             "ABSTRACT": self.abstract,
             "PORT": str(self.port),
             "NODE": str(os.getpid()),
+            "TERMINAL": self.terminal,
+            "SHARED": self.shared,
+            "SEGMENT": str(self.segment),
+            "QUEUE": self.queue,
         }
 
 
@@ -128,7 +148,29 @@ def surround(folder: Path, stack: ExitStack) -> Surroundings:
     service.bind(("127.0.0.1", 0))
     for listener in (control, abstract, service):
         listener.listen(64)
-    return Surroundings(data, folder / "work" / "other" / "file", name, service.getsockname()[1])
+    own, terminal = os.openpty()
+    stack.callback(os.close, own)
+    stack.callback(os.close, terminal)
+    shared = Path("/dev/shm") / name  # noqa: S108 - ours alone
+    shared.touch(0o600)
+    stack.callback(shared.unlink)
+    libc = ctypes.CDLL(None, use_errno=True)
+    segment = libc.shmget(0, 4096, 0o600)
+    stack.callback(libc.shmctl, segment, 0, None)
+    queue = libc.mq_open(f"/{name}".encode(), os.O_CREAT | os.O_RDWR, 0o600, None)
+    stack.callback(libc.mq_unlink, f"/{name}".encode())
+    stack.callback(os.close, queue)
+    assert segment >= 0
+    return Surroundings(
+        data=data,
+        other=folder / "work" / "other" / "file",
+        abstract=name,
+        port=service.getsockname()[1],
+        terminal=os.ttyname(terminal),
+        shared=str(shared),
+        segment=segment,
+        queue=name,
+    )
 
 
 async def attempt(level: Level, folder: Path, network: bool, wanted: frozenset[str] | None = None) -> dict[str, str]:

@@ -5,11 +5,14 @@ The engine has to start containers here; where none does, these tests say why an
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
@@ -19,7 +22,7 @@ from p2pwf.isolation import Level
 from p2pwf.runner import containers, heldcontainer
 from p2pwf.runner.containers import JobContainer, Mounts, Spec
 from p2pwf.runner.environment import Folders
-from p2pwf.runner.heldcontainer import GUARD, JOB_LABEL
+from p2pwf.runner.heldcontainer import GUARD, JOB_LABEL, Guard, Held
 from p2pwf.runner.images import check_reference
 from p2pwf.runner.isolation import hardened
 from p2pwf.runner.isolation.bounds import Bounds
@@ -346,7 +349,7 @@ async def test_containers_of_a_registry_are_pulled_kept_and_gone(
             command: -c 'id -u; chown 7 /etc/shadow && echo mine; ls /github/workflow; sleep 1000'
         """
         steps = f"""
-        - run: echo "$A as $(id -u)"; ps | grep -c 'sleep 1000'
+        - run: echo "$A as $(id -u)"; ps | grep '[s]leep 1000' || echo alone
         - uses: docker://{name}
           with: {{args: sh -c "id -u; pwd; echo $INPUT_ARGS; echo x > made; cat $GITHUB_EVENT_PATH"}}
           env: {{LD_LIBRARY_PATH: /none}}
@@ -360,8 +363,125 @@ async def test_containers_of_a_registry_are_pulled_kept_and_gone(
     assert any("No port of db is published here" in one for one in ran.messages())
     said = text.splitlines()
     assert "mine" in said, text
+    assert "alone" in said, "a job sees processes of its services"
     assert any(line.startswith("ls: /github/workflow") for line in said), "a service has folders of the job"
     assert left() == []
+
+
+LOOKS: Final = """\
+import os, time
+def look(process):
+    words = dict(line.split(":", 1) for line in open("/proc/%s/status" % process))
+    if os.fork():
+        os.wait()
+        return
+    user, group = words["Uid"].split()[0], words["Gid"].split()[0]
+    try:
+        os.setresgid(int(group), int(group), int(group))
+        os.setresuid(int(user), int(user), int(user))
+        if "of-the-job" in os.listdir("/proc/%s/root/tmp" % process):
+            print("REACHED", flush=True)
+    finally:
+        os._exit(0)
+for _ in range(600):
+    for process in os.listdir("/proc"):
+        if process.isdigit() and int(process) != os.getpid():
+            try:
+                look(process)
+            except OSError:
+                pass
+    time.sleep(0.05)
+"""
+"""A service that becomes whoever a process is that it sees, and looks for the files of that one."""
+
+
+async def looked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    if not str(image.engine()).endswith("podman"):
+        pytest.skip("docker takes no registry without TLS from a test")
+    with serve(bench.root) as name:
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(bench.root / "registries.conf"))
+        service = {"image": name, "entrypoint": "python3", "command": f"-c {shlex.quote(LOOKS)}"}
+        job = f"services: {{db: {json.dumps(service)}}}"
+        ran = await bench.run("- run: touch /tmp/of-the-job; sleep 1; echo ran", job=job)
+    assert ran.text(2) == "ran", ran.messages()
+    return ran.text().splitlines()
+
+
+async def test_t42_a_service_reaches_no_file_of_the_job(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "REACHED" not in await looked(bench, monkeypatch)
+    assert left() == []
+
+
+async def test_t42_a_service_reaches_them_without_the_guard(
+    bench: Bench, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(self: Held, *_: object) -> None:
+        self.name = self.name.removesuffix("_s")  # the job's own
+
+    monkeypatch.setattr(Held, "start_empty", none)
+    assert "REACHED" in await looked(bench, monkeypatch)
+
+
+async def test_t37_an_engine_keeps_nothing_of_what_a_job_prints(bench: Bench, apart: Apart) -> None:
+    kept = set[str]()
+
+    async def look() -> None:
+        while not kept:
+            await trio.sleep(0.1)
+            for container in await trio.to_thread.run_sync(left):
+                told = await trio.to_thread.run_sync(
+                    image.ask, "inspect", "--format", "{{.HostConfig.LogConfig.Type}}", container
+                )
+                kept.update(told.stdout.split())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        ran = await bench.run("- run: head -c 1000000 /dev/zero > /proc/1/fd/1; sleep 3")
+        nursery.cancel_scope.cancel()
+    assert (ran.result.outcome, kept) == ("success", {"none"})
+
+
+async def test_an_image_with_a_volume_in_a_folder_of_the_job_is_refused(bench: Bench, apart: Apart) -> None:
+    """The engine, as root, would make its place on this machine's disk."""
+    name = f"localhost/p2pwf-test-volume-{os.getpid()}"
+    made = image.ask("create", *image.LIMITS, image.NAME, "true").stdout.strip()
+    try:
+        assert image.ask("commit", "--change", "VOLUME /__w/../__w/_temp//x", made, name).returncode == 0
+        apart.keeper.image = name
+        ran = await bench.run("- run: echo ran")
+    finally:
+        image.ask("rm", "--force", made)
+        image.ask("image", "rm", "--force", name)
+    assert "ran" not in ran.text().splitlines()
+    assert any("has a volume in a folder of the job" in message for message in ran.messages())
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_t35_what_cannot_be_removed_is_left_to_the_guard(
+    bench: Bench, apart: Apart, gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    plain_end = Held.end
+
+    async def end(self: Held, step: int) -> bool:
+        return await plain_end(self, step) and gone
+
+    def telling(name: str) -> Callable[[Guard], None]:
+        plain = getattr(Guard, name)
+
+        def tell(self: Guard) -> None:
+            told.append(name)
+            plain(self)
+
+        return tell
+
+    monkeypatch.setattr(Held, "end", end)
+    for name in ("dismiss", "let_go"):
+        monkeypatch.setattr(Guard, name, telling(name))
+    await bench.run("- run: echo ran")
+    assert told == ["dismiss" if gone else "let_go"]
 
 
 async def test_t37_a_service_that_fills_the_disk_ends_the_job(
